@@ -1,0 +1,1 @@
+//! The narrow waist: resolve, plan, execute, recover.

@@ -1,0 +1,1 @@
+//! Talks to registries: reference resolution, credentials, the distribution protocol.

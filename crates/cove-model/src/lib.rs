@@ -1,0 +1,9 @@
+//! Plain data shared by every floor: ids, references, image documents,
+//! instance specs and states. Nothing here does input or output.
+
+pub mod digest;
+pub mod image;
+pub mod reference;
+
+pub use digest::{Digest, DigestError};
+pub use reference::{Reference, ReferenceError};

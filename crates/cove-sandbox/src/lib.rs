@@ -1,0 +1,1 @@
+//! Runs an OCI runtime specification with namespaces, cgroups and seccomp.

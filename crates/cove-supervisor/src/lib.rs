@@ -1,0 +1,1 @@
+//! The small process beside every running instance.

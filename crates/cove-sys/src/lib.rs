@@ -1,0 +1,1 @@
+//! Safe wrappers over the Linux calls that the standard library and rustix do not offer.

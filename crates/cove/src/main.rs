@@ -1,0 +1,3 @@
+//! One engine for containers, system containers and virtual machines.
+
+fn main() {}

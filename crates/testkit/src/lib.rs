@@ -1,0 +1,1 @@
+//! Hermetic fixtures and the lab.
