@@ -3,7 +3,9 @@
 
 pub mod digest;
 pub mod image;
+pub mod instance;
 pub mod reference;
 
 pub use digest::{Digest, DigestError};
+pub use instance::InstanceId;
 pub use reference::{Reference, ReferenceError};
