@@ -51,7 +51,10 @@ impl Digest {
     /// # Errors
     /// When the length differs or a character is no lowercase hexadecimal digit.
     pub fn from_hex(hex: &str) -> Result<Self, DigestError> {
-        let fail = |reason| DigestError { text: hex.to_owned(), reason };
+        let fail = |reason| DigestError {
+            text: hex.to_owned(),
+            reason,
+        };
         if hex.len() != 64 {
             return Err(fail("expected 64 hexadecimal digits"));
         }
@@ -77,8 +80,13 @@ impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fail = |reason| DigestError { text: text.to_owned(), reason };
-        let (algorithm, hex) = text.split_once(':').ok_or_else(|| fail("missing algorithm"))?;
+        let fail = |reason| DigestError {
+            text: text.to_owned(),
+            reason,
+        };
+        let (algorithm, hex) = text
+            .split_once(':')
+            .ok_or_else(|| fail("missing algorithm"))?;
         if algorithm != "sha256" {
             return Err(fail("unsupported digest algorithm, only sha256 is"));
         }
@@ -128,7 +136,15 @@ mod tests {
     #[test]
     fn everything_else_is_refused() {
         let upper = EMPTY.to_uppercase();
-        for bad in ["", "sha256", "sha256:", "sha256:00", "sha512:00", "md5:00", upper.as_str()] {
+        for bad in [
+            "",
+            "sha256",
+            "sha256:",
+            "sha256:00",
+            "sha512:00",
+            "md5:00",
+            upper.as_str(),
+        ] {
             assert!(bad.parse::<Digest>().is_err(), "{bad} was accepted");
         }
         assert!(format!("{EMPTY}0").parse::<Digest>().is_err());

@@ -371,7 +371,11 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { driver: LogDriver::File, max_size: 10 << 20, max_file: 5 }
+        Self {
+            driver: LogDriver::File,
+            max_size: 10 << 20,
+            max_file: 5,
+        }
     }
 }
 

@@ -98,11 +98,13 @@ impl Reference {
         }
         if !repository.split('/').all(valid_component) {
             let lower = repository.to_lowercase();
-            return Err(if lower != repository && lower.split('/').all(valid_component) {
-                ReferenceError::Uppercase(repository.to_owned())
-            } else {
-                ReferenceError::Format(text.to_owned())
-            });
+            return Err(
+                if lower != repository && lower.split('/').all(valid_component) {
+                    ReferenceError::Uppercase(repository.to_owned())
+                } else {
+                    ReferenceError::Format(text.to_owned())
+                },
+            );
         }
         if registry.len() + 1 + repository.len() > MAX_NAME {
             return Err(ReferenceError::TooLong);
@@ -155,7 +157,11 @@ impl Reference {
     /// The same name by content: the tag is dropped.
     #[must_use]
     pub fn with_digest(&self, digest: Digest) -> Self {
-        Self { tag: None, digest: Some(digest), ..self.clone() }
+        Self {
+            tag: None,
+            digest: Some(digest),
+            ..self.clone()
+        }
     }
 
     /// `registry/repository` without tag and digest.
@@ -172,7 +178,10 @@ impl Reference {
             return self.name();
         }
         let short = self.repository.strip_prefix("library/");
-        short.filter(|rest| !rest.contains('/')).unwrap_or(&self.repository).to_owned()
+        short
+            .filter(|rest| !rest.contains('/'))
+            .unwrap_or(&self.repository)
+            .to_owned()
     }
 
     /// [`Self::familiar_name`] with tag and digest.
@@ -258,7 +267,10 @@ fn valid_registry(registry: &str) -> bool {
     let port_ok = port.is_none_or(|port| {
         !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()
     });
-    let host_ok = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+    let host_ok = match host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
         None => host.split('.').all(|label| {
             let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
@@ -275,7 +287,9 @@ fn valid_registry(registry: &str) -> bool {
 fn valid_component(component: &str) -> bool {
     let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = component.as_bytes();
-    let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else { return false };
+    let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else {
+        return false;
+    };
     alphanumeric(first)
         && alphanumeric(last)
         && component
@@ -339,13 +353,42 @@ mod tests {
     fn what_breaks_the_grammar_is_refused() {
         let long = "a".repeat(260);
         for bad in [
-            "", ":", "a:", "a:b:c", "/a", "a/", "a//b", "-a", "a-", "a..b", "a___b", "a b", "a@b",
-            "a@sha256:00", "http://a/b", "a:b/", "a:-b", "h:x/a", "h:99999/a", "../a", "é", &long,
+            "",
+            ":",
+            "a:",
+            "a:b:c",
+            "/a",
+            "a/",
+            "a//b",
+            "-a",
+            "a-",
+            "a..b",
+            "a___b",
+            "a b",
+            "a@b",
+            "a@sha256:00",
+            "http://a/b",
+            "a:b/",
+            "a:-b",
+            "h:x/a",
+            "h:99999/a",
+            "../a",
+            "é",
+            &long,
         ] {
-            assert!(Reference::parse_docker(bad).is_err(), "{bad:?} was accepted");
+            assert!(
+                Reference::parse_docker(bad).is_err(),
+                "{bad:?} was accepted"
+            );
         }
-        assert!(matches!(Reference::parse_docker("me/App"), Err(ReferenceError::Uppercase(_))));
+        assert!(matches!(
+            Reference::parse_docker("me/App"),
+            Err(ReferenceError::Uppercase(_))
+        ));
         let id = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        assert!(matches!(Reference::parse_docker(id), Err(ReferenceError::LooksLikeId(_))));
+        assert!(matches!(
+            Reference::parse_docker(id),
+            Err(ReferenceError::LooksLikeId(_))
+        ));
     }
 }

@@ -1,1 +1,473 @@
-//! Records of instances, shared by processes.
+//! Records of instances, shared by processes without a daemon and without a
+//! lock that slow work could hold.
+//!
+//! Layout below the root:
+//!
+//! ```text
+//! names/<name>              the id that owns the name; made by link(2), so only one can win
+//! containers/<id>/record.json   the record; its appearance is what creates the instance
+//! containers/<id>/creating      locked while the creation is under way
+//! ```
+//!
+//! A crash leaves either a whole instance or a directory without a record
+//! whose `creating` lock is free, which [`State::sweep`] removes.
+
+mod error;
+mod names;
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use cove_model::instance::{InstanceId, Record};
+use rustix::fs::FlockOperation;
+
+pub use error::{Error, Result};
+pub use names::{generate as generate_name, valid as valid_name};
+
+/// Records are small; anything larger is no record of ours.
+const MAX_RECORD: u64 = 4 << 20;
+
+/// The records below one root.
+#[derive(Debug, Clone)]
+pub struct State {
+    containers: PathBuf,
+    names: PathBuf,
+}
+
+/// An instance whose creation is under way: its id and name are taken, its
+/// directory exists, its record does not. Dropping it gives all of that back.
+#[derive(Debug)]
+pub struct Reservation {
+    state: State,
+    id: InstanceId,
+    name: String,
+    committed: bool,
+    /// Locked; tells other processes that somebody is at work here.
+    _creating: File,
+}
+
+impl State {
+    /// Opens the records below `root`, making the directories if needed.
+    ///
+    /// # Errors
+    /// When a directory cannot be made.
+    pub fn open(root: &Path) -> Result<Self> {
+        let state = Self {
+            containers: root.join("containers"),
+            names: root.join("names"),
+        };
+        for directory in [&state.containers, &state.names] {
+            if !directory.is_dir() {
+                fs::create_dir_all(directory).map_err(|source| Error::Directory {
+                    path: directory.clone(),
+                    source,
+                })?;
+            }
+        }
+        Ok(state)
+    }
+
+    /// The directory that belongs to an instance.
+    #[must_use]
+    pub fn directory(&self, id: &InstanceId) -> PathBuf {
+        self.containers.join(id.as_str())
+    }
+
+    /// Takes an id and a name. Without a name, free ones are tried at random.
+    ///
+    /// # Errors
+    /// [`Error::NameInUse`] when another instance has the name, or when the
+    /// file system refuses.
+    pub fn reserve(&self, id: InstanceId, name: Option<&str>) -> Result<Reservation> {
+        let directory = self.directory(&id);
+        fs::create_dir(&directory).map_err(|source| Error::Directory {
+            path: directory.clone(),
+            source,
+        })?;
+        let creating = directory.join("creating");
+        let lock = File::create(&creating)
+            .and_then(|file| {
+                rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+                Ok(file)
+            })
+            .map_err(|source| Error::Lock {
+                path: creating,
+                source,
+            });
+        let mut reservation = match lock {
+            Ok(lock) => Reservation {
+                state: self.clone(),
+                id,
+                name: String::new(),
+                committed: false,
+                _creating: lock,
+            },
+            Err(error) => {
+                self.discard(&id);
+                return Err(error);
+            }
+        };
+        reservation.name = match name {
+            Some(name) => self
+                .claim(name, &reservation.id)
+                .map(|()| name.to_owned())?,
+            None => self.claim_any(&reservation.id)?,
+        };
+        Ok(reservation)
+    }
+
+    fn claim_any(&self, id: &InstanceId) -> Result<String> {
+        let seed = id.as_str();
+        for attempt in 0..64 {
+            let name = names::generate(seed, attempt);
+            match self.claim(&name, id) {
+                Ok(()) => return Ok(name),
+                Err(Error::NameInUse { .. }) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        // Sixty-four collisions in a row: the id itself is free by nature.
+        let name = id.short().to_owned();
+        self.claim(&name, id)?;
+        Ok(name)
+    }
+
+    /// Makes `names/<name>` with the id inside in one step, or fails because
+    /// it is there. A name whose owner is gone is taken over.
+    fn claim(&self, name: &str, id: &InstanceId) -> Result<()> {
+        if !valid_name(name) {
+            return Err(Error::InvalidName {
+                name: name.to_owned(),
+            });
+        }
+        let path = self.names.join(name);
+        let staged = self.directory(id).join("name");
+        let fail = |source| Error::Name {
+            path: path.clone(),
+            source,
+        };
+        fs::write(&staged, id.as_str()).map_err(fail)?;
+        let result = loop {
+            match fs::hard_link(&staged, &path) {
+                Ok(()) => break Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    let owner = self.name_owner(name)?;
+                    match owner {
+                        Some(owner) if self.alive(&owner)? => {
+                            break Err(Error::NameInUse {
+                                name: name.to_owned(),
+                                owner,
+                            });
+                        }
+                        _ => self.release_stale(name, owner.as_ref())?,
+                    }
+                }
+                Err(error) => break Err(fail(error)),
+            }
+        };
+        // Left behind by a failure it goes with the directory.
+        drop(fs::remove_file(&staged));
+        result
+    }
+
+    /// Whether an instance exists or is being created.
+    fn alive(&self, id: &InstanceId) -> Result<bool> {
+        let directory = self.directory(id);
+        if directory.join("record.json").exists() {
+            return Ok(true);
+        }
+        Ok(!is_abandoned(&directory))
+    }
+
+    fn name_owner(&self, name: &str) -> Result<Option<InstanceId>> {
+        let path = self.names.join(name);
+        match cove_sys::fs::read_to_string(&path, 128) {
+            Ok(text) => Ok(text.trim().parse().ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(Error::Name { path, source }),
+        }
+    }
+
+    /// Removes a name whose owner is gone. Renaming it to a private place
+    /// first and looking again makes sure that a name which somebody else has
+    /// just taken over is put back rather than lost.
+    fn release_stale(&self, name: &str, stale: Option<&InstanceId>) -> Result<()> {
+        let path = self.names.join(name);
+        let aside = self.names.join(format!(".{name}.{}", std::process::id()));
+        match fs::rename(&path, &aside) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(Error::Name { path, source }),
+        }
+        let owner = cove_sys::fs::read_to_string(&aside, 128)
+            .ok()
+            .and_then(|t| t.trim().parse().ok());
+        if owner.as_ref() != stale {
+            drop(fs::hard_link(&aside, &path));
+        }
+        fs::remove_file(&aside).map_err(|source| Error::Name {
+            path: aside,
+            source,
+        })
+    }
+
+    /// The record of an instance by its whole id.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is none, or when it cannot be read.
+    pub fn get(&self, id: &InstanceId) -> Result<Record> {
+        self.read(id)?.ok_or_else(|| Error::NotFound {
+            name: id.to_string(),
+        })
+    }
+
+    fn read(&self, id: &InstanceId) -> Result<Option<Record>> {
+        let path = self.directory(id).join("record.json");
+        let bytes = match cove_sys::fs::read(&path, MAX_RECORD) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Error::Read { path, source }),
+        };
+        match serde_json::from_slice(&bytes) {
+            Ok(record) => Ok(Some(record)),
+            Err(source) => Err(Error::Corrupt { path, source }),
+        }
+    }
+
+    /// Finds an instance by id, by name or by the beginning of its id, in
+    /// this order, as Docker does.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or [`Error::Ambiguous`] when several ids begin so.
+    pub fn find(&self, text: &str) -> Result<Record> {
+        let not_found = || Error::NotFound {
+            name: text.to_owned(),
+        };
+        if let Ok(id) = text.parse::<InstanceId>()
+            && let Some(record) = self.read(&id)?
+        {
+            return Ok(record);
+        }
+        let name = text.strip_prefix('/').unwrap_or(text);
+        if valid_name(name)
+            && let Some(owner) = self.name_owner(name)?
+            && let Some(record) = self.read(&owner)?
+        {
+            return Ok(record);
+        }
+        if text.is_empty() || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(not_found());
+        }
+        let mut matches = self
+            .ids()?
+            .into_iter()
+            .filter(|id| id.as_str().starts_with(text));
+        match (matches.next(), matches.next()) {
+            (Some(id), None) => self.read(&id)?.ok_or_else(not_found),
+            (Some(_), Some(_)) => Err(Error::Ambiguous {
+                prefix: text.to_owned(),
+            }),
+            (None, _) => Err(not_found()),
+        }
+    }
+
+    /// All records, in no order. An instance that goes while we read is left
+    /// out; one whose record is damaged is an error that names the file.
+    ///
+    /// # Errors
+    /// When a directory or a record cannot be read.
+    pub fn list(&self) -> Result<Vec<Record>> {
+        let mut records = Vec::new();
+        for id in self.ids()? {
+            records.extend(self.read(&id)?);
+        }
+        Ok(records)
+    }
+
+    /// The ids of all instance directories, those under creation included.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn ids(&self) -> Result<Vec<InstanceId>> {
+        let fail = |source| Error::Directory {
+            path: self.containers.clone(),
+            source,
+        };
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(&self.containers).map_err(fail)? {
+            let name = entry.map_err(fail)?.file_name();
+            ids.extend(name.to_str().and_then(|name| name.parse().ok()));
+        }
+        Ok(ids)
+    }
+
+    /// Writes a changed record; the name must not change here.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn update(&self, record: &Record, durable: bool) -> Result<()> {
+        let path = self.directory(&record.id).join("record.json");
+        let bytes = serde_json::to_vec(record).map_err(|source| Error::Corrupt {
+            path: path.clone(),
+            source,
+        })?;
+        cove_sys::fs::write_atomic(&path, &bytes, durable)
+            .map_err(|source| Error::Write { path, source })
+    }
+
+    /// Gives an instance another name.
+    ///
+    /// # Errors
+    /// [`Error::NameInUse`] when it is taken, or when the file system refuses.
+    pub fn rename(&self, id: &InstanceId, name: &str) -> Result<()> {
+        let mut record = self.get(id)?;
+        self.claim(name, id)?;
+        let old = std::mem::replace(&mut record.name, name.to_owned());
+        if let Err(error) = self.update(&record, true) {
+            drop(fs::remove_file(self.names.join(name)));
+            return Err(error);
+        }
+        let path = self.names.join(old);
+        fs::remove_file(&path).map_err(|source| Error::Name { path, source })
+    }
+
+    /// Forgets an instance in one step; its directory is moved to `trash`,
+    /// whose content the caller deletes.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is none, or when the file system refuses.
+    pub fn remove(&self, record: &Record, trash: &Path) -> Result<()> {
+        let directory = self.directory(&record.id);
+        fs::rename(&directory, trash).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => Error::NotFound {
+                name: record.id.to_string(),
+            },
+            _ => Error::Directory {
+                path: directory,
+                source,
+            },
+        })?;
+        self.release_stale_if_owned(&record.name, &record.id)
+    }
+
+    fn release_stale_if_owned(&self, name: &str, id: &InstanceId) -> Result<()> {
+        if self.name_owner(name)?.as_ref() == Some(id) {
+            self.release_stale(name, Some(id))?;
+        }
+        Ok(())
+    }
+
+    /// The ids of creations that ended half-way: no record, nobody at work.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn abandoned(&self) -> Result<Vec<InstanceId>> {
+        let ids = self.ids()?;
+        Ok(ids
+            .into_iter()
+            .filter(|id| is_abandoned(&self.directory(id)))
+            .collect())
+    }
+
+    /// Removes what ended half-way: directories of creations and names
+    /// without an owner.
+    ///
+    /// # Errors
+    /// When a directory cannot be read.
+    pub fn sweep(&self) -> Result<()> {
+        for id in self.abandoned()? {
+            self.discard(&id);
+        }
+        let fail = |source| Error::Directory {
+            path: self.names.clone(),
+            source,
+        };
+        for entry in fs::read_dir(&self.names).map_err(fail)? {
+            let file_name = entry.map_err(fail)?.file_name();
+            let Some(name) = file_name.to_str().filter(|name| valid_name(name)) else {
+                continue;
+            };
+            if let Some(owner) = self.name_owner(name)?
+                && !self.alive(&owner)?
+            {
+                self.release_stale(name, Some(&owner))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the directory of a creation that failed. What cannot be
+    /// removed now is found by the next sweep.
+    fn discard(&self, id: &InstanceId) {
+        drop(fs::remove_dir_all(self.directory(id)));
+    }
+}
+
+impl Reservation {
+    /// The instance's id.
+    #[must_use]
+    pub const fn id(&self) -> &InstanceId {
+        &self.id
+    }
+
+    /// The name it got.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The directory that belongs to the instance.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        self.state.directory(&self.id)
+    }
+
+    /// Makes the instance exist: from here on every command sees it.
+    ///
+    /// # Errors
+    /// When the record cannot be written; nothing is left then.
+    pub fn commit(mut self, record: &Record, durable: bool) -> Result<()> {
+        self.state.update(record, durable)?;
+        self.committed = true;
+        let creating = self.directory().join("creating");
+        drop(fs::remove_file(&creating));
+        if durable {
+            let parent = self.state.containers.clone();
+            for directory in [&self.state.names, &parent] {
+                File::open(directory)
+                    .and_then(|file| file.sync_all())
+                    .map_err(|source| Error::Directory {
+                        path: directory.clone(),
+                        source,
+                    })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.committed {
+            if !self.name.is_empty() {
+                drop(self.state.release_stale_if_owned(&self.name, &self.id));
+            }
+            self.state.discard(&self.id);
+        }
+    }
+}
+
+/// A directory without a record whose `creating` lock nobody holds.
+fn is_abandoned(directory: &Path) -> bool {
+    // The lock first, the record second: a creator writes the record before
+    // it lets go of the lock, so this order cannot mistake it.
+    let unlocked = match File::open(directory.join("creating")) {
+        Ok(file) => rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok(),
+        Err(_) => true,
+    };
+    unlocked && !directory.join("record.json").exists()
+}
+
+#[cfg(test)]
+mod tests;

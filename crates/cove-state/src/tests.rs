@@ -1,0 +1,150 @@
+//! Records under races and crashes.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use cove_model::Digest;
+use cove_model::instance::{ImageUse, InstanceSpec};
+
+use super::*;
+
+fn id(byte: u8) -> InstanceId {
+    InstanceId::from_random([byte; 32])
+}
+
+fn record(id: &InstanceId, name: &str) -> Record {
+    Record {
+        id: id.clone(),
+        name: name.to_owned(),
+        created: "2026-01-01T00:00:00Z".to_owned(),
+        image: ImageUse {
+            name: "busybox".to_owned(),
+            id: Digest::from_bytes([0; 32]),
+            layers: Vec::new(),
+        },
+        spec: InstanceSpec::default(),
+    }
+}
+
+fn create(state: &State, byte: u8, name: &str) -> Record {
+    let reservation = state.reserve(id(byte), Some(name)).unwrap();
+    let record = record(&id(byte), name);
+    reservation.commit(&record, false).unwrap();
+    record
+}
+
+#[test]
+fn an_instance_is_found_by_id_name_and_prefix() {
+    let root = tempfile::tempdir().unwrap();
+    let state = State::open(root.path()).unwrap();
+    let one = create(&state, 0xaa, "one");
+    create(&state, 0xab, "two");
+    assert_eq!(state.find("one").unwrap(), one);
+    assert_eq!(state.find("/one").unwrap(), one);
+    assert_eq!(state.find("aaa").unwrap(), one);
+    assert_eq!(state.find(one.id.as_str()).unwrap(), one);
+    assert!(matches!(state.find("a"), Err(Error::Ambiguous { .. })));
+    assert!(matches!(state.find("nope"), Err(Error::NotFound { .. })));
+    assert!(matches!(state.find("../one"), Err(Error::NotFound { .. })));
+    assert_eq!(state.list().unwrap().len(), 2);
+}
+
+#[test]
+fn of_many_who_want_a_name_one_gets_it() {
+    let root = tempfile::tempdir().unwrap();
+    let state = State::open(root.path()).unwrap();
+    let winners = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for byte in 0..16 {
+            let (state, winners) = (&state, &winners);
+            scope.spawn(move || match state.reserve(id(byte), Some("same")) {
+                Ok(reservation) => {
+                    winners.fetch_add(1, Ordering::Relaxed);
+                    reservation
+                        .commit(&record(&id(byte), "same"), false)
+                        .unwrap();
+                }
+                Err(Error::NameInUse { name, .. }) => assert_eq!(name, "same"),
+                Err(other) => panic!("{other}"),
+            });
+        }
+    });
+    assert_eq!(winners.into_inner(), 1);
+    assert_eq!(state.list().unwrap().len(), 1);
+    assert_eq!(state.ids().unwrap().len(), 1, "a loser left its directory");
+}
+
+#[test]
+fn a_dropped_reservation_leaves_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let state = State::open(root.path()).unwrap();
+    drop(state.reserve(id(1), Some("gone")).unwrap());
+    assert!(state.ids().unwrap().is_empty());
+    create(&state, 2, "gone");
+}
+
+#[test]
+fn a_creation_that_was_killed_is_swept_and_its_name_is_free() {
+    let root = tempfile::tempdir().unwrap();
+    let state = State::open(root.path()).unwrap();
+    let reservation = state.reserve(id(1), Some("crashed")).unwrap();
+    // Nobody else may sweep it while its creator lives.
+    state.sweep().unwrap();
+    assert_eq!(state.ids().unwrap().len(), 1);
+    // What kill -9 leaves: everything on disk, the lock free.
+    let directory = reservation.directory();
+    let kept = root.path().join("kept");
+    fs::rename(&directory, &kept).unwrap();
+    drop(reservation);
+    fs::rename(&kept, &directory).unwrap();
+    fs::write(root.path().join("names/crashed"), id(1).as_str()).unwrap();
+    create(&state, 2, "crashed");
+    state.sweep().unwrap();
+    assert_eq!(state.ids().unwrap(), [id(2)]);
+    assert_eq!(state.find("crashed").unwrap().id, id(2));
+}
+
+#[test]
+fn renaming_frees_the_old_name_and_respects_the_new() {
+    let root = tempfile::tempdir().unwrap();
+    let state = State::open(root.path()).unwrap();
+    let one = create(&state, 1, "one");
+    create(&state, 2, "two");
+    assert!(matches!(
+        state.rename(&one.id, "two"),
+        Err(Error::NameInUse { .. })
+    ));
+    assert!(matches!(
+        state.rename(&one.id, "t/o"),
+        Err(Error::InvalidName { .. })
+    ));
+    state.rename(&one.id, "uno").unwrap();
+    assert_eq!(state.find("uno").unwrap().id, one.id);
+    assert!(state.find("one").is_err());
+    create(&state, 3, "one");
+}
+
+#[test]
+fn a_removed_instance_is_gone_with_its_name() {
+    let root = tempfile::tempdir().unwrap();
+    let state = State::open(root.path()).unwrap();
+    let one = create(&state, 1, "one");
+    let trash = root.path().join("trash");
+    state.remove(&one, &trash).unwrap();
+    assert!(trash.join("record.json").exists());
+    assert!(matches!(
+        state.remove(&one, &trash),
+        Err(Error::NotFound { .. })
+    ));
+    create(&state, 2, "one");
+}
+
+#[test]
+fn a_damaged_record_is_named() {
+    let root = tempfile::tempdir().unwrap();
+    let state = State::open(root.path()).unwrap();
+    create(&state, 1, "one");
+    let path = state.directory(&id(1)).join("record.json");
+    fs::write(&path, "{").unwrap();
+    let error = state.list().unwrap_err();
+    assert!(error.to_string().contains("record.json"), "{error}");
+}
