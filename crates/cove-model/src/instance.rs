@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::image::RunConfig;
+pub use crate::restart::RestartPolicy;
 
 /// The id of an instance: 64 lowercase hexadecimal digits, as with Docker.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -338,24 +339,6 @@ pub enum SeccompProfile {
     Unconfined,
     /// A profile in Docker's JSON format, whole.
     Custom(String),
-}
-
-/// What happens when the program ends by itself.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RestartPolicy {
-    /// It stays down.
-    #[default]
-    No,
-    /// It is started again unless it ended with 0.
-    OnFailure {
-        /// The most attempts in a row; 0 is no bound.
-        max_retries: u32,
-    },
-    /// It is started again, also after a boot.
-    Always,
-    /// As always, unless the user stopped it.
-    UnlessStopped,
 }
 
 /// Where output is kept.

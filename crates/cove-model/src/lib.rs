@@ -1,10 +1,13 @@
 //! Plain data shared by every floor: ids, references, image documents,
 //! instance specs and states. Nothing here does input or output.
 
+pub mod control;
 pub mod digest;
 pub mod image;
 pub mod instance;
 pub mod reference;
+pub mod restart;
+pub mod status;
 
 pub use digest::{Digest, DigestError};
 pub use instance::InstanceId;
