@@ -1,0 +1,180 @@
+//! Everything that can fail between a specification and a running process, by step.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::cgroup::CgroupError;
+use crate::seccomp::SeccompError;
+
+/// What a function of this crate answers.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a step failed that ran inside the container's first process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InitFault {
+    /// A step of the set-up.
+    Setup,
+    /// The program does not exist (exit code 127 for Docker's users).
+    NotFound,
+    /// The program exists but cannot be executed (exit code 126).
+    NotExecutable,
+    /// The specification asks for something this host or kernel does not have.
+    Unsupported,
+    /// What the image holds is refused because it would lead out of the container.
+    Hostile,
+}
+
+/// An error of the runtime; each variant is one step.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The bundle's `config.json` cannot be read.
+    #[error("read {path}")]
+    ReadConfig {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The bundle's `config.json` is no runtime specification.
+    #[error("parse {path}")]
+    ParseConfig {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The specification contradicts itself or the runtime specification.
+    #[error("invalid specification: {0}")]
+    Invalid(String),
+    /// The host lacks what the specification asks for.
+    #[error("not supported on this host: {0}")]
+    Unsupported(String),
+    /// The id is empty or holds other characters than letters, digits and `_+-.`.
+    #[error("invalid container id {0:?}: use letters, digits and _ + - .")]
+    InvalidId(String),
+    /// There is such a container already.
+    #[error("container {0} exists already")]
+    Exists(String),
+    /// There is no such container.
+    #[error("container {0} does not exist")]
+    NotFound(String),
+    /// The container is in a state that does not allow the operation.
+    #[error("cannot {operation} container {id}: it is {status}")]
+    WrongStatus {
+        /// The container.
+        id: String,
+        /// What was asked.
+        operation: &'static str,
+        /// Its status.
+        status: crate::Status,
+    },
+    /// A file of the state directory cannot be used.
+    #[error("{step} {path}")]
+    State {
+        /// What was tried.
+        step: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The state file is not one.
+    #[error("parse {path}")]
+    ParseState {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A system call of the caller's side failed.
+    #[error("{step}")]
+    Os {
+        /// What was tried.
+        step: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// As [`Error::Os`], about a file.
+    #[error("{step} {path}")]
+    Path {
+        /// What was tried.
+        step: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The cgroup refused something.
+    #[error("cgroup")]
+    Cgroup {
+        /// What.
+        #[source]
+        source: CgroupError,
+    },
+    /// The seccomp profile cannot be compiled.
+    #[error("seccomp")]
+    Seccomp {
+        /// Why.
+        #[source]
+        source: SeccompError,
+    },
+    /// A hook failed.
+    #[error("{kind} hook {path}: {reason}")]
+    Hook {
+        /// `prestart`, `createRuntime`, ….
+        kind: &'static str,
+        /// The hook's program.
+        path: PathBuf,
+        /// Exit status with the end of its output, or why it could not run.
+        reason: String,
+    },
+    /// The first process failed to set the container up or to execute the program.
+    #[error("{message}")]
+    Init {
+        /// What kind of failure.
+        fault: InitFault,
+        /// What was tried, with path and reason; for an exec failure in runc's words.
+        message: String,
+        /// The kernel's answer, if one is behind it.
+        errno: Option<i32>,
+    },
+    /// The first process ended without a word (killed, out of memory).
+    #[error("the container's first process ended during {0}")]
+    InitDied(&'static str),
+    /// `newuidmap` or `newgidmap` refused.
+    #[error("{program}: {reason}")]
+    IdMap {
+        /// Which.
+        program: &'static str,
+        /// Its message.
+        reason: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn os(step: &'static str, source: impl Into<io::Error>) -> Self {
+        Self::Os { step, source: source.into() }
+    }
+
+    pub(crate) fn path(
+        step: &'static str,
+        path: impl Into<PathBuf>,
+        source: impl Into<io::Error>,
+    ) -> Self {
+        Self::Path { step, path: path.into(), source: source.into() }
+    }
+
+    pub(crate) fn state(
+        step: &'static str,
+        path: impl Into<PathBuf>,
+        source: impl Into<io::Error>,
+    ) -> Self {
+        Self::State { step, path: path.into(), source: source.into() }
+    }
+}

@@ -1,0 +1,275 @@
+//! The state directory of a container: `<state_root>/<id>/`, its lock and its `state.json`.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{Hooks, LinuxSeccomp, Process};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::cgroup;
+use crate::error::{Error, Result};
+
+/// Largest state file that is read.
+const LIMIT: u64 = 16 << 20;
+const STATE: &str = "state.json";
+/// The socket on which a created init waits for its start.
+pub(crate) const START_SOCKET: &str = "start.sock";
+
+/// Where a container is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// The environment is being made.
+    Creating,
+    /// Everything is set up; the user's program does not run yet.
+    Created,
+    /// The user's program runs.
+    Running,
+    /// Its processes are frozen.
+    Paused,
+    /// The first process has ended.
+    Stopped,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
+/// The state document of the runtime specification, as hooks and `state` show it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OciState {
+    /// Version of the specification.
+    pub oci_version: String,
+    /// The container.
+    pub id: String,
+    /// Its status.
+    pub status: Status,
+    /// The init as seen from the runtime's pid namespace; absent once stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<i32>,
+    /// Absolute path of the bundle.
+    pub bundle: PathBuf,
+    /// Annotations of the specification.
+    #[serde(default, skip_serializing_if = "HashMap::is_empty")]
+    pub annotations: HashMap<String, String>,
+}
+
+/// What `state.json` keeps.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Stored {
+    pub oci_version: String,
+    pub id: String,
+    pub bundle: PathBuf,
+    pub rootfs: PathBuf,
+    /// Seconds since 1970.
+    pub created: u64,
+    /// The user who created it.
+    pub owner: u32,
+    #[serde(default, skip_serializing_if = "HashMap::is_empty")]
+    pub annotations: HashMap<String, String>,
+    /// 0 until the init exists.
+    pub pid: i32,
+    /// Tells the init from a later process of the same pid.
+    pub start_time: u64,
+    /// The init waits on the start socket (rather than for its creator).
+    pub detached: bool,
+    /// `CLONE_NEW*` bits in which the init differs from its creator.
+    pub namespaces: u64,
+    pub cgroup: cgroup::Record,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<Hooks>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<LinuxSeccomp>,
+}
+
+impl Stored {
+    pub(crate) fn oci(&self, status: Status) -> OciState {
+        let pid = (self.pid > 0 && status != Status::Stopped).then_some(self.pid);
+        OciState {
+            oci_version: self.oci_version.clone(),
+            id: self.id.clone(),
+            status,
+            pid,
+            bundle: self.bundle.clone(),
+            annotations: self.annotations.clone(),
+        }
+    }
+}
+
+/// An open state directory.
+#[derive(Debug)]
+pub(crate) struct StateDir {
+    pub path: PathBuf,
+    pub fd: OwnedFd,
+}
+
+/// Refuses what is no container id, before it becomes part of a path.
+pub(crate) fn check_id(id: &str) -> Result<()> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"_+-.".contains(&b);
+    if id.is_empty() || id == "." || id == ".." || id.len() > 255 || !id.bytes().all(good) {
+        return Err(Error::InvalidId(id.to_owned()));
+    }
+    Ok(())
+}
+
+impl StateDir {
+    /// Makes the directory and takes its lock.
+    pub(crate) fn make(root: &Path, id: &str) -> Result<Self> {
+        check_id(id)?;
+        let path = root.join(id);
+        let make = || rustix::fs::mkdirat(CWD, &path, Mode::from_raw_mode(0o700));
+        match make() {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Err(Error::Exists(id.to_owned())),
+            Err(Errno::NOENT) => {
+                std::fs::create_dir_all(root).map_err(|e| Error::state("create", root, e))?;
+                make().map_err(|e| Error::state("create", &path, e))?;
+            }
+            Err(error) => return Err(Error::state("create", path, error)),
+        }
+        let dir = Self::open_path(path).map_err(|(path, e)| Error::state("open", path, e))?;
+        dir.lock()?;
+        Ok(dir)
+    }
+
+    /// Opens the directory of an existing container, without a lock.
+    pub(crate) fn open(root: &Path, id: &str) -> Result<Self> {
+        check_id(id)?;
+        Self::open_path(root.join(id)).map_err(|(path, error)| match error {
+            Errno::NOENT => Error::NotFound(id.to_owned()),
+            error => Error::state("open", path, error),
+        })
+    }
+
+    fn open_path(path: PathBuf) -> Result<Self, (PathBuf, Errno)> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        match rustix::fs::openat(CWD, &path, flags, Mode::empty()) {
+            Ok(fd) => Ok(Self { path, fd }),
+            Err(error) => Err((path, error)),
+        }
+    }
+
+    /// Waits for the lock that every operation which changes the container holds. It belongs to
+    /// the open directory, so it ends with this value.
+    pub(crate) fn lock(&self) -> Result<()> {
+        loop {
+            match rustix::fs::flock(&self.fd, FlockOperation::LockExclusive) {
+                Err(Errno::INTR) => {}
+                other => return other.map_err(|e| Error::state("lock", &self.path, e)),
+            }
+        }
+    }
+
+    pub(crate) fn unlock(&self) {
+        // Unlocking a descriptor one holds cannot fail; closing it would do the same.
+        drop(rustix::fs::flock(&self.fd, FlockOperation::Unlock));
+    }
+
+    /// Whether somebody is changing the container now.
+    pub(crate) fn is_locked(&self) -> bool {
+        match rustix::fs::flock(&self.fd, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => {
+                self.unlock();
+                false
+            }
+            Err(_) => true,
+        }
+    }
+
+    pub(crate) fn read(&self) -> Result<Stored> {
+        let path = self.path.join(STATE);
+        let bytes = cove_sys::fs::read(&path, LIMIT).map_err(|e| Error::state("read", &path, e))?;
+        serde_json::from_slice(&bytes).map_err(|source| Error::ParseState { path, source })
+    }
+
+    /// The first write of a directory nobody else reads yet: no detour over a temporary name.
+    pub(crate) fn write_first(&self, stored: &Stored) -> Result<()> {
+        self.put(STATE, stored).map_err(|e| Error::state("write", self.path.join(STATE), e))
+    }
+
+    /// Replaces the state; readers see the old or the new one.
+    pub(crate) fn write(&self, stored: &Stored) -> Result<()> {
+        const NEXT: &str = "state.json.next";
+        let fail = |e: io::Error| Error::state("write", self.path.join(STATE), e);
+        self.put(NEXT, stored).map_err(fail)?;
+        rustix::fs::renameat(&self.fd, NEXT, &self.fd, STATE).map_err(|e| fail(e.into()))
+    }
+
+    fn put(&self, name: &str, stored: &Stored) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o600);
+        let file = rustix::fs::openat(&self.fd, name, flags | OFlags::NOFOLLOW, mode)?;
+        let bytes = serde_json::to_vec(stored)?;
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let n = rustix::io::write(&file, rest)?;
+            rest = &rest[n..];
+        }
+        Ok(())
+    }
+
+    /// Removes the directory with what this crate puts into it.
+    pub(crate) fn remove(&self) -> Result<()> {
+        let mut failed = None;
+        for name in [START_SOCKET, STATE, "state.json.next"] {
+            match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        match rustix::fs::unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            // Something else was put there: it is ours to remove all the same.
+            Err(_) => std::fs::remove_dir_all(&self.path)
+                .map_err(|e| Error::state("remove", &self.path, failed.map_or(e, Into::into))),
+        }
+    }
+
+    /// A path to a file in the directory that is short enough for a socket address.
+    pub(crate) fn short_path(&self, name: &str) -> PathBuf {
+        use std::os::fd::AsRawFd;
+        PathBuf::from(format!("/proc/self/fd/{}/{name}", self.fd.as_fd().as_raw_fd()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_would_leave_the_directory_are_refused() {
+        for id in ["", ".", "..", "a/b", "a b", "é", "a\0"] {
+            assert!(check_id(id).is_err(), "{id:?}");
+        }
+        for id in ["a", "A-1_x.y+z", "..."] {
+            assert!(check_id(id).is_ok(), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn a_second_container_of_the_same_id_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let first = StateDir::make(root.path(), "a").unwrap();
+        assert!(matches!(StateDir::make(root.path(), "a"), Err(Error::Exists(_))));
+        assert!(StateDir::open(root.path(), "a").unwrap().is_locked());
+        first.remove().unwrap();
+        assert!(matches!(StateDir::open(root.path(), "a"), Err(Error::NotFound(_))));
+    }
+}

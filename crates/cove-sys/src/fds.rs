@@ -1,0 +1,71 @@
+//! The descriptor table as a whole: `close_range` and placing descriptors by number.
+#![expect(
+    unsafe_code,
+    reason = "descriptors are handled by number here, which is the point"
+)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+const CLOEXEC: u32 = 4;
+
+/// Marks every descriptor from `first` on close-on-exec.
+///
+/// # Errors
+/// `EINVAL` on a kernel before 5.11.
+pub fn cloexec_from(first: u32) -> io::Result<()> {
+    close_range(first, u32::MAX, CLOEXEC)
+}
+
+/// Closes the descriptors `first..=last`. Owners that still hold one of these find it closed.
+///
+/// # Safety
+/// Nothing in the process may use a descriptor of the range afterwards; meant for a process that
+/// was just cloned and is about to execute.
+///
+/// # Errors
+/// `EINVAL` if the range is empty.
+pub unsafe fn close_between(first: u32, last: u32) -> io::Result<()> {
+    close_range(first, last, 0)
+}
+
+fn close_range(first: u32, last: u32, flags: u32) -> io::Result<()> {
+    // SAFETY: the call takes numbers only; what closing means is the contract of the callers.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Makes `number` refer to what `fd` refers to, without close-on-exec.
+///
+/// # Safety
+/// `number` must not be owned by anything that outlives the call.
+///
+/// # Errors
+/// `EBADF` if `number` is past the limit.
+pub unsafe fn place(fd: impl AsFd, number: RawFd) -> io::Result<()> {
+    let raw = fd.as_fd().as_raw_fd();
+    // SAFETY: both calls take numbers only; the caller vouches for `number`.
+    let done = unsafe {
+        if raw == number {
+            libc::fcntl(raw, libc::F_SETFD, 0)
+        } else {
+            libc::dup2(raw, number)
+        }
+    };
+    if done >= 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Whether the process has a descriptor of this number.
+#[must_use]
+pub fn is_open(number: RawFd) -> bool {
+    // SAFETY: F_GETFD only asks.
+    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
+}

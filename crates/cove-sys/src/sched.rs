@@ -1,0 +1,97 @@
+//! Scheduling attributes, I/O priority, NUMA memory policy and execution domain of the caller.
+#![expect(
+    unsafe_code,
+    reason = "these calls have no wrapper in the C library nor in rustix"
+)]
+
+use std::io;
+
+/// `struct sched_attr` for `sched_setattr`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SchedAttr {
+    /// Size of the structure; filled in by [`set_scheduler`].
+    pub size: u32,
+    /// `SCHED_*`.
+    pub policy: u32,
+    /// `SCHED_FLAG_*`.
+    pub flags: u64,
+    /// Nice value for the time-sharing policies.
+    pub nice: i32,
+    /// Static priority for FIFO and RR.
+    pub priority: u32,
+    /// DEADLINE: run time in nanoseconds.
+    pub runtime: u64,
+    /// DEADLINE: deadline in nanoseconds.
+    pub deadline: u64,
+    /// DEADLINE: period in nanoseconds.
+    pub period: u64,
+}
+
+fn check(done: libc::c_long) -> io::Result<()> {
+    if done == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Sets the scheduling of the calling thread.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_NICE`, `EINVAL` for values that do not fit the policy.
+pub fn set_scheduler(attr: &SchedAttr) -> io::Result<()> {
+    let size = u32::try_from(size_of::<SchedAttr>()).unwrap_or(48);
+    let raw = SchedAttr { size, ..*attr };
+    // SAFETY: `raw` is a valid struct sched_attr of the size it states.
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const raw, 0) })
+}
+
+/// Sets the I/O priority of the calling process: `class` 1 real time, 2 best effort, 3 idle.
+///
+/// # Errors
+/// `EPERM` without privilege for real time.
+pub fn set_io_priority(class: u16, level: u16) -> io::Result<()> {
+    let value = u32::from(class) << 13 | u32::from(level & 0x1fff);
+    // SAFETY: numbers only; 1 is IOPRIO_WHO_PROCESS, 0 the caller.
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, 1, 0, value) })
+}
+
+/// Sets the NUMA policy; `mode` includes the `MPOL_F_*` bits, `nodes` are node numbers.
+///
+/// # Errors
+/// `EINVAL` for nodes that do not exist or a mode the kernel lacks, `ENOSYS` without NUMA.
+pub fn set_memory_policy(mode: u32, nodes: &[u32]) -> io::Result<()> {
+    let mut mask = [0u64; 16];
+    for &node in nodes {
+        let word = mask.get_mut((node / 64) as usize);
+        *word.ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))? |= 1 << (node % 64);
+    }
+    let (pointer, bits) = if nodes.is_empty() {
+        (std::ptr::null(), 0usize)
+    } else {
+        (mask.as_ptr(), 1024)
+    };
+    // SAFETY: the mask holds as many bits as stated (the kernel reads one fewer).
+    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, pointer, bits) })
+}
+
+/// Sets the execution domain (`PER_LINUX` 0, `PER_LINUX32` 8).
+///
+/// # Errors
+/// `EINVAL` if the kernel refuses it.
+pub fn set_personality(domain: u32) -> io::Result<()> {
+    // SAFETY: a number only.
+    check(unsafe { libc::syscall(libc::SYS_personality, libc::c_ulong::from(domain)) })
+}
+
+/// Sets `PR_SET_NO_NEW_PRIVS` style process attributes that take no pointer: `PR_SET_DUMPABLE` 0.
+///
+/// # Errors
+/// Never in practice.
+pub fn set_undumpable() -> io::Result<()> {
+    // SAFETY: a number only.
+    check(libc::c_long::from(unsafe {
+        libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0)
+    }))
+}

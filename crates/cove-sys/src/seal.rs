@@ -1,0 +1,87 @@
+//! The program runs from an image of itself that nothing can write: what a container reaches as
+//! `/proc/<pid>/exe` while a runtime process is inside it is read-only (CVE-2019-5736).
+//!
+//! The cheap way is a detached, read-only mount of the executable, which costs no copy; without
+//! the privilege to mount, a sealed memfd does the same for the price of copying the file.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+
+use rustix::fs::{
+    CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags, fcntl_add_seals, fcntl_get_seals,
+    fstatvfs, memfd_create, openat,
+};
+use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
+
+use crate::exec::execve_fd;
+use crate::mountattr::{MountAttr, attr, mount_setattr};
+
+const SELF: &CStr = c"/proc/self/exe";
+
+/// Returns once the running program is sealed. Unsealed, it executes itself again with the same
+/// arguments and environment from a sealed image, so the call must come first in `main`, before
+/// threads, locks and descriptors.
+///
+/// # Errors
+/// If `/proc` is not mounted or neither a mount nor a memfd can be made.
+pub fn ensure_sealed() -> io::Result<()> {
+    let own = openat(CWD, SELF, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    if is_sealed(&own)? {
+        return Ok(());
+    }
+    let image = match read_only_mount() {
+        Ok(mount) => mount,
+        Err(Errno::PERM | Errno::NOSYS | Errno::ACCESS | Errno::INVAL) => sealed_copy(&own)?,
+        Err(error) => return Err(error.into()),
+    };
+    drop(own);
+    let strings = |s: std::ffi::OsString| CString::new(s.into_vec()).ok();
+    let args: Vec<_> = std::env::args_os().filter_map(strings).collect();
+    let env: Vec<_> = std::env::vars_os()
+        .filter_map(|(mut key, value)| {
+            key.push("=");
+            key.push(value);
+            strings(key)
+        })
+        .collect();
+    Err(execve_fd(&image, &args, &env))
+}
+
+fn is_sealed(own: &OwnedFd) -> rustix::io::Result<bool> {
+    if fstatvfs(own)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return Ok(true);
+    }
+    match fcntl_get_seals(own) {
+        Ok(seals) => Ok(seals.contains(SealFlags::WRITE)),
+        Err(Errno::INVAL) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_only_mount() -> rustix::io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = open_tree(CWD, SELF, flags)?;
+    let read_only = MountAttr {
+        set: attr::RDONLY,
+        ..MountAttr::default()
+    };
+    mount_setattr(&mount, false, &read_only)
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))?;
+    Ok(mount)
+}
+
+fn sealed_copy(own: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let image = match memfd_create(c"cove", flags | MemfdFlags::EXEC) {
+        // MFD_EXEC came with 6.3; before, every memfd is executable.
+        Err(Errno::INVAL) => memfd_create(c"cove", flags)?,
+        other => other?,
+    };
+    while rustix::fs::sendfile(&image, own, None, 1 << 30)? > 0 {}
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    fcntl_add_seals(&image, seals)?;
+    Ok(image)
+}
