@@ -22,10 +22,12 @@
 pub mod cache;
 pub mod cmd;
 pub mod cove;
+pub mod fault;
 pub mod files;
 pub mod http;
 pub mod image;
 pub mod leak;
+pub mod power;
 pub mod registry;
 pub mod rng;
 pub mod roots;

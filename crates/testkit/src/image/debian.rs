@@ -11,7 +11,7 @@ use crate::cache;
 use crate::cmd::Cmd;
 
 /// Part of the cache key: change it with the recipe below.
-const RECIPE: &str = "debian-bookworm-apt-2";
+const RECIPE: &str = "debian-bookworm-apt-3";
 
 /// Debian 12 with apt as one gzip layer; `bash` is its command. The first use
 /// on a machine takes about a minute and needs the Debian archive.
@@ -29,7 +29,7 @@ pub fn image() -> Image {
                 "--dpkgopt=path-exclude=/usr/share/man/*",
                 "--dpkgopt=path-exclude=/usr/share/locale/*",
             ])
-            .arg(r#"--customize-hook=rm -rf "$1"/var/lib/apt/lists/* "$1"/dev/*"#)
+            .arg(r#"--customize-hook=rm -rf "$1"/var/lib/apt/lists/*"#)
             .arg("bookworm")
             .arg(&tar)
             .arg("-")

@@ -1,0 +1,210 @@
+//! Faults of disks: an ext4 whose power can be cut, a tmpfs that is soon full.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use tempfile::TempDir;
+
+use crate::cmd::Cmd;
+use crate::roots::{kill, processes_of};
+
+/// An ext4 in a file, mounted through a loop device. [`Disk::cut`] loses what
+/// was not synced, in milliseconds.
+#[derive(Debug)]
+pub struct Disk {
+    directory: TempDir,
+    device: String,
+}
+
+impl Disk {
+    /// A new empty disk of `mib` mebibytes.
+    ///
+    /// # Panics
+    /// Without root, mkfs.ext4 or a free loop device.
+    #[must_use]
+    pub fn new(mib: u64) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("cvdisk")
+            .tempdir()
+            .expect("a directory");
+        let image = directory.path().join("image");
+        File::create(&image)
+            .and_then(|f| f.set_len(mib << 20))
+            .expect("the disk's file is made");
+        std::fs::create_dir(directory.path().join("m")).expect("the mount point is made");
+        Cmd::new("mkfs.ext4")
+            .args(["-q", "-F", "-m", "0"])
+            .arg(&image)
+            .ok();
+        let mut disk = Self {
+            directory,
+            device: String::new(),
+        };
+        disk.attach();
+        disk
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join("m")
+    }
+
+    /// Cuts the power: the file system stops at once, every process that uses
+    /// it is killed, and it comes back as the disk has it (journal replayed).
+    ///
+    /// # Panics
+    /// When a mount of it is still held somewhere, or it does not come back.
+    pub fn cut(&mut self) {
+        let root = File::open(self.path()).expect("the disk is mounted");
+        cove_sys::fs_shutdown::cut(&root).expect("ext4 shuts down");
+        drop(root);
+        self.detach();
+        self.attach();
+    }
+
+    /// Checks the file system's own consistency; it is unmounted meanwhile.
+    ///
+    /// # Panics
+    /// When e2fsck finds an error.
+    pub fn check(&mut self) {
+        self.detach();
+        Cmd::new("e2fsck")
+            .args(["-f", "-n"])
+            .arg(self.directory.path().join("image"))
+            .ok();
+        self.attach();
+    }
+
+    fn attach(&mut self) {
+        let image = self.directory.path().join("image");
+        let output = Cmd::new("losetup")
+            .args(["--find", "--show"])
+            .arg(&image)
+            .ok();
+        output.out().trim().clone_into(&mut self.device);
+        mount(
+            self.device.as_str(),
+            self.path(),
+            "ext4",
+            MountFlags::empty(),
+            None,
+        )
+        .expect("the disk mounts");
+    }
+
+    fn detach(&self) {
+        end_users(self.directory.path());
+        for point in crate::leak::mounts_beneath(&self.path()).iter().rev() {
+            unmount(point, UnmountFlags::empty())
+                .unwrap_or_else(|e| panic!("cannot unmount {}: {e}", point.display()));
+        }
+        Cmd::new("losetup").args(["--detach", &self.device]).ok();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        end_users(self.directory.path());
+        for point in crate::leak::mounts_beneath(&self.path()).iter().rev() {
+            let _gone = unmount(point, UnmountFlags::DETACH);
+        }
+        let _gone = Cmd::new("losetup").args(["--detach", &self.device]).run();
+    }
+}
+
+/// A tmpfs of a few kilobytes, for what happens when the disk is full.
+#[derive(Debug)]
+pub struct SmallDisk {
+    directory: TempDir,
+}
+
+impl SmallDisk {
+    /// An empty tmpfs of `kib` kibibytes.
+    ///
+    /// # Panics
+    /// Without root.
+    #[must_use]
+    pub fn new(kib: u64) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("cvfull")
+            .tempdir()
+            .expect("a directory");
+        let options = std::ffi::CString::new(format!("size={kib}k")).expect("no NUL in it");
+        mount(
+            "tmpfs",
+            directory.path(),
+            "tmpfs",
+            MountFlags::empty(),
+            Some(options.as_c_str()),
+        )
+        .expect("a tmpfs mounts");
+        Self { directory }
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Bytes in use.
+    ///
+    /// # Panics
+    /// When it is gone.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        let stat = rustix::fs::statvfs(self.path()).expect("the tmpfs is mounted");
+        (stat.f_blocks - stat.f_bfree) * stat.f_frsize
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        end_users(self.path());
+        let _gone = unmount(self.path(), UnmountFlags::DETACH);
+    }
+}
+
+/// Ends all processes that name or use the directory.
+fn end_users(directory: &Path) {
+    for _round in 0..5 {
+        let users = processes_of(directory);
+        if users.is_empty() {
+            return;
+        }
+        users.into_iter().for_each(kill);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_power_cut_loses_what_was_not_synced_and_only_that() {
+        let mut disk = Disk::new(64);
+        let synced = disk.path().join("synced");
+        std::fs::write(&synced, [1; 100_000]).unwrap();
+        File::open(&synced).unwrap().sync_all().unwrap();
+        File::open(disk.path()).unwrap().sync_all().unwrap();
+        let lost = disk.path().join("lost");
+        std::fs::write(&lost, [2; 100_000]).unwrap();
+        disk.cut();
+        assert_eq!(crate::files::read(&synced, 1 << 20).unwrap(), [1; 100_000]);
+        assert_ne!(
+            crate::files::read(&lost, 1 << 20).unwrap_or_default(),
+            [2; 100_000]
+        );
+        disk.check();
+    }
+
+    #[test]
+    fn a_small_disk_is_soon_full() {
+        let disk = SmallDisk::new(64);
+        let error = std::fs::write(disk.path().join("f"), vec![0; 1 << 20]).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+        assert!(disk.used() >= 60 << 10);
+    }
+}
