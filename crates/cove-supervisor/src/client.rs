@@ -1,0 +1,319 @@
+//! Talking to a supervisor: one request per connection, or an attachment.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use cove_model::control::{
+    self, Attach, Exited, FRAME_HEADER, Failure, MAX_FRAME, MAX_MESSAGE, Reply, Request, Stream,
+    TerminalSize, WaitUntil,
+};
+
+use crate::{paths, state, wire};
+
+/// The supervisor of one instance.
+#[derive(Debug, Clone)]
+pub struct Client {
+    runtime_dir: PathBuf,
+}
+
+/// Why a supervisor did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No supervisor answers: the instance is down, or wants a new supervisor
+    /// (see [`state::observe`]).
+    #[error("no supervisor answers in {dir}", dir = dir.display())]
+    NoSupervisor {
+        /// The runtime directory.
+        dir: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The request could not be sent.
+    #[error("cannot send the request to the supervisor in {dir}", dir = dir.display())]
+    Send {
+        /// The runtime directory.
+        dir: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The supervisor went away before it answered, or what it said makes no sense.
+    #[error("cannot read the answer of the supervisor in {dir}", dir = dir.display())]
+    Receive {
+        /// The runtime directory.
+        dir: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// It could not do it.
+    #[error("the supervisor refused")]
+    Refused(#[source] Failure),
+}
+
+impl Client {
+    /// For the instance of a runtime directory. Connects only when asked something.
+    #[must_use]
+    pub fn new(runtime_dir: &Path) -> Self {
+        Self {
+            runtime_dir: runtime_dir.to_owned(),
+        }
+    }
+
+    /// Asks and waits for the answer, for as long as it takes. Never returns
+    /// [`Reply::Failed`].
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn request(&self, request: &Request) -> Result<Reply, ClientError> {
+        self.begin(request)?.finish()
+    }
+
+    /// Asks, and leaves the waiting to the caller.
+    ///
+    /// # Errors
+    /// All of [`ClientError`] but `Receive` and `Refused`.
+    pub fn begin(&self, request: &Request) -> Result<Pending, ClientError> {
+        let dir = || self.runtime_dir.clone();
+        let mut socket = state::open_dir(&self.runtime_dir)
+            .and_then(|fd| wire::connect(fd.as_fd(), paths::CONTROL))
+            .map_err(|source| ClientError::NoSupervisor { dir: dir(), source })?;
+        wire::encode(request)
+            .and_then(|bytes| socket.write_all(&bytes))
+            .map_err(|source| ClientError::Send { dir: dir(), source })?;
+        Ok(Pending {
+            socket,
+            runtime_dir: dir(),
+        })
+    }
+
+    /// Waits until the instance is down and says how it ended. When its
+    /// supervisor is already gone the published status answers.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn wait(&self, until: WaitUntil) -> Result<Exited, ClientError> {
+        let error = match self.request(&Request::Wait { until }) {
+            Ok(Reply::Exited(exited)) => return Ok(exited),
+            Ok(_) => self.nonsense(),
+            Err(error @ (ClientError::NoSupervisor { .. } | ClientError::Receive { .. })) => error,
+            Err(error) => return Err(error),
+        };
+        match state::observe(&self.runtime_dir) {
+            Ok(Some(seen)) if !seen.supervised && !seen.status.state.is_running() => Ok(Exited {
+                exit_code: seen.status.exit_code.unwrap_or(0),
+                oom_killed: seen.status.oom_killed,
+                error: seen.status.error,
+            }),
+            _ => Err(error),
+        }
+    }
+
+    /// Connects to the stdio of the instance. With `attach.start` set it is
+    /// started once nothing it writes can be missed.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; `Refused` when the start failed.
+    pub fn attach(&self, attach: Attach) -> Result<Attachment, ClientError> {
+        let mut pending = self.begin(&Request::Attach(attach))?;
+        match pending.read()? {
+            Reply::Attached { tty } => Ok(Attachment {
+                socket: pending.socket,
+                tty,
+            }),
+            Reply::Failed(failure) => Err(ClientError::Refused(failure)),
+            Reply::Done | Reply::Status(_) | Reply::Exited(_) => Err(self.nonsense()),
+        }
+    }
+
+    fn nonsense(&self) -> ClientError {
+        let source = io::Error::new(
+            io::ErrorKind::InvalidData,
+            "not an answer to what was asked",
+        );
+        ClientError::Receive {
+            dir: self.runtime_dir.clone(),
+            source,
+        }
+    }
+}
+
+/// A request that waits for its answer. As a descriptor it becomes readable
+/// when the answer is there or the supervisor is gone, so a pending
+/// `Wait` tells a follower of the log when to end.
+#[derive(Debug)]
+pub struct Pending {
+    socket: UnixStream,
+    runtime_dir: PathBuf,
+}
+
+impl Pending {
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// `Receive` or `Refused`.
+    pub fn finish(mut self) -> Result<Reply, ClientError> {
+        match self.read()? {
+            Reply::Failed(failure) => Err(ClientError::Refused(failure)),
+            reply
+            @ (Reply::Done | Reply::Status(_) | Reply::Exited(_) | Reply::Attached { .. }) => {
+                Ok(reply)
+            }
+        }
+    }
+
+    fn read(&mut self) -> Result<Reply, ClientError> {
+        receive(&mut self.socket).map_err(|source| ClientError::Receive {
+            dir: self.runtime_dir.clone(),
+            source,
+        })
+    }
+}
+
+fn receive(socket: &mut UnixStream) -> io::Result<Reply> {
+    let mut length = [0; 4];
+    socket.read_exact(&mut length)?;
+    let length = usize::try_from(u32::from_be_bytes(length)).map_err(io::Error::other)?;
+    if length > MAX_MESSAGE {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the answer is too long",
+        ));
+    }
+    let mut text = vec![0; length];
+    socket.read_exact(&mut text)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+impl AsFd for Pending {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// An open connection to the stdio of an instance.
+#[derive(Debug)]
+pub struct Attachment {
+    socket: UnixStream,
+    tty: bool,
+}
+
+/// What arrives on an attachment.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// This many bytes of its stdout are in the buffer.
+    Stdout(usize),
+    /// This many bytes of its stderr are in the buffer.
+    Stderr(usize),
+    /// The instance ended; nothing follows.
+    Exited(Exited),
+    /// The supervisor cut the connection; nothing follows.
+    Cut(Failure),
+    /// The supervisor is gone without a word (killed).
+    Lost,
+}
+
+impl Attachment {
+    /// The instance has a terminal.
+    #[must_use]
+    pub fn tty(&self) -> bool {
+        self.tty
+    }
+
+    /// Another handle of the same connection, to write while the other reads.
+    ///
+    /// # Errors
+    /// No descriptor left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            socket: self.socket.try_clone()?,
+            tty: self.tty,
+        })
+    }
+
+    /// Waits for the next frame; output is put in `buffer`.
+    ///
+    /// # Errors
+    /// The connection broke, or what arrived is no frame.
+    pub fn next(&mut self, buffer: &mut Vec<u8>) -> io::Result<Event> {
+        let mut header = [0; FRAME_HEADER];
+        if !self.fill(&mut header)? {
+            return Ok(Event::Lost);
+        }
+        let nonsense = || io::Error::new(io::ErrorKind::InvalidData, "not a frame of a supervisor");
+        let (stream, length) = control::parse_frame_header(header).ok_or_else(nonsense)?;
+        buffer.resize(length, 0);
+        if !self.fill(buffer)? {
+            return Ok(Event::Lost);
+        }
+        match stream {
+            Stream::Stdout => Ok(Event::Stdout(length)),
+            Stream::Stderr => Ok(Event::Stderr(length)),
+            Stream::Exit => Ok(Event::Exited(serde_json::from_slice(buffer)?)),
+            Stream::Error => Ok(Event::Cut(serde_json::from_slice(buffer)?)),
+            Stream::Stdin | Stream::Resize | Stream::StdinClose => Err(nonsense()),
+        }
+    }
+
+    /// Writes to the instance's stdin; waits while it does not read.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn stdin(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for chunk in bytes.chunks(MAX_FRAME) {
+            self.frame(Stream::Stdin, chunk)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the instance's stdin.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn close_stdin(&mut self) -> io::Result<()> {
+        self.frame(Stream::StdinClose, &[])
+    }
+
+    /// Tells the size of the client's terminal.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn resize(&mut self, size: TerminalSize) -> io::Result<()> {
+        let [a, b] = size.rows.to_be_bytes();
+        let [c, d] = size.cols.to_be_bytes();
+        self.frame(Stream::Resize, &[a, b, c, d])
+    }
+
+    fn frame(&mut self, stream: Stream, payload: &[u8]) -> io::Result<()> {
+        let length = u32::try_from(payload.len()).map_err(io::Error::other)?;
+        let mut bytes = Vec::with_capacity(FRAME_HEADER + payload.len());
+        bytes.extend_from_slice(&control::frame_header(stream, length));
+        bytes.extend_from_slice(payload);
+        self.socket.write_all(&bytes)
+    }
+
+    /// `false`: the connection ended.
+    fn fill(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
+        match self.socket.read_exact(buffer) {
+            Ok(()) => Ok(true),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+                ) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl AsFd for Attachment {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

@@ -1,0 +1,648 @@
+//! Clients: requests, attachments, and the bytes between them and the instance.
+
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use cove_model::control::{
+    Attach, Exited, FRAME_HEADER, Failure, Reply, Request, Stream, TerminalSize, WaitUntil,
+    WhenSlow, parse_frame_header,
+};
+use cove_model::status::State;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with};
+use rustix::process::{Resource, getrlimit};
+
+use super::conn::{Attached, Conn, Kind};
+use super::life::{output_token, system_failure};
+use super::ring::wide;
+use super::stdio::{self, Output};
+use super::{CONNS, LINGER, OUTPUTS, Phase, STDIN, Supervisor, keeper};
+use crate::wire;
+
+/// Descriptors that clients must leave to the instance's own business.
+const RESERVED: u64 = 64;
+/// The most a client may send ahead of what is understood or taken.
+const MAX_INPUT: usize = 64 * 1024 + 8;
+const SIGKILL: i32 = 9;
+
+impl Supervisor<'_> {
+    pub(super) fn accept(&mut self) {
+        let Some(listener) = &self.listener else {
+            return;
+        };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let Ok(fd) = accept_with(listener, flags) else {
+            return;
+        };
+        self.generation = self.generation.wrapping_add(1);
+        let mut conn = Conn::new(fd, self.generation);
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let used = wide(self.conns.iter().flatten().count());
+        if used + RESERVED >= limit {
+            conn.answer(&Reply::Failed(Failure::new("control", "too many clients")));
+            conn.flush(&self.ring);
+            return;
+        }
+        let slot = match self.conns.iter().position(Option::is_none) {
+            Some(slot) => slot,
+            None => {
+                self.conns.push(None);
+                self.conns.len() - 1
+            }
+        };
+        self.conns[slot] = Some(conn);
+        self.watch_conn(slot);
+    }
+
+    pub(super) fn on_conn(&mut self, token: u64, flags: EventFlags) {
+        let slot = usize::try_from(token & 0xffff_ffff).unwrap_or(usize::MAX);
+        let Some(Some(conn)) = self.conns.get_mut(slot) else {
+            return;
+        };
+        if u64::from(conn.generation) != token >> 32 {
+            return;
+        }
+        if conn
+            .watched
+            .is_some_and(|watched| watched.contains(EventFlags::IN))
+        {
+            if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
+                self.receive(slot);
+            }
+        } else if flags.intersects(EventFlags::HUP | EventFlags::ERR) {
+            // It went while we do not read from it. Once its stdin is taken the rest is read.
+            conn.deaf = true;
+            if matches!(&conn.kind, Kind::Attached(attached) if attached.blocked) {
+                epoll::delete(&self.epoll, &conn.fd).unwrap_or(());
+                conn.watched = None;
+            } else {
+                self.close(slot);
+            }
+        }
+    }
+
+    fn receive(&mut self, slot: usize) {
+        let Some(conn) = self.conns[slot].as_mut() else {
+            return;
+        };
+        match rustix::io::read(&conn.fd, &mut self.buffer[..16 * 1024]) {
+            Ok(0) => self.hung_up(slot),
+            Ok(length) => {
+                if conn.input.len() + length > MAX_INPUT {
+                    return self.close(slot);
+                }
+                conn.input.extend_from_slice(&self.buffer[..length]);
+                self.understand(slot);
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.hung_up(slot),
+        }
+    }
+
+    /// A client is gone; with it, perhaps, the only one who writes stdin.
+    fn hung_up(&mut self, slot: usize) {
+        let wrote = match self.conns[slot].as_ref().map(|conn| &conn.kind) {
+            Some(Kind::Attached(attached)) => attached.options.stdin,
+            _ => false,
+        };
+        if wrote && self.config.stdin_once {
+            self.close_stdin();
+        }
+        self.close(slot);
+    }
+
+    fn understand(&mut self, slot: usize) {
+        let Some(conn) = self.conns[slot].as_mut() else {
+            return;
+        };
+        match &conn.kind {
+            Kind::Asking => match wire::decode::<Request>(&conn.input) {
+                Ok(Some((request, length))) => {
+                    conn.input.drain(..length);
+                    self.handle(slot, &request);
+                    if matches!(
+                        self.conns[slot].as_ref().map(|conn| &conn.kind),
+                        Some(Kind::Attached(_))
+                    ) {
+                        self.take_frames(slot);
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let failure = system_failure("request", "not a request", &error);
+                    conn.answer(&Reply::Failed(failure));
+                }
+            },
+            Kind::Attached(_) => self.take_frames(slot),
+            Kind::Waiting(_)
+            | Kind::Stopping
+            | Kind::Restarting
+            | Kind::Starting
+            | Kind::Leaving => {
+                conn.input.clear();
+            }
+        }
+    }
+
+    fn handle(&mut self, slot: usize, request: &Request) {
+        let done =
+            |result: Result<(), Failure>| Some(result.map_or_else(Reply::Failed, |()| Reply::Done));
+        let reply = match *request {
+            Request::Start => match self.phase {
+                Phase::Created if self.failure.is_none() => match self.start() {
+                    Ok(()) => Some(Reply::Done),
+                    Err(_) => self.park(slot, Kind::Starting),
+                },
+                Phase::Waiting { .. } => {
+                    self.backoff.reset();
+                    self.park(slot, Kind::Restarting);
+                    self.start_next_run();
+                    None
+                }
+                Phase::Created | Phase::Running { .. } | Phase::Down => {
+                    done(Err(self.wrong_state("it is not waiting for a start")))
+                }
+            },
+            Request::Status => {
+                let dropped = self.log.as_ref().map_or(0, crate::logs::LogWriter::dropped);
+                self.status.log_lines_dropped = dropped;
+                Some(Reply::Status(self.status.clone()))
+            }
+            Request::Wait { until } => {
+                let created = matches!(self.phase, Phase::Created) && self.failure.is_none();
+                let down = created || matches!(self.phase, Phase::Down);
+                if until == WaitUntil::NotRunning && down {
+                    Some(Reply::Exited(self.last_exit()))
+                } else {
+                    self.park(slot, Kind::Waiting(until))
+                }
+            }
+            Request::Signal { signal, all } => {
+                let result = self.signal(signal, all);
+                done(result)
+            }
+            Request::Stop { timeout, signal } => {
+                self.park(slot, Kind::Stopping);
+                self.status.manually_stopped = true;
+                self.start_again = false;
+                self.stop(signal, timeout);
+                None
+            }
+            Request::Restart { timeout, signal } => match self.phase {
+                Phase::Running { .. } => {
+                    self.park(slot, Kind::Restarting);
+                    self.start_again = true;
+                    self.status.manually_stopped = false;
+                    self.stop(signal, timeout);
+                    None
+                }
+                Phase::Waiting { .. } => {
+                    self.backoff.reset();
+                    self.park(slot, Kind::Restarting);
+                    self.start_next_run();
+                    None
+                }
+                Phase::Created | Phase::Down => done(Err(self.wrong_state("it is not running"))),
+            },
+            Request::Pause => {
+                let result = self.pause();
+                done(result)
+            }
+            Request::Resume => {
+                let result = self.unpause();
+                done(result)
+            }
+            Request::Resize(size) => {
+                let result = self.resize(size);
+                done(result)
+            }
+            Request::UpdateRestart { policy } => {
+                self.policy = policy;
+                Some(Reply::Done)
+            }
+            Request::Attach(attach) => self.attach(slot, attach),
+        };
+        if let (Some(reply), Some(conn)) = (reply, self.conns[slot].as_mut()) {
+            conn.answer(&reply);
+        }
+    }
+
+    /// Lets a client wait.
+    fn park(&mut self, slot: usize, kind: Kind) -> Option<Reply> {
+        if let Some(conn) = self.conns[slot].as_mut() {
+            conn.kind = kind;
+        }
+        None
+    }
+
+    fn attach(&mut self, slot: usize, mut attach: Attach) -> Option<Reply> {
+        if let Some(size) = attach.size {
+            // Before the start this is the first size; a failure is only a wrong size.
+            self.resize(size).unwrap_or(());
+        }
+        if self.config.tty {
+            // Everything is stdout; who wants both is served faster.
+            attach.stderr = attach.stdout;
+        }
+        let place = self.ring.end();
+        if attach.start && matches!(self.phase, Phase::Created) && self.start().is_err() {
+            return self.park(slot, Kind::Starting);
+        }
+        if let Some(conn) = self.conns[slot].as_mut() {
+            conn.say(&Reply::Attached {
+                tty: self.config.tty,
+            });
+            conn.kind = Kind::Attached(Attached::new(attach, place));
+        }
+        None
+    }
+
+    fn signal(&mut self, signal: i32, all: bool) -> Result<(), Failure> {
+        if !matches!(self.phase, Phase::Running { .. }) {
+            return Err(self.wrong_state("it is not running"));
+        }
+        self.workload.signal(signal, all)?;
+        if signal == SIGKILL || signal == self.config.stop_signal {
+            // As Docker: who kills it does not want it back.
+            self.status.manually_stopped = true;
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self) -> Result<(), Failure> {
+        if self.status.state != State::Running {
+            return Err(self.wrong_state("it is not running"));
+        }
+        self.workload.pause()?;
+        self.status.state = State::Paused;
+        self.publish();
+        Ok(())
+    }
+
+    fn unpause(&mut self) -> Result<(), Failure> {
+        if self.status.state != State::Paused {
+            return Err(self.wrong_state("it is not paused"));
+        }
+        self.workload.resume()?;
+        self.status.state = State::Running;
+        self.publish();
+        Ok(())
+    }
+
+    fn resize(&mut self, size: TerminalSize) -> Result<(), Failure> {
+        self.size = Some(size);
+        match &self.console {
+            Some(console) => stdio::resize(console, size)
+                .map_err(|error| system_failure("resize", "cannot resize the terminal", &error)),
+            None if self.config.tty => Ok(()),
+            None => Err(self.wrong_state("it has no terminal")),
+        }
+    }
+
+    fn wrong_state(&self, why: &str) -> Failure {
+        let state = self.status.state.as_str();
+        Failure::new("state", format!("{} is {state}: {why}", self.config.id))
+    }
+
+    // ---- from attached clients to the instance ----
+
+    fn take_frames(&mut self, slot: usize) {
+        while let Some(conn) = self.conns[slot].as_mut() {
+            let Kind::Attached(attached) = &mut conn.kind else {
+                return;
+            };
+            let Some((stream, left)) = attached.frame else {
+                let Some(header) = conn.input.first_chunk::<FRAME_HEADER>() else {
+                    return;
+                };
+                let Some(frame) = parse_frame_header(*header) else {
+                    return self.close(slot);
+                };
+                conn.input.drain(..FRAME_HEADER);
+                attached.frame = Some(frame);
+                continue;
+            };
+            let part = left.min(conn.input.len());
+            match stream {
+                Stream::Stdin => {
+                    if part == 0 && left > 0 {
+                        return;
+                    }
+                    let bytes: Vec<u8> = conn.input[..part].to_vec();
+                    let allowed = attached.options.stdin;
+                    let taken = if allowed {
+                        self.write_stdin(&bytes)
+                    } else {
+                        part
+                    };
+                    let Some(conn) = self.conns[slot].as_mut() else {
+                        return;
+                    };
+                    let Kind::Attached(attached) = &mut conn.kind else {
+                        return;
+                    };
+                    conn.input.drain(..taken);
+                    attached.frame = (taken < left).then_some((stream, left - taken));
+                    attached.blocked = taken < part;
+                    if attached.blocked {
+                        return;
+                    }
+                }
+                Stream::StdinClose => {
+                    attached.frame = None;
+                    let allowed = attached.options.stdin && left == 0;
+                    if allowed && self.config.stdin_once {
+                        self.close_stdin();
+                    }
+                }
+                Stream::Resize => {
+                    let Some([a, b, c, d]) = conn.input.first_chunk::<4>().copied() else {
+                        return;
+                    };
+                    if left != 4 {
+                        return self.close(slot);
+                    }
+                    conn.input.drain(..4);
+                    attached.frame = None;
+                    let rows = u16::from_be_bytes([a, b]);
+                    let cols = u16::from_be_bytes([c, d]);
+                    // Without a terminal there is nothing to resize.
+                    self.resize(TerminalSize { rows, cols }).unwrap_or(());
+                }
+                Stream::Stdout | Stream::Stderr | Stream::Exit | Stream::Error => {
+                    return self.close(slot);
+                }
+            }
+        }
+    }
+
+    /// How many of the bytes the instance took; all, when nobody can read them.
+    fn write_stdin(&mut self, bytes: &[u8]) -> usize {
+        let Some(sink) = self.console.as_ref().or(self.stdin.fifo.as_ref()) else {
+            return bytes.len();
+        };
+        let mut taken = 0;
+        while taken < bytes.len() {
+            match rustix::io::write(sink, &bytes[taken..]) {
+                Ok(more) => taken += more,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    self.stdin.full = true;
+                    self.watch_stdin();
+                    return taken;
+                }
+                // It closed its stdin.
+                Err(_) => return bytes.len(),
+            }
+        }
+        taken
+    }
+
+    /// Watches for room in a full stdin.
+    fn watch_stdin(&self) {
+        match &self.console {
+            Some(_) => self.rewatch_console(),
+            None => {
+                if let Some(fifo) = &self.stdin.fifo {
+                    // Already watched is as good.
+                    self.watch(fifo, STDIN, EventFlags::OUT).unwrap_or(());
+                }
+            }
+        }
+    }
+
+    fn rewatch_console(&self) {
+        let Some(output) = self.outputs.first().filter(|output| output.watched) else {
+            return;
+        };
+        let mut flags = EventFlags::IN;
+        flags.set(EventFlags::OUT, self.stdin.full);
+        epoll::modify(
+            &self.epoll,
+            &output.fd,
+            EventData::new_u64(output_token(0)),
+            flags,
+        )
+        .unwrap_or(());
+    }
+
+    pub(super) fn on_stdin_writable(&mut self) {
+        self.stdin.full = false;
+        match &self.console {
+            Some(_) => self.rewatch_console(),
+            None => {
+                if let Some(fifo) = &self.stdin.fifo {
+                    epoll::delete(&self.epoll, fifo).unwrap_or(());
+                }
+            }
+        }
+        for slot in 0..self.conns.len() {
+            if let Some(Conn {
+                kind: Kind::Attached(attached),
+                ..
+            }) = self.conns[slot].as_mut()
+                && std::mem::take(&mut attached.blocked)
+            {
+                self.take_frames(slot);
+            }
+        }
+    }
+
+    fn close_stdin(&mut self) {
+        if let Some(fifo) = self.stdin.fifo.take() {
+            if self.stdin.full {
+                epoll::delete(&self.epoll, &fifo).unwrap_or(());
+            }
+            self.stdin.full = false;
+            drop(fifo);
+            // Without a keeper nobody else holds it.
+            keeper::close_stdin(self.dir.as_fd()).unwrap_or(());
+        }
+    }
+
+    // ---- from the instance to log and clients ----
+
+    pub(super) fn on_output(&mut self, token: u64, flags: EventFlags) {
+        let index = usize::try_from(token - OUTPUTS).unwrap_or(usize::MAX);
+        if flags.contains(EventFlags::OUT) {
+            self.on_stdin_writable();
+        }
+        if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
+            self.read_output(index, self.buffer.len());
+        }
+    }
+
+    /// One read of one output; how many bytes.
+    fn read_output(&mut self, index: usize, limit: usize) -> usize {
+        let Some(output) = self.outputs.get_mut(index) else {
+            return 0;
+        };
+        let limit = limit.min(self.buffer.len());
+        let result = rustix::io::read(&output.fd, &mut self.buffer[..limit]);
+        if Output::is_end(&result) {
+            output.ended = true;
+            self.watch_outputs();
+            return 0;
+        }
+        let Ok(length) = result else { return 0 };
+        let (log, stream) = (output.log, output.stream);
+        let bytes = &self.buffer[..length];
+        if let Some(writer) = self.log.as_mut() {
+            writer.write(log, bytes);
+        }
+        let attached = |conn: &Conn| matches!(conn.kind, Kind::Attached(_));
+        if self.conns.iter().flatten().any(attached) {
+            self.ring.push(stream, bytes);
+        }
+        length
+    }
+
+    /// Reads what the ended instance has written, and not what somebody who
+    /// still holds the FIFO goes on writing.
+    pub(super) fn drain(&mut self) {
+        for index in 0..self.outputs.len() {
+            // A terminal tells less than it has; it ends by itself or has nothing now.
+            let mut left = if self.console.is_some() {
+                1 << 20
+            } else {
+                let waiting = rustix::io::ioctl_fionread(&self.outputs[index].fd).unwrap_or(0);
+                usize::try_from(waiting).unwrap_or(usize::MAX)
+            };
+            while left > 0 {
+                match self.read_output(index, left) {
+                    0 => break,
+                    length => left -= length,
+                }
+            }
+        }
+    }
+
+    /// Lets go of the stdio of the run that ended.
+    pub(super) fn disconnect(&mut self) {
+        for output in &mut self.outputs {
+            output.ended = true;
+        }
+        self.watch_outputs();
+        self.stdin = super::Stdin::default();
+        if self.console.take().is_some() {
+            self.outputs.clear();
+        }
+        for conn in self.conns.iter_mut().flatten() {
+            if let Kind::Attached(attached) = &mut conn.kind {
+                attached.blocked = false;
+            }
+        }
+    }
+
+    pub(super) fn watch_outputs(&mut self) {
+        for (index, output) in self.outputs.iter_mut().enumerate() {
+            let wanted = !output.ended && !self.held;
+            if wanted == output.watched {
+                continue;
+            }
+            let data = EventData::new_u64(output_token(index));
+            let result = if wanted {
+                epoll::add(&self.epoll, &output.fd, data, EventFlags::IN)
+            } else {
+                epoll::delete(&self.epoll, &output.fd)
+            };
+            output.watched = wanted && result.is_ok();
+        }
+    }
+
+    // ---- what clients are told ----
+
+    /// A run ended; another follows.
+    pub(super) fn tell_run_ended(&mut self, exited: &Exited) {
+        let end = self.ring.end();
+        for conn in self.conns.iter_mut().flatten() {
+            match &conn.kind {
+                Kind::Waiting(WaitUntil::NextExit | WaitUntil::NotRunning) => {
+                    conn.answer(&Reply::Exited(exited.clone()));
+                }
+                Kind::Attached(_) => conn.say_exit(exited, end),
+                Kind::Asking
+                | Kind::Waiting(WaitUntil::Removed)
+                | Kind::Stopping
+                | Kind::Restarting
+                | Kind::Starting
+                | Kind::Leaving => {}
+            }
+        }
+    }
+
+    /// It runs again.
+    pub(super) fn tell_started(&mut self) {
+        for conn in self.conns.iter_mut().flatten() {
+            if matches!(conn.kind, Kind::Restarting) {
+                conn.answer(&Reply::Done);
+            }
+        }
+    }
+
+    /// It is finally down.
+    pub(super) fn tell_down(&mut self, exited: &Exited) {
+        let end = self.ring.end();
+        let deadline = Instant::now() + LINGER;
+        let failure = self.failure.clone();
+        let failed = |otherwise: &str| {
+            Reply::Failed(
+                failure
+                    .clone()
+                    .unwrap_or_else(|| Failure::new("state", otherwise)),
+            )
+        };
+        for conn in self.conns.iter_mut().flatten() {
+            let mut patient = false;
+            match &conn.kind {
+                Kind::Waiting(_) | Kind::Stopping => conn.answer(&Reply::Exited(exited.clone())),
+                Kind::Restarting | Kind::Starting => conn.answer(&failed("the instance is down")),
+                Kind::Attached(attached) => {
+                    patient = attached.options.when_slow == WhenSlow::Wait;
+                    conn.say_exit(exited, end);
+                }
+                Kind::Asking => conn.answer(&failed("the instance is down")),
+                Kind::Leaving => {}
+            }
+            // Who holds up the instance may also hold up its supervisor.
+            if !patient && conn.deadline.is_none() {
+                conn.deadline = Some(deadline);
+            }
+        }
+    }
+
+    // ---- descriptors of clients ----
+
+    pub(super) fn watch_conn(&mut self, slot: usize) {
+        let Some(conn) = self.conns[slot].as_mut() else {
+            return;
+        };
+        let mut wanted = EventFlags::empty();
+        let blocked = matches!(&conn.kind, Kind::Attached(attached) if attached.blocked);
+        wanted.set(
+            EventFlags::IN,
+            !blocked && !matches!(conn.kind, Kind::Leaving),
+        );
+        wanted.set(EventFlags::OUT, conn.wants_to_send(&self.ring));
+        if conn.watched == Some(wanted) || (conn.watched.is_none() && conn.deaf && blocked) {
+            return;
+        }
+        let slot_bits = wide(slot) & 0xffff_ffff;
+        let data = EventData::new_u64(CONNS + (u64::from(conn.generation) << 32 | slot_bits));
+        let result = if conn.watched.is_some() {
+            epoll::modify(&self.epoll, &conn.fd, data, wanted)
+        } else {
+            epoll::add(&self.epoll, &conn.fd, data, wanted)
+        };
+        match result {
+            Ok(()) => conn.watched = Some(wanted),
+            Err(_) => self.close(slot),
+        }
+    }
+
+    pub(super) fn close(&mut self, slot: usize) {
+        // The descriptor was never duplicated: closing it ends the watching.
+        self.conns[slot] = None;
+    }
+}
