@@ -1,0 +1,248 @@
+//! Removing images as Docker does, and collecting what nothing uses.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+use cove_model::{Digest, Reference};
+
+use crate::error::{At, Error, Result, Step};
+use crate::image::Image;
+use crate::layer::{digests_in, open_directory};
+use crate::lease;
+use crate::staging::Staging;
+use crate::store::Store;
+
+/// How containers use an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    /// Not at all.
+    Unused,
+    /// A container that is not running was made from it.
+    Stopped,
+    /// A running container was made from it.
+    Running,
+}
+
+/// What removing an image did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removal {
+    /// Names and repository digests that are gone, familiar form, in the
+    /// order in which Docker prints them.
+    pub untagged: Vec<String>,
+    /// The image, when its last name went.
+    pub deleted: Option<Digest>,
+}
+
+/// What a collection removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Layers by diff id.
+    pub layers: Vec<Digest>,
+    /// Manifests and configurations.
+    pub blobs: Vec<Digest>,
+    /// Bytes of the files in all of them.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// Removes what `text` names: a tag only goes by itself while others
+    /// remain; an id takes all its tags along, where they are of one
+    /// repository or with `force`. Layers stay until [`Store::collect`].
+    ///
+    /// # Errors
+    /// [`Error::InUse`] and [`Error::SeveralNames`] where Docker refuses too;
+    /// otherwise those of [`Store::find_image`] and of the file system.
+    pub fn remove_image(&self, text: &str, force: bool, usage: Usage) -> Result<Removal> {
+        let _guard = self.lock_images()?;
+        let image = self.find_image(text)?;
+        let named = named_by(text, &image);
+        if let Some(Named::Tag(name)) = &named
+            && image.names.len() > 1
+        {
+            return self.untag_one(&image, name);
+        }
+        if named.is_none() && !force && repositories(&image).len() > 1 {
+            return Err(Error::SeveralNames {
+                id: image.record.id,
+            });
+        }
+        if usage == Usage::Running || (usage == Usage::Stopped && !force) {
+            return Err(Error::InUse {
+                id: image.record.id,
+                running: usage == Usage::Running,
+            });
+        }
+        self.delete(&image)
+    }
+
+    /// Removes dangling images, or with `all` every image that `used` does
+    /// not hold; returns what went.
+    ///
+    /// # Errors
+    /// When a record cannot be read or removed.
+    pub fn prune_images(
+        &self,
+        all: bool,
+        used: &BTreeSet<Digest>,
+        keep: impl Fn(&Image) -> bool,
+    ) -> Result<Vec<Removal>> {
+        let _guard = self.lock_images()?;
+        let mut removals = Vec::new();
+        for image in self.images()? {
+            if (all || image.is_dangling()) && !used.contains(&image.record.id) && !keep(&image) {
+                removals.push(self.delete(&image)?);
+            }
+        }
+        Ok(removals)
+    }
+
+    /// Removes every layer and blob that no image, no living lease and no
+    /// container uses. `layers_of_containers` is called while new leases
+    /// wait: a container being made must hold a lease until its record is
+    /// written.
+    ///
+    /// # Errors
+    /// When something cannot be read or removed; what is in use is never
+    /// touched.
+    pub fn collect(
+        &self,
+        layers_of_containers: impl FnOnce() -> io::Result<BTreeSet<Digest>>,
+    ) -> Result<Collected> {
+        let trash = Staging::new(&self.tmp())?;
+        let mut collected = Collected::default();
+        {
+            let _guard = self.lock(true)?;
+            // Leases first: whoever drops one has written its record before.
+            let mut used = lease::protected(self)?;
+            used.extend(layers_of_containers().map_err(Error::Usage)?);
+            for image in self.images()? {
+                let record = image.record;
+                used.extend([record.id, record.manifest]);
+                used.extend(record.layers.iter().map(|layer| layer.diff_id));
+            }
+            for layer in self
+                .layers()?
+                .into_iter()
+                .filter(|layer| !used.contains(layer))
+            {
+                // A layer without a readable record is no less unused.
+                collected.bytes += self.layer(&layer).map_or(0, |layer| layer.info().size);
+                discard(
+                    &self.layer_path(&layer),
+                    &trash,
+                    &format!("l{}", layer.hex()),
+                )?;
+                collected.layers.push(layer);
+            }
+            let blobs = digests_in(&self.path("blobs/sha256"))?;
+            for blob in blobs.into_iter().filter(|blob| !used.contains(blob)) {
+                let path = self.blob_path(&blob);
+                collected.bytes += path.metadata().map_or(0, |metadata| metadata.len());
+                discard(&path, &trash, &format!("b{}", blob.hex()))?;
+                collected.blobs.push(blob);
+            }
+        }
+        if self.is_durable() && !collected.layers.is_empty() {
+            // The names must be gone for good before the files go.
+            let path = self.path("layers");
+            rustix::fs::fsync(open_directory(&path)?).at(Step::Sync, &path)?;
+        }
+        drop(trash);
+        if !collected.layers.is_empty() {
+            self.forget_blobs()?;
+        }
+        Ok(collected)
+    }
+
+    /// Moves one layer out of the way, used or not: it is damaged.
+    pub(crate) fn drop_layer(&self, diff_id: &Digest) -> Result<()> {
+        let trash = Staging::new(&self.tmp())?;
+        discard(&self.layer_path(diff_id), &trash, "layer")?;
+        self.forget_blobs()
+    }
+
+    /// The caller holds the images' lock.
+    fn untag_one(&self, image: &Image, name: &Reference) -> Result<Removal> {
+        let mut removal = Removal::default();
+        self.remove_name(name)?;
+        removal.untagged.push(name.familiar());
+        let same = |other: &Reference| other.name() == name.name();
+        if image.names.iter().filter(|other| same(other)).count() == 1 {
+            // The repository's last tag takes its digests along.
+            let mut record = image.record.clone();
+            let prefix = format!("{}@", name.name());
+            record
+                .repo_digests
+                .retain(|digest| !digest.starts_with(&prefix));
+            for digest in image.record.repo_digests.difference(&record.repo_digests) {
+                removal.untagged.push(familiar(digest));
+            }
+            self.replace_image_record(&record)?;
+        }
+        Ok(removal)
+    }
+
+    /// The caller holds the images' lock.
+    fn delete(&self, image: &Image) -> Result<Removal> {
+        let mut removal = Removal::default();
+        for name in &image.names {
+            self.remove_name(name)?;
+            removal.untagged.push(name.familiar());
+        }
+        removal.untagged.extend(
+            image
+                .record
+                .repo_digests
+                .iter()
+                .map(|digest| familiar(digest)),
+        );
+        self.remove_image_record(&image.record.id)?;
+        removal.deleted = Some(image.record.id);
+        Ok(removal)
+    }
+
+    fn forget_blobs(&self) -> Result<()> {
+        let directory = self.path("by-blob");
+        for blob in digests_in(&directory)? {
+            if self.layer_of_blob(&blob).is_none() {
+                crate::staging::remove(&directory.join(blob.hex()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Named {
+    Tag(Reference),
+    Digest,
+}
+
+/// How `text` named the image: by a tag, by a repository digest, or (none)
+/// by its id.
+fn named_by(text: &str, image: &Image) -> Option<Named> {
+    let reference = Reference::parse_docker(text).ok()?.with_default_tag();
+    if reference.digest().is_some() {
+        return Some(Named::Digest);
+    }
+    image
+        .names
+        .contains(&reference)
+        .then_some(Named::Tag(reference))
+}
+
+fn repositories(image: &Image) -> BTreeSet<String> {
+    image.names.iter().map(Reference::name).collect()
+}
+
+fn familiar(repo_digest: &str) -> String {
+    Reference::parse_docker(repo_digest)
+        .map_or_else(|_| repo_digest.to_owned(), |reference| reference.familiar())
+}
+
+fn discard(path: &Path, trash: &Staging, name: &str) -> Result<()> {
+    match std::fs::rename(path, trash.path().join(name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.at(Step::Rename, path),
+    }
+}

@@ -1,0 +1,683 @@
+//! Builds a layer's directory beneath a descriptor: whatever a name says, it
+//! is resolved beneath that directory and never through a symbolic link.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use crate::error::{At, Error, Result, Step};
+use crate::tar::{Entry, Kind, Limits, TarError, Time, names};
+use crate::xattr;
+
+/// Resolution that cannot leave the directory it starts in.
+pub(crate) const BENEATH: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS);
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC);
+
+/// Owner and mode of a layer's root, when the archive tells them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RootMetadata {
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// A directory that is being filled from an archive.
+pub(crate) struct Tree {
+    /// For messages only.
+    path: PathBuf,
+    root: OwnedFd,
+    limits: Limits,
+    overlay: xattr::Namespace,
+    parent: Option<Parent>,
+    /// Set last, because adding to a directory changes its time.
+    times: Vec<(Vec<u8>, Time)>,
+    /// Set last too, because what is made in a directory inherits them.
+    default_acls: Vec<(Vec<u8>, Vec<u8>)>,
+    names_kept: u64,
+    /// Payload number by inode, to save a file's bytes when another member
+    /// takes its place.
+    payloads: HashMap<u64, u64>,
+    aside: PathBuf,
+    pub(crate) replaced: Vec<u64>,
+    pub(crate) root_metadata: Option<RootMetadata>,
+    pub(crate) opaque_root: bool,
+    pub(crate) skipped: Vec<String>,
+}
+
+/// The directory that the last member was in: the next is likely there too.
+struct Parent {
+    asked: Vec<u8>,
+    /// The same without symbolic links.
+    real: Vec<u8>,
+    fd: OwnedFd,
+}
+
+impl Tree {
+    /// Fills the new directory `path`; files that later members replace go to
+    /// `aside`, which is made when needed.
+    pub(crate) fn new(
+        path: &Path,
+        aside: PathBuf,
+        overlay: xattr::Namespace,
+        limits: Limits,
+    ) -> Result<Self> {
+        rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)).at(Step::Create, path)?;
+        let root = rustix::fs::open(path, DIRECTORY, Mode::empty()).at(Step::Open, path)?;
+        rustix::fs::fchmod(&root, Mode::from_raw_mode(0o755)).at(Step::SetMetadata, path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            root,
+            limits,
+            overlay,
+            parent: None,
+            times: vec![(Vec::new(), Time::default())],
+            default_acls: Vec::new(),
+            names_kept: 0,
+            payloads: HashMap::new(),
+            aside,
+            replaced: Vec::new(),
+            root_metadata: None,
+            opaque_root: false,
+            skipped: Vec::new(),
+        })
+    }
+
+    /// Makes a file and returns it, open for writing, with its path; the
+    /// caller writes it and calls [`Self::finish_file`].
+    pub(crate) fn create_file(&mut self, entry: &Entry) -> Result<(OwnedFd, Vec<u8>)> {
+        let (parent, name) = names::split(&entry.path);
+        if name.is_empty() {
+            return Err(refused(TarError::Root));
+        }
+        self.enter(parent)?;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let make =
+            |parent: &OwnedFd| rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o600));
+        let fd = self
+            .make(name, make)
+            .at_entry(Step::Create, self, &entry.path)?;
+        Ok((fd, self.real_path(name)))
+    }
+
+    /// Sets everything but content, after the content was written.
+    pub(crate) fn finish_file(
+        &mut self,
+        fd: &OwnedFd,
+        entry: &Entry,
+        payload: Option<u64>,
+    ) -> Result<()> {
+        self.set_metadata(fd, entry)?;
+        rustix::fs::futimens(fd, &timestamps(entry.mtime)).at_entry(
+            Step::SetMetadata,
+            self,
+            &entry.path,
+        )?;
+        if let Some(number) = payload {
+            let stat = rustix::fs::fstat(fd).at_entry(Step::Stat, self, &entry.path)?;
+            self.payloads.insert(stat.st_ino, number);
+        }
+        Ok(())
+    }
+
+    /// Makes everything that is not a regular file.
+    pub(crate) fn create_other(&mut self, entry: &Entry) -> Result<()> {
+        let (parent, name) = names::split(&entry.path);
+        if name.is_empty() {
+            return self.root_entry(entry);
+        }
+        self.enter(parent)?;
+        match entry.kind {
+            Kind::Directory => self.directory(entry, name),
+            Kind::Symlink => {
+                let target = entry.link.as_slice();
+                self.make(name, |parent| rustix::fs::symlinkat(target, parent, name))
+                    .at_entry(Step::Create, self, &entry.path)?;
+                self.named_metadata(entry, name)
+            }
+            Kind::HardLink => self.hard_link(entry, name),
+            Kind::Char | Kind::Block | Kind::Fifo => self.special(entry, name),
+            Kind::File => Ok(()),
+        }
+    }
+
+    /// Makes the whiteout that the member name `marker` (`.wh.…`) in `parent`
+    /// stands for; false when the member is AUFS's own bookkeeping.
+    pub(crate) fn whiteout(&mut self, parent: &[u8], marker: &[u8]) -> Result<bool> {
+        let hidden = marker.strip_prefix(WHITEOUT).unwrap_or_default();
+        if hidden == b".wh..opq" {
+            if parent.is_empty() {
+                self.opaque_root = true;
+            }
+            self.enter(parent)?;
+            self.set_opaque_here()?;
+            return Ok(true);
+        }
+        if hidden.starts_with(WHITEOUT) {
+            return Ok(false);
+        }
+        if matches!(hidden, b"" | b"." | b"..") {
+            return Err(refused(TarError::Whiteout));
+        }
+        self.enter(parent)?;
+        let fd = self.here()?;
+        match rustix::fs::statat(fd, hidden, AtFlags::SYMLINK_NOFOLLOW) {
+            // A whiteout only hides lower layers: what this layer has stays,
+            // and a directory starts afresh.
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+                let path = self.real_path(hidden);
+                self.enter(&path)?;
+                self.set_opaque_here()?;
+            }
+            Ok(_) => {}
+            Err(Errno::NOENT) => {
+                rustix::fs::mknodat(fd, hidden, FileType::CharacterDevice, Mode::empty(), 0)
+                    .at_entry(Step::Create, self, hidden)?;
+            }
+            Err(errno) => return Err(errno).at_entry(Step::Stat, self, hidden),
+        }
+        Ok(true)
+    }
+
+    /// Sets the directories' default access lists and times; nothing may be
+    /// made afterwards.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        for (path, value) in std::mem::take(&mut self.default_acls) {
+            if let Ok(fd) = self.open_directory(&path) {
+                xattr::set(&fd, DEFAULT_ACL, &value).at_entry(Step::SetAttribute, self, &path)?;
+            }
+        }
+        for (path, time) in std::mem::take(&mut self.times) {
+            let fd = match self.open_directory(&path) {
+                Ok(fd) => fd,
+                // Another member took its place.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+                Err(errno) => return Err(errno).at_entry(Step::Open, self, &path),
+            };
+            rustix::fs::futimens(&fd, &timestamps(time)).at_entry(
+                Step::SetMetadata,
+                self,
+                &path,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn root_entry(&mut self, entry: &Entry) -> Result<()> {
+        if entry.kind != Kind::Directory {
+            return Err(refused(TarError::Root));
+        }
+        self.enter(b"")?;
+        let fd = self.here()?;
+        self.set_metadata(fd, entry)?;
+        self.root_metadata = Some(RootMetadata {
+            mode: entry.mode,
+            uid: entry.uid,
+            gid: entry.gid,
+        });
+        self.keep_default_acl(b"", entry);
+        self.keep_time(Vec::new(), entry.mtime)
+    }
+
+    fn keep_default_acl(&mut self, path: &[u8], entry: &Entry) {
+        if let Some((_, value)) = entry.xattrs.iter().find(|(name, _)| name == DEFAULT_ACL) {
+            self.default_acls.push((path.to_vec(), value.clone()));
+        }
+    }
+
+    fn directory(&mut self, entry: &Entry, name: &[u8]) -> Result<()> {
+        let fd = self.here()?;
+        let made = rustix::fs::mkdirat(fd, name, Mode::from_raw_mode(0o700));
+        let opaque =
+            match made {
+                Ok(()) => false,
+                Err(Errno::EXIST) => {
+                    let stat = rustix::fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW).at_entry(
+                        Step::Stat,
+                        self,
+                        &entry.path,
+                    )?;
+                    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                        false
+                    } else {
+                        self.clear(name)?;
+                        rustix::fs::mkdirat(self.here()?, name, Mode::from_raw_mode(0o700))
+                            .at_entry(Step::Create, self, &entry.path)?;
+                        is_whiteout(&stat)
+                    }
+                }
+                Err(errno) => return Err(errno).at_entry(Step::Create, self, &entry.path),
+            };
+        let path = self.real_path(name);
+        self.enter(&path)?;
+        self.set_metadata(self.here()?, entry)?;
+        if opaque {
+            self.set_opaque_here()?;
+        }
+        self.keep_default_acl(&path, entry);
+        self.keep_time(path, entry.mtime)
+    }
+
+    fn hard_link(&mut self, entry: &Entry, name: &[u8]) -> Result<()> {
+        let bad = |why| {
+            refused(TarError::LinkTarget {
+                target: entry.link.clone(),
+                why,
+            })
+        };
+        let (target_parent, target_name) = names::split(&entry.link);
+        if target_name.is_empty() {
+            return Err(bad("a directory"));
+        }
+        let target_fd = match self.open_directory(target_parent) {
+            Ok(fd) => fd,
+            Err(Errno::LOOP) => return Err(bad("behind a symbolic link")),
+            Err(Errno::NOENT | Errno::NOTDIR) => return Err(bad("not in this layer")),
+            Err(errno) => return Err(errno).at_entry(Step::Open, self, &entry.link),
+        };
+        let target = match rustix::fs::statat(&target_fd, target_name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if is_whiteout(&stat) => return Err(bad("deleted")),
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+                return Err(bad("a directory"));
+            }
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Err(bad("not in this layer")),
+            Err(errno) => return Err(errno).at_entry(Step::Stat, self, &entry.link),
+        };
+        // Clearing the way must not remove the target itself.
+        match rustix::fs::statat(self.here()?, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if stat.st_ino == target.st_ino => return Ok(()),
+            _ => {}
+        }
+        let link = |parent: &OwnedFd| {
+            rustix::fs::linkat(&target_fd, target_name, parent, name, AtFlags::empty())
+        };
+        self.make(name, link)
+            .at_entry(Step::Link, self, &entry.path)
+    }
+
+    fn special(&mut self, entry: &Entry, name: &[u8]) -> Result<()> {
+        let (kind, device) = match entry.kind {
+            Kind::Char => (FileType::CharacterDevice, entry.device),
+            Kind::Block => (FileType::BlockDevice, entry.device),
+            _ => (FileType::Fifo, (0, 0)),
+        };
+        let device = rustix::fs::makedev(device.0, device.1);
+        let mode = Mode::from_raw_mode(0o600);
+        let made = self.make(name, |parent| {
+            rustix::fs::mknodat(parent, name, kind, mode, device)
+        });
+        match made {
+            Ok(()) => self.named_metadata(entry, name),
+            // In a user namespace nobody may make devices; a container there
+            // could not open them either.
+            Err(error) if self.overlay == xattr::Namespace::User && is_permission(&error) => {
+                self.skip("device", &entry.path);
+                Ok(())
+            }
+            Err(error) => Err(error).at_entry(Step::Create, self, &entry.path),
+        }
+    }
+
+    /// Makes `name` in the current directory, removing what is in the way.
+    fn make<T>(
+        &mut self,
+        name: &[u8],
+        make: impl Fn(&OwnedFd) -> rustix::io::Result<T>,
+    ) -> io::Result<T> {
+        let here = |this: &Self| this.here().map(|fd| make(fd)).map_err(io::Error::other);
+        match here(self)? {
+            Err(Errno::EXIST) => {
+                self.clear(name).map_err(io::Error::other)?;
+                Ok(here(self)??)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Removes `name` from the current directory, saving the bytes that the
+    /// recipe refers to.
+    fn clear(&mut self, name: &[u8]) -> Result<()> {
+        let parent = self.parent.take();
+        let result = match &parent {
+            Some(parent) => self.clear_in(&parent.fd, name, 0),
+            None => Ok(()),
+        };
+        self.parent = parent;
+        result
+    }
+
+    fn clear_in(&mut self, parent: &OwnedFd, name: &[u8], depth: usize) -> Result<()> {
+        let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).at_entry(
+            Step::Stat,
+            self,
+            name,
+        )?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            if let Some(number) = self.payloads.remove(&stat.st_ino) {
+                return self.set_aside(parent, name, number);
+            }
+            return rustix::fs::unlinkat(parent, name, AtFlags::empty()).at_entry(
+                Step::Remove,
+                self,
+                name,
+            );
+        }
+        // Names are limited in depth, so trees are too.
+        if depth > self.limits.depth {
+            let limit = self.limits.depth as u64;
+            return Err(refused(TarError::Limit {
+                what: "components in a name",
+                limit,
+            }));
+        }
+        let fd = rustix::fs::openat2(parent, name, DIRECTORY, Mode::empty(), BENEATH).at_entry(
+            Step::Open,
+            self,
+            name,
+        )?;
+        for child in crate::walk::list(&fd).at_entry(Step::List, self, name)? {
+            self.clear_in(&fd, &child, depth + 1)?;
+        }
+        rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR).at_entry(Step::Remove, self, name)
+    }
+
+    fn set_aside(&mut self, parent: &OwnedFd, name: &[u8], number: u64) -> Result<()> {
+        if self.replaced.is_empty() {
+            rustix::fs::mkdir(&self.aside, Mode::from_raw_mode(0o700))
+                .at(Step::Create, &self.aside)?;
+        }
+        let to = self.aside.join(number.to_string());
+        rustix::fs::renameat(parent, name, rustix::fs::CWD, &to).at(Step::Rename, &to)?;
+        self.replaced.push(number);
+        Ok(())
+    }
+
+    fn here(&self) -> Result<&OwnedFd> {
+        self.parent
+            .as_ref()
+            .map(|parent| &parent.fd)
+            .ok_or_else(|| refused(TarError::Parent))
+    }
+
+    fn real_path(&self, name: &[u8]) -> Vec<u8> {
+        match &self.parent {
+            Some(parent) if !parent.real.is_empty() => [&parent.real, name].join(&b'/'),
+            _ => name.to_vec(),
+        }
+    }
+
+    /// Makes `path` the current directory, creating it where it is missing.
+    fn enter(&mut self, path: &[u8]) -> Result<()> {
+        if self
+            .parent
+            .as_ref()
+            .is_some_and(|parent| parent.asked == path)
+        {
+            return Ok(());
+        }
+        let (real, fd) = match self.open_directory(path) {
+            Ok(fd) => (path.to_vec(), fd),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => self.walk(path)?,
+            Err(errno) => return Err(errno).at_entry(Step::Open, self, path),
+        };
+        self.parent = Some(Parent {
+            asked: path.to_vec(),
+            real,
+            fd,
+        });
+        Ok(())
+    }
+
+    fn open_directory(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+        let path = if path.is_empty() { b"." } else { path };
+        rustix::fs::openat2(&self.root, path, DIRECTORY, Mode::empty(), BENEATH)
+    }
+
+    /// Component by component: makes what is missing; a symbolic link that
+    /// this layer has is followed as a container would follow it, inside the
+    /// layer, and only to learn the real name, which is then opened without
+    /// following any.
+    fn walk(&mut self, path: &[u8]) -> Result<(Vec<u8>, OwnedFd)> {
+        let mut real: Vec<u8> = Vec::new();
+        let mut fd = self.open_directory(b"").at_entry(Step::Open, self, b"")?;
+        for name in path.split(|&b| b == b'/') {
+            let next = join(&real, name);
+            match rustix::fs::openat2(&fd, name, DIRECTORY, Mode::empty(), BENEATH) {
+                Ok(child) => fd = child,
+                Err(Errno::NOENT) => fd = self.implicit(&fd, name, &next)?,
+                Err(Errno::NOTDIR) => {
+                    let stat = rustix::fs::statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW).at_entry(
+                        Step::Stat,
+                        self,
+                        &next,
+                    )?;
+                    if !is_whiteout(&stat) {
+                        return Err(refused(TarError::Parent));
+                    }
+                    rustix::fs::unlinkat(&fd, name, AtFlags::empty()).at_entry(
+                        Step::Remove,
+                        self,
+                        &next,
+                    )?;
+                    fd = self.implicit(&fd, name, &next)?;
+                    self.overlay
+                        .set_opaque(&fd)
+                        .at_entry(Step::SetAttribute, self, &next)?;
+                }
+                Err(Errno::LOOP) => {
+                    (real, fd) = self.follow(&next)?;
+                    continue;
+                }
+                Err(errno) => return Err(errno).at_entry(Step::Open, self, &next),
+            }
+            real = next;
+        }
+        Ok((real, fd))
+    }
+
+    fn follow(&self, link: &[u8]) -> Result<(Vec<u8>, OwnedFd)> {
+        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let fd = rustix::fs::openat2(&self.root, link, DIRECTORY, Mode::empty(), inside)
+            .map_err(|_| refused(TarError::Parent))?;
+        let name_of = |fd: &OwnedFd| {
+            rustix::fs::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()), Vec::new())
+        };
+        let root = name_of(&self.root)
+            .at_entry(Step::Stat, self, b"")?
+            .into_bytes();
+        let found = name_of(&fd).at_entry(Step::Stat, self, link)?.into_bytes();
+        let real = found.strip_prefix(root.as_slice()).unwrap_or_default();
+        let real = real.strip_prefix(b"/").unwrap_or(real).to_vec();
+        let fd = self
+            .open_directory(&real)
+            .map_err(|_| refused(TarError::Parent))?;
+        Ok((real, fd))
+    }
+
+    fn implicit(&mut self, parent: &OwnedFd, name: &[u8], path: &[u8]) -> Result<OwnedFd> {
+        if name.starts_with(WHITEOUT) {
+            return Err(refused(TarError::Whiteout));
+        }
+        rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)).at_entry(
+            Step::Create,
+            self,
+            path,
+        )?;
+        let fd = rustix::fs::openat2(parent, name, DIRECTORY, Mode::empty(), BENEATH).at_entry(
+            Step::Open,
+            self,
+            path,
+        )?;
+        // A setgid parent would hand its group and bit down.
+        rustix::fs::fchown(
+            &fd,
+            Some(rustix::fs::Uid::ROOT),
+            Some(rustix::fs::Gid::ROOT),
+        )
+        .at_entry(Step::SetMetadata, self, path)?;
+        rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o755)).at_entry(
+            Step::SetMetadata,
+            self,
+            path,
+        )?;
+        self.keep_time(path.to_vec(), Time::default())?;
+        Ok(fd)
+    }
+
+    fn keep_time(&mut self, path: Vec<u8>, time: Time) -> Result<()> {
+        self.names_kept += path.len() as u64 + 48;
+        if self.names_kept > self.limits.directory_names {
+            let limit = self.limits.directory_names;
+            let what = "bytes of directory names";
+            return Err(refused(TarError::Limit { what, limit }));
+        }
+        self.times.push((path, time));
+        Ok(())
+    }
+
+    fn set_opaque_here(&mut self) -> Result<()> {
+        let fd = self.here()?;
+        self.overlay
+            .set_opaque(fd)
+            .at_entry(Step::SetAttribute, self, b"")
+    }
+
+    /// Owner, mode and attributes of an open file or directory. The order
+    /// matters: changing the owner clears setuid bits and capabilities.
+    fn set_metadata(&self, fd: impl AsFd, entry: &Entry) -> Result<()> {
+        let (uid, gid) = owner(entry);
+        rustix::fs::fchown(&fd, uid, gid).at_entry(Step::SetMetadata, self, &entry.path)?;
+        rustix::fs::fchmod(&fd, Mode::from_raw_mode(entry.mode)).at_entry(
+            Step::SetMetadata,
+            self,
+            &entry.path,
+        )?;
+        for (name, value) in entry.xattrs.iter().filter(|(name, _)| name != DEFAULT_ACL) {
+            if let Some(name) = xattr::stored_name(name) {
+                xattr::set(&fd, &name, value).at_entry(Step::SetAttribute, self, &entry.path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for what cannot be opened: symbolic links, devices, FIFOs.
+    fn named_metadata(&mut self, entry: &Entry, name: &[u8]) -> Result<()> {
+        let fd = self.here()?;
+        let (uid, gid) = owner(entry);
+        rustix::fs::chownat(fd, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).at_entry(
+            Step::SetMetadata,
+            self,
+            &entry.path,
+        )?;
+        if entry.kind != Kind::Symlink {
+            // Just made here, so it is no link that this could follow.
+            rustix::fs::chmodat(fd, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())
+                .at_entry(Step::SetMetadata, self, &entry.path)?;
+        }
+        for (attribute, value) in &entry.xattrs {
+            if let Some(attribute) = xattr::stored_name(attribute) {
+                xattr::set_named(fd, name, &attribute, value).at_entry(
+                    Step::SetAttribute,
+                    self,
+                    &entry.path,
+                )?;
+            }
+        }
+        rustix::fs::utimensat(
+            fd,
+            name,
+            &timestamps(entry.mtime),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .at_entry(Step::SetMetadata, self, &entry.path)
+    }
+
+    fn skip(&mut self, what: &str, path: &[u8]) {
+        // Enough to tell the user; not a way to fill memory.
+        if self.skipped.len() < 100 {
+            self.skipped.push(format!("{what} {}", path.escape_ascii()));
+        }
+    }
+}
+
+/// Prefix of the names that delete.
+pub(crate) const WHITEOUT: &[u8] = b".wh.";
+const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
+
+/// Whether the file is overlayfs's mark of a deleted name.
+pub(crate) fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+pub(crate) fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
+    if parent.is_empty() {
+        name.to_vec()
+    } else {
+        [parent, name].join(&b'/')
+    }
+}
+
+fn owner(entry: &Entry) -> (Option<rustix::fs::Uid>, Option<rustix::fs::Gid>) {
+    (
+        Some(rustix::fs::Uid::from_raw(entry.uid)),
+        Some(rustix::fs::Gid::from_raw(entry.gid)),
+    )
+}
+
+pub(crate) fn timestamps(time: Time) -> Timestamps {
+    let time = Timespec {
+        tv_sec: time.seconds,
+        tv_nsec: time.nanoseconds.into(),
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
+}
+
+fn is_permission(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
+
+/// The reader puts offset and member in.
+fn refused(source: TarError) -> Error {
+    Error::Tar {
+        offset: 0,
+        entry: None,
+        source,
+    }
+}
+
+trait AtEntry<T> {
+    fn at_entry(self, step: Step, tree: &Tree, path: &[u8]) -> Result<T>;
+}
+
+impl<T, E: Into<io::Error>> AtEntry<T> for std::result::Result<T, E> {
+    fn at_entry(self, step: Step, tree: &Tree, path: &[u8]) -> Result<T> {
+        self.map_err(|error| {
+            let error: io::Error = error.into();
+            // An error of ours that passed through a closure comes out again.
+            match error.downcast::<Error>() {
+                Ok(ours) => ours,
+                Err(source) => Error::Io {
+                    step,
+                    path: tree.path.join(std::ffi::OsStr::from_bytes(path)),
+                    source,
+                },
+            }
+        })
+    }
+}

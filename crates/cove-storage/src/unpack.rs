@@ -1,0 +1,343 @@
+//! Unpacking: from a compressed stream to a verified, staged layer, and from
+//! staged layers to published ones.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use cove_model::Digest;
+use cove_model::image::Compression;
+
+use crate::blob::{check_digest, check_size};
+use crate::error::{At, Error, Result, Step};
+use crate::layer::{LayerInfo, open_directory};
+use crate::lease::Lease;
+use crate::recipe::RecipeWriter;
+use crate::staging::{StagedFile, Staging};
+use crate::store::Store;
+use crate::stream::{self, Inflated, Wire};
+use crate::tar::reader::TarReader;
+use crate::tar::{Entry, Kind, Limits, Segment, names};
+use crate::tree::{Tree, WHITEOUT};
+use crate::xattr;
+
+/// How a layer's stream is to be read and what it must turn out to be.
+#[derive(Clone, Copy)]
+pub struct Unpack<'a> {
+    /// The stream's compression.
+    pub compression: Compression,
+    /// Digest and length in bytes of the stream as it comes, where known.
+    pub compressed: Option<(Digest, u64)>,
+    /// Digest of the uncompressed archive, where known.
+    pub diff_id: Option<Digest>,
+    /// What the archive may cost.
+    pub limits: Limits,
+    /// Called from another thread with each number of bytes that came in.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+}
+
+impl Unpack<'_> {
+    /// Nothing known beforehand, default limits, no progress.
+    #[must_use]
+    pub fn new(compression: Compression) -> Self {
+        Self {
+            compression,
+            compressed: None,
+            diff_id: None,
+            limits: Limits::default(),
+            progress: &|_| {},
+        }
+    }
+}
+
+/// A layer that is unpacked and verified but has no name yet; dropping it
+/// removes it.
+#[derive(Debug)]
+pub struct StagedLayer {
+    staging: Staging,
+    info: LayerInfo,
+}
+
+impl StagedLayer {
+    /// What is known of it.
+    #[must_use]
+    pub const fn info(&self) -> &LayerInfo {
+        &self.info
+    }
+}
+
+/// So much new file content makes a write-back start.
+const FLUSH_EVERY: u64 = 48 << 20;
+/// One flush of the file system at a time, whoever asks.
+static FLUSHING: Mutex<()> = Mutex::new(());
+
+impl Store {
+    /// Unpacks one layer into staging and verifies it. Any number of these
+    /// may run at once; each uses two threads and a few MiB.
+    ///
+    /// # Errors
+    /// When the stream fails, is not what was promised, or holds an archive
+    /// that is damaged, hostile, ambiguous or beyond the limits; nothing
+    /// stays then.
+    pub fn unpack(&self, reader: impl Read + Send, what: &Unpack<'_>) -> Result<StagedLayer> {
+        let staging = Staging::new(&self.tmp())?;
+        let (inflater, inflated) = stream::pipe();
+        let flusher = self
+            .is_durable()
+            .then(|| open_directory(&self.tmp()))
+            .transpose()?;
+        let (tick, ticks) = sync_channel(1);
+        let (wire, unpacked) = std::thread::scope(|scope| {
+            let inflating = scope
+                .spawn(move || inflater.run(reader, what.compression, &what.limits, what.progress));
+            if let Some(fd) = &flusher {
+                scope.spawn(move || flush_in_background(fd, &ticks));
+            }
+            let unpacked = self.unpack_tar(inflated, &staging, what, tick);
+            // A panic there is one here.
+            let wire = inflating
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (wire, unpacked)
+        });
+        // When both sides failed, the inflating one did first, unless it only
+        // stopped because nobody listened any more.
+        let wire = wire?;
+        let mut info = unpacked?;
+        let Wire { digest, size } =
+            wire.ok_or(Error::Source(std::io::ErrorKind::UnexpectedEof.into()))?;
+        if let Some((expected, expected_size)) = &what.compressed {
+            check_size("the layer's blob", Some(*expected_size), size)?;
+            check_digest("the layer's blob", expected, &digest)?;
+        }
+        if let Some(expected) = &what.diff_id {
+            check_digest("the uncompressed layer", expected, &info.diff_id)?;
+        }
+        info.compressed = digest;
+        info.compressed_size = size;
+        write_record(&staging.path().join("layer.json"), &info)?;
+        Ok(StagedLayer { staging, info })
+    }
+
+    /// Gives verified layers their names. In a durable store one sync of the
+    /// file system, most of which happened while unpacking, makes all of them
+    /// safe first. A layer that another process published meanwhile is kept
+    /// as it is. `lease` protects the layers from then on.
+    ///
+    /// # Errors
+    /// When anything cannot be written; a write-back error since the first of
+    /// the layers was begun is one.
+    pub fn publish(&self, lease: &Lease, layers: Vec<StagedLayer>) -> Result<Vec<LayerInfo>> {
+        if layers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.info.diff_id).collect();
+        lease.protect(&diff_ids)?;
+        if self.is_durable() {
+            // Each descriptor tells the errors since it was opened; after the
+            // first call the others find nothing left to write.
+            for layer in &layers {
+                rustix::fs::syncfs(layer.staging.fd()).at(Step::Sync, layer.staging.path())?;
+            }
+        }
+        let mut published = Vec::with_capacity(layers.len());
+        for StagedLayer { staging, info } in layers {
+            drop(staging.persist(&self.layer_path(&info.diff_id))?);
+            published.push(info);
+        }
+        for info in &published {
+            self.note_blob(&info.compressed, &info.diff_id)?;
+        }
+        if self.is_durable() {
+            for directory in ["layers", "by-blob"] {
+                let path = self.path(directory);
+                rustix::fs::fsync(open_directory(&path)?).at(Step::Sync, &path)?;
+            }
+        }
+        Ok(published)
+    }
+
+    /// Remembers that the blob `compressed` holds the layer `diff_id`. Lost
+    /// in a power cut, the layer is only fetched once more.
+    ///
+    /// # Errors
+    /// When the note cannot be written.
+    pub fn note_blob(&self, compressed: &Digest, diff_id: &Digest) -> Result<()> {
+        let path = self.path("by-blob").join(compressed.hex());
+        let mut staged = StagedFile::new(&self.tmp())?;
+        staged
+            .file_mut()
+            .write_all(diff_id.hex().as_bytes())
+            .at(Step::Write, &path)?;
+        staged.persist(&path, false)
+    }
+
+    fn unpack_tar(
+        &self,
+        input: Inflated,
+        staging: &Staging,
+        what: &Unpack<'_>,
+        tick: SyncSender<()>,
+    ) -> Result<LayerInfo> {
+        let recipe_path = staging.path().join("tar.recipe");
+        let recipe = File::create(&recipe_path).at(Step::Create, &recipe_path)?;
+        let recipe = RecipeWriter::new(recipe).at(Step::Write, &recipe_path)?;
+        let overlay = xattr::Namespace::new(self.user_xattr());
+        let diff = staging.path().join("diff");
+        let mut tree = Tree::new(&diff, staging.path().join("replaced"), overlay, what.limits)?;
+        let mut input = input;
+        let mut reader = TarReader::new(&mut input, recipe, what.limits);
+        let mut size = 0;
+        let mut unflushed = 0;
+        while let Some(entry) = reader.next()? {
+            let written = place(&mut reader, &mut tree, &entry, &diff)
+                .map_err(|error| located(error, &reader))?;
+            size += written;
+            // Small files cost a block all the same.
+            unflushed += written.max(4096);
+            if unflushed >= FLUSH_EVERY {
+                unflushed = 0;
+                let _busy_or_not_wanted = tick.try_send(());
+            }
+        }
+        drop(tick);
+        let entries = reader.entries();
+        tree.finish()?;
+        reader
+            .into_literals()
+            .finish()
+            .at(Step::Write, &recipe_path)?;
+        let (diff_id, tar_size) = input.finish().map_err(Error::Source)?;
+        Ok(LayerInfo {
+            diff_id,
+            tar_size,
+            size,
+            entries,
+            compressed: diff_id,
+            compressed_size: tar_size,
+            root: tree.root_metadata,
+            opaque_root: tree.opaque_root,
+            user_xattr: self.user_xattr(),
+            skipped: tree.skipped,
+            replaced: tree.replaced,
+        })
+    }
+}
+
+type LayerReader<'a> = TarReader<&'a mut Inflated, RecipeWriter>;
+
+/// Makes one member; returns how many bytes of file content it had.
+fn place(reader: &mut LayerReader<'_>, tree: &mut Tree, entry: &Entry, diff: &Path) -> Result<u64> {
+    let (parent, name) = names::split(&entry.path);
+    if let Some(part) = parent
+        .split(|&b| b == b'/')
+        .find(|part| part.starts_with(WHITEOUT))
+    {
+        // AUFS kept its own things in directories of this name.
+        if part.starts_with(b".wh..wh.") {
+            return Ok(0);
+        }
+        return Err(reader.fail(crate::tar::TarError::Whiteout));
+    }
+    if name.starts_with(WHITEOUT) {
+        tree.whiteout(parent, name)?;
+        return Ok(0);
+    }
+    if entry.kind != Kind::File {
+        tree.create_other(entry)?;
+        return Ok(0);
+    }
+    let (fd, path) = tree.create_file(entry)?;
+    let stored = reader.payload_len();
+    let mut number = None;
+    if stored > 0 {
+        let sparse = entry.sparse.as_deref();
+        number = Some(
+            reader
+                .literals()
+                .payload(&path, stored, sparse)
+                .at(Step::Write, diff)?,
+        );
+        write_payload(reader, &fd, entry, diff)?;
+    }
+    if entry.sparse.is_some() {
+        rustix::fs::ftruncate(&fd, entry.size).at(Step::Write, in_layer(diff, entry))?;
+    }
+    tree.finish_file(&fd, entry, number)?;
+    Ok(stored)
+}
+
+fn write_payload(
+    reader: &mut LayerReader<'_>,
+    fd: &OwnedFd,
+    entry: &Entry,
+    diff: &Path,
+) -> Result<()> {
+    let whole = [Segment {
+        offset: 0,
+        length: reader.payload_len(),
+    }];
+    let mut runs = entry.sparse.as_deref().unwrap_or(&whole).iter().copied();
+    let mut run = Segment {
+        offset: 0,
+        length: 0,
+    };
+    reader.payload(|mut bytes| {
+        while !bytes.is_empty() {
+            while run.length == 0 {
+                // The map was checked to be as long as the payload.
+                let Some(next) = runs.next() else {
+                    return Ok(());
+                };
+                run = next;
+            }
+            let count = usize::try_from(run.length).map_or(bytes.len(), |n| n.min(bytes.len()));
+            let written = match rustix::io::pwrite(fd, &bytes[..count], run.offset) {
+                Err(rustix::io::Errno::INTR) => continue,
+                other => other.at(Step::Write, in_layer(diff, entry))?,
+            };
+            run.offset += written as u64;
+            run.length -= written as u64;
+            bytes = &bytes[written..];
+        }
+        Ok(())
+    })
+}
+
+fn in_layer(diff: &Path, entry: &Entry) -> std::path::PathBuf {
+    diff.join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&entry.path))
+}
+
+/// The tree does not know where in the archive it is.
+fn located(error: Error, reader: &LayerReader<'_>) -> Error {
+    match error {
+        Error::Tar {
+            entry: None,
+            source,
+            ..
+        } => reader.fail(source),
+        other => other,
+    }
+}
+
+/// Starts writing to the disk while unpacking goes on, so that the last sync
+/// finds little to do. Its errors are seen again by that sync, whose
+/// descriptor was opened before.
+fn flush_in_background(fd: &OwnedFd, ticks: &Receiver<()>) {
+    while ticks.recv().is_ok() {
+        if let Ok(_one_at_a_time) = FLUSHING.try_lock() {
+            let _told_by_the_last_sync = rustix::fs::syncfs(fd);
+        }
+    }
+}
+
+fn write_record(path: &Path, info: &LayerInfo) -> Result<()> {
+    let text = serde_json::to_vec(info).map_err(|source| Error::Document {
+        what: path.display().to_string(),
+        source,
+    })?;
+    std::fs::write(path, text).at(Step::Write, path)
+}

@@ -1,0 +1,195 @@
+//! Records, names, removal and collection.
+
+use std::collections::BTreeSet;
+
+use cove_model::{Digest, Reference};
+use cove_storage::{Error, ImageLayer, ImageRecord, Lease, Usage, digest_of};
+
+use crate::support::{Fixture, archive, member};
+
+fn reference(text: &str) -> Reference {
+    Reference::parse_docker(text).unwrap()
+}
+
+fn image(fixture: &Fixture, content: &str, names: &[&str]) -> ImageRecord {
+    let lease = Lease::new(&fixture.store).unwrap();
+    let tar = archive(&[member("f", b'0', "", content.as_bytes())]);
+    let staged = fixture.stage(&tar).unwrap();
+    let info = fixture
+        .store
+        .publish(&lease, vec![staged])
+        .unwrap()
+        .remove(0);
+    let id = fixture
+        .store
+        .put_bytes(format!("config of {content}").as_bytes())
+        .unwrap();
+    let manifest = fixture
+        .store
+        .put_bytes(format!("manifest of {content}").as_bytes())
+        .unwrap();
+    lease.protect(&[id, manifest]).unwrap();
+    let record = ImageRecord {
+        id,
+        manifest,
+        manifest_media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
+        repo_digests: BTreeSet::from([format!("docker.io/library/app@{manifest}")]),
+        layers: vec![ImageLayer {
+            diff_id: info.diff_id,
+            compressed: info.compressed,
+            size: info.compressed_size,
+            media_type: "application/vnd.oci.image.layer.v1.tar".to_owned(),
+        }],
+        size: info.size,
+        created: Some("2026-01-01T00:00:00Z".to_owned()),
+    };
+    let names: Vec<_> = names.iter().map(|name| reference(name)).collect();
+    fixture.store.put_image(&record, &names).unwrap();
+    record
+}
+
+fn nothing_used() -> std::io::Result<BTreeSet<Digest>> {
+    Ok(BTreeSet::new())
+}
+
+#[test]
+fn images_are_found_by_name_digest_and_start_of_id() {
+    let fixture = Fixture::new();
+    let record = image(&fixture, "one", &["app:1", "other/app:latest"]);
+    let hex = record.id.hex();
+    let by_digest = format!("app@{}", record.manifest);
+    let with_tag = format!("app:9@{}", record.manifest);
+    for text in [
+        "app:1",
+        "other/app",
+        &hex,
+        &hex[..7],
+        &record.id.to_string(),
+        &by_digest,
+        &with_tag,
+    ] {
+        assert_eq!(
+            fixture.store.find_image(text).unwrap().record,
+            record,
+            "{text}"
+        );
+    }
+    for text in ["app", "app:2", "", "zz", "sha256:", "app@sha256:00"] {
+        assert!(
+            matches!(fixture.store.find_image(text), Err(Error::NotFound { .. })),
+            "{text}"
+        );
+    }
+    for number in 0..40 {
+        image(&fixture, &number.to_string(), &[]);
+    }
+    let ambiguous = (0..16).map(|digit| fixture.store.find_image(&format!("{digit:x}")));
+    assert!(
+        ambiguous
+            .into_iter()
+            .any(|r| matches!(r, Err(Error::Ambiguous { .. })))
+    );
+}
+
+#[test]
+fn an_image_goes_with_its_last_name() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    let record = image(&fixture, "one", &["app:1", "app:2"]);
+    let removal = store.remove_image("app:1", false, Usage::Running).unwrap();
+    assert_eq!(removal.untagged, ["app:1"]);
+    assert_eq!(removal.deleted, None);
+    let running = store.remove_image("app:2", true, Usage::Running);
+    assert!(matches!(running, Err(Error::InUse { running: true, .. })));
+    let stopped = store.remove_image("app:2", false, Usage::Stopped);
+    assert!(matches!(stopped, Err(Error::InUse { running: false, .. })));
+    let removal = store.remove_image("app:2", false, Usage::Unused).unwrap();
+    assert_eq!(removal.deleted, Some(record.id));
+    assert_eq!(
+        removal.untagged,
+        ["app:2".to_owned(), format!("app@{}", record.manifest)]
+    );
+    assert!(store.images().unwrap().is_empty());
+}
+
+#[test]
+fn an_id_of_several_repositories_goes_only_by_force() {
+    let fixture = Fixture::new();
+    let record = image(&fixture, "one", &["app:1", "else:1"]);
+    let hex = record.id.hex();
+    let refused = fixture.store.remove_image(&hex, false, Usage::Unused);
+    assert!(matches!(refused, Err(Error::SeveralNames { .. })));
+    let removal = fixture
+        .store
+        .remove_image(&hex[..12], true, Usage::Unused)
+        .unwrap();
+    assert_eq!(removal.deleted, Some(record.id));
+}
+
+#[test]
+fn collection_leaves_what_images_containers_and_leases_use() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    let kept = image(&fixture, "kept", &["kept"]);
+    let gone = image(&fixture, "gone", &["gone"]);
+    let layer = gone.layers[0].diff_id;
+    store.remove_image("gone", false, Usage::Unused).unwrap();
+    let by_container = store.collect(|| Ok(BTreeSet::from([layer]))).unwrap();
+    assert_eq!(by_container.layers, []);
+    assert_eq!(by_container.blobs.len(), 2);
+    let lease = Lease::new(store).unwrap();
+    lease.protect(&[layer]).unwrap();
+    assert_eq!(store.collect(nothing_used).unwrap().layers, []);
+    drop(lease);
+    assert_eq!(store.layer_of_blob(&gone.layers[0].compressed), Some(layer));
+    assert_eq!(store.collect(nothing_used).unwrap().layers, [layer]);
+    assert_eq!(store.layer_of_blob(&gone.layers[0].compressed), None);
+    assert!(store.has_layer(&kept.layers[0].diff_id) && store.has_blob(&kept.id));
+    assert_eq!(fixture.staged(), Vec::<String>::new());
+    assert!(
+        store
+            .collect(|| Err(std::io::ErrorKind::Other.into()))
+            .is_err()
+    );
+}
+
+#[test]
+fn pruning_takes_dangling_images_or_all_that_are_unused() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    let dangling = image(&fixture, "dangling", &[]);
+    let used = image(&fixture, "used", &["used"]);
+    image(&fixture, "named", &["named"]);
+    let removed = store
+        .prune_images(false, &BTreeSet::new(), |_| false)
+        .unwrap();
+    assert_eq!(removed[0].deleted, Some(dangling.id));
+    assert_eq!(removed.len(), 1);
+    let used = BTreeSet::from([used.id]);
+    assert_eq!(store.prune_images(true, &used, |_| true).unwrap(), []);
+    assert_eq!(store.prune_images(true, &used, |_| false).unwrap().len(), 1);
+    assert_eq!(store.images().unwrap().len(), 1);
+}
+
+#[test]
+fn blobs_are_verified_when_written_and_when_read() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    let digest = digest_of(b"content");
+    assert!(store.put_blob(&b"other"[..], &digest, None, 100).is_err());
+    assert!(
+        store
+            .put_blob(&b"content"[..], &digest, Some(8), 100)
+            .is_err()
+    );
+    assert!(store.put_blob(&b"content"[..], &digest, None, 6).is_err());
+    assert!(!store.has_blob(&digest));
+    store
+        .put_blob(&b"content"[..], &digest, Some(7), 7)
+        .unwrap();
+    assert_eq!(store.blob(&digest, 7).unwrap(), b"content");
+    let path = store.root().join("blobs/sha256").join(digest.hex());
+    std::fs::write(path, b"c0ntent").unwrap();
+    assert!(matches!(store.blob(&digest, 7), Err(Error::Digest { .. })));
+    assert_eq!(fixture.staged(), Vec::<String>::new());
+}

@@ -1,0 +1,5 @@
+//! The store as its callers see it.
+
+mod images;
+mod round_trip;
+mod support;

@@ -1,0 +1,112 @@
+//! What the tests share: a store of their own, archives, canaries.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use cove_model::Digest;
+use cove_model::image::Compression;
+use cove_storage::{Layer, Lease, Result, StagedLayer, Store, Unpack, digest_of};
+
+/// A store in a directory that goes with it.
+pub(crate) struct Fixture {
+    pub(crate) store: Store,
+    pub(crate) directory: tempfile::TempDir,
+}
+
+impl Fixture {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open_with(&directory.path().join("root"), false).unwrap();
+        Self { store, directory }
+    }
+
+    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        path
+    }
+
+    /// Names under staging, which must be none when nothing runs.
+    pub(crate) fn staged(&self) -> Vec<String> {
+        names(&self.store.root().join("tmp"))
+    }
+
+    pub(crate) fn stage(&self, tar: &[u8]) -> Result<StagedLayer> {
+        self.store.unpack(tar, &Unpack::new(Compression::None))
+    }
+
+    pub(crate) fn unpack(&self, tar: &[u8]) -> Layer {
+        let lease = Lease::new(&self.store).unwrap();
+        let staged = self.stage(tar).unwrap();
+        self.store.publish(&lease, vec![staged]).unwrap();
+        self.store.layer(&digest_of(tar)).unwrap()
+    }
+}
+
+pub(crate) fn names(path: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(path).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+pub(crate) fn tar_of(layer: &Layer) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    layer.tar().unwrap().read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// Rebuilds the layer's archive and compares it.
+pub(crate) fn assert_exact(layer: &Layer, tar: &[u8]) {
+    let rebuilt = tar_of(layer);
+    let id: Digest = layer.info().diff_id;
+    assert_eq!(rebuilt.len(), tar.len());
+    assert!(rebuilt == tar, "another archive comes back for {id}");
+}
+
+/// Runs a program and returns what it prints; it must succeed.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the reference tools run as programs"
+)]
+pub(crate) fn run(program: &str, arguments: &[&str], directory: &Path) -> Vec<u8> {
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}",
+        output.status
+    );
+    output.stdout
+}
+
+/// One file in ustar form.
+pub(crate) fn member(name: &str, kind: u8, link: &str, content: &[u8]) -> Vec<u8> {
+    let mut header = tar::Header::new_ustar();
+    let bytes = header.as_mut_bytes();
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    bytes[157..157 + link.len()].copy_from_slice(link.as_bytes());
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(1_000_000_000);
+    header.set_size(content.len() as u64);
+    header.as_mut_bytes()[156] = kind;
+    header.set_cksum();
+    let mut member = header.as_bytes().to_vec();
+    member.extend_from_slice(content);
+    member.resize(member.len().next_multiple_of(512), 0);
+    member
+}
+
+pub(crate) fn archive(members: &[Vec<u8>]) -> Vec<u8> {
+    [members.concat(), vec![0; 1024]].concat()
+}
