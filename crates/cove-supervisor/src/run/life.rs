@@ -495,9 +495,7 @@ impl<'a> Supervisor<'a> {
 
     /// It is finally down.
     fn end(&mut self, exited: Exited, dead: bool) {
-        self.phase = Phase::Down {
-            since: Instant::now(),
-        };
+        self.phase = Phase::Down;
         self.status.state = match (dead, &self.status.started_at) {
             (true, _) => State::Dead,
             // As Docker: an instance that never ran is still a created one.

@@ -1,0 +1,214 @@
+//! A supervisor of shell scripts: the program behind the tests of this crate,
+//! and what its memory is measured on.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+
+use cove_model::control::{Exited, Failure};
+use cove_model::status::ProcessId;
+use cove_supervisor::config::Config;
+use cove_supervisor::spawn::Inherited;
+use cove_supervisor::workload::{ContainerStdio, Created, Workload};
+use cove_supervisor::{ExitReason, run};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use serde::Deserialize;
+
+/// What the program is told.
+#[derive(Debug, Deserialize)]
+struct Job {
+    config: Config,
+    /// For /bin/sh.
+    script: String,
+    /// `create` fails.
+    #[serde(default)]
+    fail_create: bool,
+    /// `start` fails.
+    #[serde(default)]
+    fail_start: bool,
+}
+
+/// A shell that waits for a line in the FIFO `go` before it runs the script.
+struct Shell<'a> {
+    job: &'a Job,
+    go: Option<File>,
+    init: Option<Pid>,
+}
+
+fn main() -> ExitCode {
+    let Ok(mut inherited) = Inherited::take() else {
+        return ExitCode::from(64);
+    };
+    let job: Job = match serde_json::from_slice(&inherited.config) {
+        Ok(job) => job,
+        Err(error) => {
+            inherited
+                .ready
+                .failed(&Failure::new("config", error.to_string()));
+            return ExitCode::from(64);
+        }
+    };
+    let mut shell = Shell {
+        job: &job,
+        go: None,
+        init: None,
+    };
+    match run(&job.config, &mut shell, inherited.ready) {
+        ExitReason::Down(_) | ExitReason::Removed(_) => ExitCode::SUCCESS,
+        ExitReason::Failed(_) => ExitCode::from(125),
+    }
+}
+
+fn fail(step: &str, error: impl std::fmt::Display) -> Failure {
+    Failure::new(step, error.to_string())
+}
+
+impl Shell<'_> {
+    fn note(&self, what: &str) {
+        let path = self.job.config.runtime_dir.join("calls");
+        if let Ok(mut file) = File::options().create(true).append(true).open(path) {
+            writeln!(file, "{what}").unwrap_or(());
+        }
+    }
+
+    fn go(&self) -> Result<File, Failure> {
+        let path = self.job.config.runtime_dir.join("go");
+        match rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::RUSR | Mode::WUSR) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(fail("go", error)),
+        }
+        File::options()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(|error| fail("go", error))
+    }
+}
+
+fn terminal() -> Result<(OwnedFd, OwnedFd), rustix::io::Errno> {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    let name = ptsname(&master, Vec::new())?;
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let slave = rustix::fs::open(name.as_c_str(), flags, Mode::empty())?;
+    Ok((master, slave))
+}
+
+impl Workload for Shell<'_> {
+    fn create(&mut self, stdio: ContainerStdio) -> Result<Created, Failure> {
+        self.note("create");
+        if self.job.fail_create {
+            return Err(fail("mount", "no such root"));
+        }
+        let script = format!("read go < go || exit 99\n{}", self.job.script);
+        #[expect(clippy::disallowed_methods, reason = "a shell is the workload here")]
+        let mut command = Command::new("/bin/sh");
+        command
+            .arg("-c")
+            .arg(script)
+            .current_dir(&self.job.config.runtime_dir)
+            .process_group(0);
+        let mut console = None;
+        match stdio {
+            ContainerStdio::Pipes {
+                stdin,
+                stdout,
+                stderr,
+            } => {
+                command.stdin(stdin).stdout(stdout).stderr(stderr);
+            }
+            ContainerStdio::Terminal { .. } => {
+                let (master, slave) = terminal().map_err(|error| fail("console", error))?;
+                let copy = || slave.try_clone().map_err(|error| fail("console", error));
+                command
+                    .stdin(Stdio::from(copy()?))
+                    .stdout(Stdio::from(copy()?))
+                    .stderr(slave);
+                console = Some(master);
+            }
+        }
+        let go = self.go()?;
+        let child = command.spawn().map_err(|error| fail("spawn", error))?;
+        let pid = i32::try_from(child.id()).map_err(|error| fail("spawn", error))?;
+        self.init = Pid::from_raw(pid);
+        let Some(init) = self.init else {
+            return Err(fail("spawn", "no pid"));
+        };
+        let pidfd = pidfd_open(init, PidfdFlags::empty()).map_err(|error| fail("pidfd", error))?;
+        self.go = Some(go);
+        Ok(Created {
+            pid,
+            pidfd,
+            console,
+        })
+    }
+
+    fn adopt(&mut self, init: ProcessId) -> Result<(), Failure> {
+        self.note("adopt");
+        self.init = Pid::from_raw(init.pid);
+        Ok(())
+    }
+
+    fn start(&mut self) -> Result<(), Failure> {
+        self.note("start");
+        if self.job.fail_start {
+            let mut failure = fail("exec", "no such program");
+            failure.exit_code = 127;
+            return Err(failure);
+        }
+        let mut go = self.go.as_ref().ok_or_else(|| fail("go", "not created"))?;
+        go.write_all(b"go\n").map_err(|error| fail("go", error))
+    }
+
+    fn signal(&mut self, signal: i32, all: bool) -> Result<(), Failure> {
+        self.note(&format!("signal {signal} {all}"));
+        let (Some(init), Some(signal)) = (self.init, Signal::from_named_raw(signal)) else {
+            return Ok(());
+        };
+        let sent = if all {
+            kill_process_group(init, signal)
+        } else {
+            kill_process(init, signal)
+        };
+        match sent {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(fail("signal", error)),
+        }
+    }
+
+    fn pause(&mut self) -> Result<(), Failure> {
+        self.signal(19, true)
+    }
+
+    fn resume(&mut self) -> Result<(), Failure> {
+        self.signal(18, true)
+    }
+
+    fn oom_killed(&mut self) -> bool {
+        rustix::fs::access(
+            self.job.config.runtime_dir.join("oom"),
+            rustix::fs::Access::EXISTS,
+        )
+        .is_ok()
+    }
+
+    fn cleanup(&mut self, exited: &Exited) -> Result<(), Failure> {
+        self.note(&format!("cleanup {}", exited.exit_code));
+        self.go = None;
+        self.init = None;
+        Ok(())
+    }
+
+    fn remove(&mut self) -> Result<(), Failure> {
+        self.note("remove");
+        let marker = self.job.config.runtime_dir.join("removed");
+        File::create(marker)
+            .map(|file| drop(file.as_fd()))
+            .map_err(|error| fail("remove", error))
+    }
+}

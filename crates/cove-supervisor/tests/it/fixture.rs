@@ -1,0 +1,193 @@
+//! One supervised shell script in a directory of its own.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use cove_model::control::{Attach, Exited, Reply, Request, StopTimeout, WaitUntil};
+use cove_model::status::Status;
+use cove_supervisor::client::{Attachment, Client, Event};
+use cove_supervisor::config::{Config, LogConfig};
+use cove_supervisor::logs::{LogReader, LogStream, ReadOptions};
+use cove_supervisor::spawn::{SpawnError, spawn};
+use cove_supervisor::state::{Observed, observe};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
+
+pub(crate) struct Fixture {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) config: Config,
+    pub(crate) script: String,
+    pub(crate) fail_create: bool,
+    pub(crate) fail_start: bool,
+    supervisor: Option<i32>,
+}
+
+impl Fixture {
+    pub(crate) fn new(script: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::new("instance", dir.path().to_owned());
+        config.log = Some(LogConfig::new(dir.path().join("log")));
+        config.start = true;
+        let script = script.to_owned();
+        Self {
+            dir,
+            config,
+            script,
+            fail_create: false,
+            fail_start: false,
+            supervisor: None,
+        }
+    }
+
+    /// Starts the supervisor; `config.start` and `config.adopt` say how.
+    pub(crate) fn begin(&mut self) -> Result<Status, SpawnError> {
+        let me = std::env::current_exe().unwrap();
+        let exe = me
+            .parent()
+            .unwrap()
+            .parent()
+            .unwrap()
+            .join("examples/shell_supervisor");
+        let exe = File::open(exe).unwrap();
+        let job = serde_json::json!({
+            "config": self.config,
+            "script": self.script,
+            "fail_create": self.fail_create,
+            "fail_start": self.fail_start,
+        });
+        let path = CString::new("PATH=/usr/bin:/bin").unwrap();
+        let argv = [CString::new("shell_supervisor").unwrap()];
+        let handle = spawn(exe.as_fd(), &argv, &[path], job.to_string().as_bytes())?;
+        self.supervisor = Some(handle.pid());
+        handle.wait_ready()
+    }
+
+    pub(crate) fn supervisor(&self) -> i32 {
+        self.supervisor.unwrap()
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.dir.path())
+    }
+
+    pub(crate) fn attach(&self, attach: Attach) -> Attachment {
+        self.client().attach(attach).unwrap()
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.observe().status
+    }
+
+    pub(crate) fn observe(&self) -> Observed {
+        observe(self.dir.path()).unwrap().unwrap()
+    }
+
+    pub(crate) fn wait(&self) -> Exited {
+        self.client().wait(WaitUntil::Removed).unwrap()
+    }
+
+    pub(crate) fn stop(&self, timeout: StopTimeout) -> Reply {
+        self.client()
+            .request(&Request::Stop {
+                timeout,
+                signal: None,
+            })
+            .unwrap()
+    }
+
+    /// Waits until the supervisor process is gone.
+    pub(crate) fn join(&mut self) -> i32 {
+        let pid = Pid::from_raw(self.supervisor.take().unwrap());
+        waitpid(pid, WaitOptions::empty())
+            .unwrap()
+            .unwrap()
+            .1
+            .exit_status()
+            .unwrap_or(-1)
+    }
+
+    /// Kills the supervisor without a word.
+    pub(crate) fn murder(&mut self) {
+        let pid = Pid::from_raw(self.supervisor.take().unwrap()).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
+        waitpid(Some(pid), WaitOptions::empty()).unwrap();
+    }
+
+    pub(crate) fn calls(&self) -> Vec<String> {
+        let text = cove_sys::fs::read_to_string(&self.path("calls"), 1 << 20).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A FIFO for the script to wait on; what is written to it is let through.
+    pub(crate) fn gate(&self, name: &str) -> File {
+        let path = self.path(name);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+        File::options().read(true).write(true).open(path).unwrap()
+    }
+
+    pub(crate) fn logged(&self, stream: LogStream) -> Vec<u8> {
+        let options = ReadOptions::default();
+        let mut reader = LogReader::open(&self.path("log"), options).unwrap();
+        let mut bytes = Vec::new();
+        while let Some(line) = reader.next_line().unwrap() {
+            if line.stream == stream {
+                bytes.extend(line.bytes);
+            }
+        }
+        bytes
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        if let Ok(Some(seen)) = observe(self.dir.path())
+            && let Some(init) = seen.status.init.and_then(|init| Pid::from_raw(init.pid))
+            && self.supervisor.is_some()
+        {
+            rustix::process::kill_process_group(init, Signal::KILL).unwrap_or(());
+        }
+        if let Some(pid) = self.supervisor.take().and_then(Pid::from_raw) {
+            kill_process(pid, Signal::KILL).unwrap_or(());
+            waitpid(Some(pid), WaitOptions::empty()).ok();
+        }
+    }
+}
+
+/// All there is to come: stdout, stderr, and how it ended.
+pub(crate) fn collect(attachment: &mut Attachment) -> (Vec<u8>, Vec<u8>, Event) {
+    let (mut out, mut err, mut buffer) = (Vec::new(), Vec::new(), Vec::new());
+    loop {
+        match attachment.next(&mut buffer).unwrap() {
+            Event::Stdout(_) => out.extend_from_slice(&buffer),
+            Event::Stderr(_) => err.extend_from_slice(&buffer),
+            event @ (Event::Exited(_) | Event::Cut(_) | Event::Lost) => return (out, err, event),
+        }
+    }
+}
+
+/// Asks again until it holds; for what only /proc tells.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < end, "{what}");
+        #[expect(clippy::disallowed_methods, reason = "/proc has no events")]
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+pub(crate) fn pidfd(pid: i32) -> OwnedFd {
+    pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap()
+}
+
+pub(crate) fn exited(event: &Event) -> i32 {
+    match event {
+        Event::Exited(exited) => exited.exit_code,
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,0 +1,124 @@
+//! A supervisor that was killed, and the one that takes over.
+
+use std::io::Write;
+
+use cove_model::control::{Attach, StopTimeout};
+use cove_model::status::State;
+use cove_supervisor::client::Event;
+use cove_supervisor::logs::LogStream;
+
+use crate::fixture::{Fixture, collect, eventually, exited};
+
+#[test]
+fn goes_on_logging_and_learns_the_status() {
+    let mut it =
+        Fixture::new("echo one; read x < gate; echo two; read x < gate; echo three; exit 9");
+    let mut gate = it.gate("gate");
+    it.begin().unwrap();
+    eventually("one", || it.logged(LogStream::Stdout) == b"one\n");
+    it.murder();
+    let seen = it.observe();
+    assert!(!seen.supervised && seen.status.state == State::Running);
+    // While nobody reads, nothing breaks.
+    gate.write_all(b"x\n").unwrap();
+    it.config.adopt = true;
+    let status = it.begin().unwrap();
+    assert_eq!(status.init, seen.status.init);
+    eventually("two", || it.logged(LogStream::Stdout) == b"one\ntwo\n");
+    gate.write_all(b"x\n").unwrap();
+    assert_eq!(it.wait().exit_code, 9, "{:?}", it.status());
+    it.join();
+    assert_eq!(it.logged(LogStream::Stdout), b"one\ntwo\nthree\n");
+    assert_eq!(it.calls(), ["create", "start", "adopt", "cleanup 9"]);
+}
+
+#[test]
+fn an_instance_that_ended_unseen_has_no_status() {
+    let mut it = Fixture::new("read x < gate; exit 9");
+    let mut gate = it.gate("gate");
+    it.begin().unwrap();
+    let init = it.status().init.unwrap();
+    it.murder();
+    gate.write_all(b"x\n").unwrap();
+    eventually("ended", || !cove_supervisor::state::is_alive(init).unwrap());
+    it.config.adopt = true;
+    it.begin().unwrap();
+    it.join();
+    let status = it.status();
+    assert_eq!((status.state, status.exit_code), (State::Exited, Some(255)));
+    assert!(status.error.is_some());
+}
+
+#[test]
+fn its_terminal_survives() {
+    let mut it =
+        Fixture::new("trap 'exit 33' HUP; while read line; do echo got $line; done; exit 2");
+    it.config.tty = true;
+    it.begin().unwrap();
+    it.murder();
+    it.config.adopt = true;
+    it.begin().unwrap();
+    let mut attachment = it.attach(Attach {
+        stdin: true,
+        stdout: true,
+        ..Attach::default()
+    });
+    attachment.stdin(b"hello\n").unwrap();
+    let mut buffer = Vec::new();
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("got hello") {
+        match attachment.next(&mut buffer).unwrap() {
+            Event::Stdout(_) => seen.extend_from_slice(&buffer),
+            other => panic!("{other:?}"),
+        }
+    }
+    attachment.stdin(b"\x04").unwrap();
+    let (_, _, event) = collect(&mut attachment);
+    assert_eq!(exited(&event), 2);
+    it.join();
+}
+
+#[test]
+fn its_stdin_survives() {
+    let mut it = Fixture::new("cat; exit 6");
+    it.config.open_stdin = true;
+    it.config.stdin_once = true;
+    it.begin().unwrap();
+    it.murder();
+    it.config.adopt = true;
+    it.begin().unwrap();
+    let mut attachment = it.attach(Attach {
+        stdin: true,
+        stdout: true,
+        ..Attach::default()
+    });
+    attachment.stdin(b"still here").unwrap();
+    attachment.close_stdin().unwrap();
+    let (out, _, event) = collect(&mut attachment);
+    assert_eq!((out.as_slice(), exited(&event)), (&b"still here"[..], 6));
+    it.join();
+}
+
+#[test]
+fn a_keeper_ends_with_its_instance() {
+    let mut it = Fixture::new("read x < gate");
+    let _gate = it.gate("gate");
+    it.config.tty = true;
+    it.begin().unwrap();
+    let keepers = |it: &Fixture| {
+        let children = format!("/proc/{0}/task/{0}/children", it.supervisor());
+        cove_sys::fs::read_to_string(children.as_ref(), 4096).unwrap()
+    };
+    let pids: Vec<i32> = keepers(&it)
+        .split_whitespace()
+        .map(|pid| pid.parse().unwrap())
+        .collect();
+    assert_eq!(pids.len(), 2, "the instance and its keeper");
+    it.stop(StopTimeout::Millis(0));
+    it.join();
+    for pid in pids {
+        eventually("gone", || {
+            cove_supervisor::state::start_ticks(pid).unwrap().is_none()
+        });
+    }
+}
