@@ -1,0 +1,134 @@
+//! Runs `docker-credential-<name>`, the protocol of Docker's credential helpers.
+
+use std::io::{self, Read, Write};
+use std::process::{Command, Stdio};
+
+use serde::{Deserialize, Serialize};
+
+use super::document::basic;
+use super::{Credential, Secret};
+
+/// The longest answer that is read.
+const ANSWER_LIMIT: u64 = 64 << 10;
+
+/// Why a helper is of no help.
+#[derive(Debug, thiserror::Error)]
+pub enum HelperError {
+    /// The name could be a path or an option.
+    #[error("invalid helper name")]
+    Name,
+    /// The program cannot be run or talked to.
+    #[error("cannot run the helper")]
+    Run(#[source] io::Error),
+    /// The program says no.
+    #[error("{0}")]
+    Failed(String),
+    /// The program's answer is not understood.
+    #[error("invalid answer")]
+    Answer(#[source] serde_json::Error),
+    /// A bearer token is nothing that helpers keep.
+    #[error("a registry token cannot be kept by a helper")]
+    Unsupported,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry {
+    #[serde(rename = "ServerURL", default)]
+    server_url: String,
+    username: String,
+    secret: String,
+}
+
+/// Asks for a credential; `None` when the helper has none.
+pub(super) fn get(helper: &str, server: &str) -> Result<Option<Credential>, HelperError> {
+    let answer = match run(helper, "get", server) {
+        Err(HelperError::Failed(said)) if said.contains("credentials not found") => {
+            return Ok(None);
+        }
+        answer => answer?,
+    };
+    let entry: Entry = serde_json::from_str(&answer).map_err(HelperError::Answer)?;
+    let empty = entry.username.is_empty() && entry.secret.is_empty();
+    Ok((!empty).then(|| basic(&entry.username, &entry.secret)))
+}
+
+/// Hands a credential over.
+pub(super) fn store(
+    helper: &str,
+    server: &str,
+    credential: &Credential,
+) -> Result<(), HelperError> {
+    let (username, secret) = match credential {
+        Credential::Basic { username, password } => (username.as_str(), password),
+        Credential::IdentityToken(token) => ("<token>", token),
+        Credential::RegistryToken(_) => return Err(HelperError::Unsupported),
+    };
+    let entry = Entry {
+        server_url: server.to_owned(),
+        username: username.to_owned(),
+        secret: Secret::reveal(secret).to_owned(),
+    };
+    let input = serde_json::to_string(&entry).map_err(HelperError::Answer)?;
+    run(helper, "store", &input).map(drop)
+}
+
+/// Has a credential forgotten.
+pub(super) fn erase(helper: &str, server: &str) -> Result<(), HelperError> {
+    run(helper, "erase", server).map(drop)
+}
+
+fn run(helper: &str, action: &str, input: &str) -> Result<String, HelperError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    if helper.is_empty() || !helper.bytes().all(plain) {
+        return Err(HelperError::Name);
+    }
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a credential helper is a program by definition"
+    )]
+    let mut child = Command::new(format!("docker-credential-{helper}"))
+        .arg(action)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .map_err(HelperError::Run)?;
+    // A helper that does not read its input says why by its status.
+    let written = child
+        .stdin
+        .take()
+        .map_or(Ok(()), |mut pipe| pipe.write_all(input.as_bytes()));
+    let mut output = Vec::new();
+    let read = child.stdout.take().map_or(Ok(0), |pipe| {
+        pipe.take(ANSWER_LIMIT).read_to_end(&mut output)
+    });
+    let status = child.wait().map_err(HelperError::Run)?;
+    let output = String::from_utf8_lossy(&output).trim().to_owned();
+    if !status.success() {
+        return Err(HelperError::Failed(if output.is_empty() {
+            status.to_string()
+        } else {
+            output
+        }));
+    }
+    written.map_err(HelperError::Run)?;
+    read.map_err(HelperError::Run)?;
+    Ok(output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_names_are_run() {
+        for bad in ["", "../x", "a/b", "a b", "x;y"] {
+            assert!(matches!(get(bad, "s"), Err(HelperError::Name)), "{bad}");
+        }
+        assert!(matches!(
+            get("cove-test-absent", "s"),
+            Err(HelperError::Run(_))
+        ));
+    }
+}
