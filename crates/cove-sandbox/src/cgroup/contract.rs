@@ -1,0 +1,411 @@
+//! What every back end owes its callers, run against each kind of host there
+//! is: the host as it is, and views of it with fewer hierarchies. On a host
+//! with a unified hierarchy alone all views are that one.
+#![expect(clippy::disallowed_methods, reason = "processes to put into cgroups")]
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use oci_spec::runtime::LinuxResources;
+use rustix::process::{Pid, Signal};
+
+use super::error::CgroupError;
+use super::host::Host;
+use super::path::CgroupPath;
+use super::{Backend, Request, open};
+
+/// The views of this host, by name.
+fn hosts() -> Vec<(&'static str, Host)> {
+    let Ok(host) = Host::detect() else {
+        return Vec::new();
+    };
+    let only = |test: fn(bool) -> bool| Host {
+        hierarchies: host
+            .hierarchies
+            .iter()
+            .filter(|m| test(m.is_unified()))
+            .cloned()
+            .collect(),
+    };
+    let views = [
+        ("as it is", host.clone()),
+        ("unified", only(|u| u)),
+        ("named", only(|u| !u)),
+    ];
+    views
+        .into_iter()
+        .filter(|(_, host)| !host.hierarchies.is_empty())
+        .collect()
+}
+
+fn resources(json: &str) -> LinuxResources {
+    serde_json::from_str(json).unwrap()
+}
+
+/// Makes a cgroup of this test's own. `None` where this process may not.
+fn create(host: &Host, name: &str, resources: Option<&LinuxResources>) -> Option<Box<dyn Backend>> {
+    let id = format!("cove-test-{}/{name}", std::process::id());
+    let path = CgroupPath::resolve(
+        Some(std::path::Path::new("/").join(id).as_path()),
+        "x",
+        false,
+    );
+    let request = Request {
+        path: path.unwrap(),
+        resources,
+        ..Request::default()
+    };
+    match host.create(&request) {
+        Ok(backend) => Some(backend),
+        Err(CgroupError::Create { source, .. }) if super::limits::is_denied(source) => None,
+        Err(error) => panic!("{name}: {}", chain(&error)),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    error.source().map_or(error.to_string(), |source| {
+        format!("{error}: {}", chain(source))
+    })
+}
+
+struct Sleeper(Child);
+
+impl Sleeper {
+    fn start() -> Self {
+        let child = Command::new("sleep")
+            .arg("1000")
+            .stdin(Stdio::null())
+            .spawn();
+        Self(child.unwrap())
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.0.id().cast_signed()).unwrap()
+    }
+
+    fn state(&self) -> char {
+        let path = format!("/proc/{}/stat", self.0.id());
+        let text = cove_sys::fs::read_to_string(path.as_ref(), 4096).unwrap();
+        text.rsplit_once(") ").unwrap().1.chars().next().unwrap()
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn a_life() {
+    for (view, host) in hosts() {
+        let Some(cgroup) = create(&host, &format!("life-{}", view.replace(' ', "-")), None) else {
+            continue;
+        };
+        assert_eq!(cgroup.pids().unwrap(), [], "{view}");
+        let (one, two) = (Sleeper::start(), Sleeper::start());
+        cgroup.join(one.pid(), false).unwrap();
+        cgroup.join(two.pid(), false).unwrap();
+        let mut want = [one.pid(), two.pid()];
+        want.sort_unstable_by_key(|pid| pid.as_raw_nonzero());
+        let mut pids = cgroup.pids().unwrap();
+        pids.sort_unstable_by_key(|pid| pid.as_raw_nonzero());
+        assert_eq!(pids, want, "{view}");
+
+        // From its record it is the same one.
+        let json = serde_json::to_string(cgroup.record()).unwrap();
+        let again = open(&serde_json::from_str(&json).unwrap()).unwrap();
+        assert_eq!(again.record(), cgroup.record());
+        assert_eq!(again.pids().unwrap().len(), 2, "{view}");
+
+        assert!(!again.is_frozen().unwrap());
+        again.freeze().unwrap();
+        assert!(cgroup.is_frozen().unwrap(), "{view}");
+        again.thaw().unwrap();
+        assert!(!cgroup.is_frozen().unwrap(), "{view}");
+
+        // A living process keeps its cgroup; killing gets even a frozen one.
+        cgroup.freeze().unwrap();
+        cgroup.signal(Signal::KILL).unwrap();
+        let (mut one, mut two) = (one, two);
+        assert!(!one.0.wait().unwrap().success());
+        assert!(!two.0.wait().unwrap().success());
+        cgroup.delete().unwrap();
+        again.delete().unwrap();
+        let gone = open(again.record()).unwrap();
+        assert_eq!(gone.pids().unwrap(), [], "{view}");
+        for group in &cgroup.record().groups {
+            assert!(!group.mount.join(&group.path).exists(), "{view} {group:?}");
+        }
+    }
+}
+
+#[test]
+fn signals_reach_every_process() {
+    for (view, host) in hosts() {
+        let Some(cgroup) = create(&host, &format!("sig-{}", view.replace(' ', "-")), None) else {
+            continue;
+        };
+        let sleeper = Sleeper::start();
+        cgroup.join(sleeper.pid(), false).unwrap();
+        cgroup.signal(Signal::STOP).unwrap();
+        let start = Instant::now();
+        while sleeper.state() != 'T' {
+            assert!(start.elapsed() < Duration::from_secs(5), "{view}");
+            std::thread::yield_now();
+        }
+        drop(sleeper);
+        cgroup.delete().unwrap();
+    }
+}
+
+#[test]
+fn limits_are_set_and_changed() {
+    // Files by the controller's home; the first that is there is looked at.
+    let cases = [
+        (r#"{"pids":{"limit":7}}"#, vec![("pids.max", "7")]),
+        (r#"{"pids":{"limit":-1}}"#, vec![("pids.max", "max")]),
+        (
+            r#"{"memory":{"limit":67108864,"swap":67108864}}"#,
+            vec![
+                ("memory.limit_in_bytes", "67108864"),
+                ("memory.max", "67108864"),
+            ],
+        ),
+        (
+            r#"{"memory":{"limit":134217728,"swap":-1}}"#,
+            vec![
+                ("memory.limit_in_bytes", "134217728"),
+                ("memory.max", "134217728"),
+            ],
+        ),
+        (
+            r#"{"cpu":{"shares":512,"quota":20000,"period":50000}}"#,
+            vec![("cpu.cfs_quota_us", "20000"), ("cpu.max", "20000 50000")],
+        ),
+        (
+            r#"{"cpu":{"burst":9000,"quota":10000}}"#,
+            vec![("cpu.cfs_burst_us", "9000"), ("cpu.max.burst", "9000")],
+        ),
+        (
+            r#"{"cpu":{"cpus":"0","mems":"0"}}"#,
+            vec![("cpuset.cpus", "0")],
+        ),
+    ];
+    for (view, host) in hosts() {
+        let all = resources(
+            r#"{"memory":{},"cpu":{"cpus":"","mems":""},"pids":{"limit":0},"blockIO":{}}"#,
+        );
+        let name = format!("lim-{}", view.replace(' ', "-"));
+        let Some(cgroup) = create(&host, &name, Some(&all)) else {
+            continue;
+        };
+        for (json, files) in &cases {
+            match cgroup.update(&resources(json)) {
+                // This view lacks the controller, and says so.
+                Err(CgroupError::Controller { .. }) => continue,
+                other => other.unwrap_or_else(|e| panic!("{view} {json}: {}", chain(&e))),
+            }
+            let mut seen = 0;
+            for group in &cgroup.record().groups {
+                let dir = group.mount.join(&group.path);
+                for (file, want) in files {
+                    if let Ok(got) = cove_sys::fs::read_to_string(&dir.join(file), 4096) {
+                        assert_eq!(got.trim(), *want, "{view} {file}");
+                        seen += 1;
+                    }
+                }
+            }
+            // Lifting a limit that cannot be there is nothing to do.
+            assert!(seen > 0 || json.contains("-1"), "{view} {json}");
+        }
+        let refused = cgroup.update(&resources(r#"{"memory":{"limit":2097152,"swap":1048576}}"#));
+        assert!(refused.is_err(), "{view}");
+        cgroup.delete().unwrap();
+    }
+}
+
+#[test]
+fn a_failed_creation_leaves_nothing() {
+    for (view, host) in hosts() {
+        for json in [
+            r#"{"hugepageLimits":[{"pageSize":"3MB","limit":1}]}"#,
+            r#"{"hugepageLimits":[{"pageSize":"../../x","limit":1}]}"#,
+            r#"{"rdma":{"no such":{"hcaHandles":1}}}"#,
+            r#"{"unified":{"../../memory.max":"1"}}"#,
+            r#"{"memory":{"limit":2097152,"swap":1048576}}"#,
+        ] {
+            let limits = resources(json);
+            let path = format!(
+                "/cove-test-{}-none/{}",
+                std::process::id(),
+                view.replace(' ', "-")
+            );
+            let request = Request {
+                path: CgroupPath::resolve(Some(path.as_ref()), "x", false).unwrap(),
+                resources: Some(&limits),
+                ..Request::default()
+            };
+            let error = host.create(&request).map(drop).unwrap_err();
+            for mounted in &host.hierarchies {
+                let parent = mounted.mount.join(&path[1..]);
+                assert!(!parent.exists(), "{view} {json}: {}", chain(&error));
+                assert!(
+                    !parent.parent().unwrap().exists(),
+                    "{view} {json}: {}",
+                    chain(&error)
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn devices_are_refused() {
+    for (view, host) in hosts() {
+        let limits = resources(
+            r#"{"devices":[{"allow":false,"access":"rwm"},
+                {"allow":true,"type":"c","major":10,"minor":200,"access":"r"}]}"#,
+        );
+        let name = format!("dev-{}", view.replace(' ', "-"));
+        let Some(cgroup) = create(&host, &name, Some(&limits)) else {
+            continue;
+        };
+        let readable = |path: &str| {
+            // Waits for a line, so that the cgroup is joined before it opens.
+            let script = format!("read x; exec 3<{path}");
+            let mut child = Command::new("sh")
+                .args(["-c", &script])
+                .stdin(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            cgroup
+                .join(Pid::from_raw(child.id().cast_signed()).unwrap(), false)
+                .unwrap();
+            drop(child.stdin.take());
+            child.wait().unwrap().success()
+        };
+        assert!(readable("/dev/zero"), "{view}");
+        assert!(!readable("/dev/kmsg"), "{view}");
+        let open = resources(r#"{"devices":[{"allow":true,"access":"rwm"}]}"#);
+        cgroup
+            .update(&open)
+            .unwrap_or_else(|e| panic!("{view}: {}", chain(&e)));
+        assert!(readable("/dev/kmsg"), "{view}");
+        cgroup.update(&limits).unwrap();
+        assert!(!readable("/dev/kmsg"), "{view}");
+        cgroup.delete().unwrap();
+    }
+}
+
+#[test]
+fn usage_is_counted() {
+    for (view, host) in hosts() {
+        let counted = resources(r#"{"memory":{},"cpu":{},"pids":{"limit":9},"blockIO":{}}"#);
+        let name = format!("use-{}", view.replace(' ', "-"));
+        let limited = if host
+            .controllers()
+            .unwrap()
+            .iter()
+            .any(|name| name == "pids")
+        {
+            Some(&counted)
+        } else {
+            None
+        };
+        let Some(cgroup) = create(&host, &name, limited) else {
+            continue;
+        };
+        let sleeper = Sleeper::start();
+        cgroup.join(sleeper.pid(), false).unwrap();
+        let stats = cgroup.stats().unwrap();
+        if limited.is_some() {
+            assert_eq!((stats.pids.current, stats.pids.limit), (1, 9), "{view}");
+            assert!(stats.memory.usage.limit > 1 << 30, "{view}");
+        }
+        serde_json::to_string(&stats).unwrap();
+        drop(sleeper);
+        cgroup.delete().unwrap();
+    }
+}
+
+#[test]
+fn an_out_of_memory_kill_is_told() {
+    for (view, host) in hosts() {
+        if !host
+            .controllers()
+            .unwrap()
+            .iter()
+            .any(|name| name == "memory")
+        {
+            continue;
+        }
+        let limits = resources(r#"{"memory":{"limit":4194304,"swap":4194304}}"#);
+        let name = format!("oom-{}", view.replace(' ', "-"));
+        let Some(cgroup) = create(&host, &name, Some(&limits)) else {
+            continue;
+        };
+        let mut watch = cgroup.watch_oom().unwrap().unwrap();
+        assert_eq!(watch.kills().unwrap(), 0);
+        let mut child = Command::new("sh")
+            .args([
+                "-c",
+                "read x; exec dd if=/dev/zero of=/dev/null bs=64M count=1",
+            ])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        cgroup
+            .join(Pid::from_raw(child.id().cast_signed()).unwrap(), false)
+            .unwrap();
+        drop(child.stdin.take());
+        let mut ready = [rustix::event::PollFd::new(
+            &watch,
+            rustix::event::PollFlags::IN,
+        )];
+        let patience = rustix::time::Timespec {
+            tv_sec: 10,
+            tv_nsec: 0,
+        };
+        assert_eq!(
+            rustix::event::poll(&mut ready, Some(&patience)).unwrap(),
+            1,
+            "{view}"
+        );
+        assert!(!child.wait().unwrap().success());
+        assert_eq!(watch.kills().unwrap(), 1, "{view}");
+        cgroup.delete().unwrap();
+    }
+}
+
+#[test]
+fn what_the_host_lacks_is_said() {
+    let Some((_, host)) = hosts().into_iter().next() else {
+        return;
+    };
+    for json in [
+        r#"{"network":{"classID":5}}"#,
+        r#"{"unified":{"misc.max":"1"}}"#,
+    ] {
+        let names = host.controllers().unwrap();
+        if names.iter().any(|name| name == "net_cls" || name == "misc") {
+            continue;
+        }
+        let limits = resources(json);
+        let path = CgroupPath::resolve(Some("/cove-test-lack".as_ref()), "x", false).unwrap();
+        let request = Request {
+            path,
+            resources: Some(&limits),
+            ..Request::default()
+        };
+        let error = host.create(&request).map(drop).unwrap_err();
+        assert!(
+            error.to_string().contains("does not offer"),
+            "{}",
+            chain(&error)
+        );
+    }
+}

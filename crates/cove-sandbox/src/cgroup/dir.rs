@@ -1,0 +1,296 @@
+//! A directory of a hierarchy, held open; every file and every child is
+//! reached from it, never by a path from the root of the file system.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use super::error::{CgroupError, Result};
+
+/// Longest control file that is read (`memory.stat` and `cgroup.procs` of a
+/// crowded cgroup); more is an error, not a truncation.
+const FILE_LIMIT: usize = 16 << 20;
+
+/// An open directory and the name it had, for messages.
+#[derive(Clone, Debug)]
+pub(super) struct Dir {
+    fd: Arc<OwnedFd>,
+    name: PathBuf,
+}
+
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NOFOLLOW);
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS);
+
+impl Dir {
+    /// Opens a hierarchy's mount point.
+    pub(super) fn mount_point(path: &Path) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd =
+            rustix::fs::open(path, flags, Mode::empty()).map_err(|source| CgroupError::Open {
+                path: path.to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            fd: Arc::new(fd),
+            name: path.to_owned(),
+        })
+    }
+
+    /// The full name of a file in it, for messages.
+    pub(super) fn path(&self, file: &str) -> PathBuf {
+        if file.is_empty() {
+            self.name.clone()
+        } else {
+            self.name.join(file)
+        }
+    }
+
+    /// Opens a directory below; being absent is an answer.
+    pub(super) fn open_if_there(&self, path: &Path) -> Result<Option<Self>> {
+        match self.open_errno(path) {
+            Ok(dir) => Ok(Some(dir)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(source) => Err(CgroupError::Open {
+                path: self.name.join(path),
+                source,
+            }),
+        }
+    }
+
+    fn open_errno(&self, path: &Path) -> rustix::io::Result<Self> {
+        if path.as_os_str().is_empty() {
+            return Ok(self.clone());
+        }
+        let fd = match openat2(&*self.fd, path, DIRECTORY, Mode::empty(), BENEATH) {
+            // A race with a rename somewhere on the way: the kernel asks to try again.
+            Err(Errno::AGAIN) => openat2(&*self.fd, path, DIRECTORY, Mode::empty(), BENEATH)?,
+            other => other?,
+        };
+        Ok(Self {
+            fd: Arc::new(fd),
+            name: self.name.join(path),
+        })
+    }
+
+    /// Makes one directory below and opens it; tells whether it is new.
+    pub(super) fn make(&self, name: &Path) -> Result<(Self, bool)> {
+        let create = |source| CgroupError::Create {
+            path: self.name.join(name),
+            source,
+        };
+        let made = match rustix::fs::mkdirat(&*self.fd, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
+            Err(source) => return Err(create(source)),
+        };
+        self.open_errno(name).map(|dir| (dir, made)).map_err(create)
+    }
+
+    /// Removes one empty directory below.
+    pub(super) fn remove(&self, name: &Path) -> rustix::io::Result<()> {
+        rustix::fs::unlinkat(&*self.fd, name, AtFlags::REMOVEDIR)
+    }
+
+    /// The names of the directories below.
+    pub(super) fn children(&self) -> Result<Vec<PathBuf>> {
+        Ok(self
+            .entries(rustix::fs::FileType::Directory)?
+            .iter()
+            .map(|name| to_path(name))
+            .collect())
+    }
+
+    /// The names of the control files.
+    pub(super) fn files(&self) -> Result<Vec<String>> {
+        let names = self.entries(rustix::fs::FileType::RegularFile)?;
+        Ok(names
+            .into_iter()
+            .filter_map(|name| name.into_string().ok())
+            .collect())
+    }
+
+    fn entries(&self, wanted: rustix::fs::FileType) -> Result<Vec<CString>> {
+        let read = |source| CgroupError::Read {
+            path: self.name.clone(),
+            source,
+        };
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&*self.fd).map_err(read)? {
+            let entry = match entry {
+                Ok(entry) => entry,
+                // The directory was removed while it was read.
+                Err(Errno::NOENT) => break,
+                Err(source) => return Err(read(source)),
+            };
+            let name = entry.file_name();
+            if entry.file_type() == wanted && name != c"." && name != c".." {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Opens a control file for reading.
+    pub(super) fn open_file(&self, file: &'static str) -> Result<OwnedFd> {
+        self.file(file, OFlags::RDONLY)
+            .map_err(|source| CgroupError::Read {
+                path: self.path(file),
+                source,
+            })
+    }
+
+    fn file(&self, file: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        openat(
+            &*self.fd,
+            file,
+            flags | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+            Mode::empty(),
+        )
+    }
+
+    /// Whether there is such a control file.
+    pub(super) fn has(&self, file: &str) -> bool {
+        rustix::fs::accessat(
+            &*self.fd,
+            file,
+            rustix::fs::Access::EXISTS,
+            AtFlags::empty(),
+        )
+        .is_ok()
+    }
+
+    /// Writes a control file in one call, as the kernel wants it.
+    pub(super) fn write(&self, file: &str, value: &str) -> Result<()> {
+        self.write_errno(file, value)
+            .map_err(|source| CgroupError::Write {
+                path: self.path(file),
+                value: value.to_owned(),
+                source,
+            })
+    }
+
+    /// [`Dir::write`], with the kernel's answer for callers that have a plan B.
+    pub(super) fn write_errno(&self, file: &str, value: &str) -> rustix::io::Result<()> {
+        let fd = self.file(file, OFlags::WRONLY)?;
+        loop {
+            match rustix::io::write(&fd, value.as_bytes()) {
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(source) => return Err(source),
+            }
+        }
+    }
+
+    /// Reads a control file.
+    pub(super) fn read(&self, file: &str) -> Result<String> {
+        self.read_errno(file).map_err(|source| CgroupError::Read {
+            path: self.path(file),
+            source,
+        })
+    }
+
+    /// [`Dir::read`], where a missing file (or a vanished cgroup, or a
+    /// controller that has nothing to say) is an answer.
+    pub(super) fn read_if_there(&self, file: &str) -> Result<Option<String>> {
+        match self.read_errno(file) {
+            Ok(text) => Ok(Some(text)),
+            Err(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => Ok(None),
+            Err(source) => Err(CgroupError::Read {
+                path: self.path(file),
+                source,
+            }),
+        }
+    }
+
+    fn read_errno(&self, file: &str) -> rustix::io::Result<String> {
+        let fd = self.file(file, OFlags::RDONLY)?;
+        let mut bytes = Vec::with_capacity(4096);
+        loop {
+            match rustix::io::read(&fd, rustix::buffer::spare_capacity(&mut bytes)) {
+                Ok(0) => break,
+                Ok(_) if bytes.len() > FILE_LIMIT => return Err(Errno::FBIG),
+                Ok(_) => bytes.reserve(4096),
+                Err(Errno::INTR) => {}
+                Err(source) => return Err(source),
+            }
+        }
+        String::from_utf8(bytes).map_err(|_| Errno::ILSEQ)
+    }
+
+    /// The processes of the cgroup itself. Empty when it is gone, and for a
+    /// threaded cgroup, whose processes its domain lists.
+    pub(super) fn procs(&self) -> Result<Vec<Pid>> {
+        let text = self.read_if_there("cgroup.procs")?.unwrap_or_default();
+        // Zero stands for a process of another pid namespace.
+        Ok(text
+            .lines()
+            .filter_map(|line| line.parse().ok().and_then(Pid::from_raw))
+            .collect())
+    }
+
+    /// The processes of the cgroup and of all below.
+    pub(super) fn procs_recursive(&self) -> Result<Vec<Pid>> {
+        let mut pids = self.procs()?;
+        for child in self.children()? {
+            if let Some(child) = self.open_if_there(&child)? {
+                pids.extend(child.procs_recursive()?);
+            }
+        }
+        Ok(pids)
+    }
+
+    /// Moves a process here.
+    pub(super) fn join(&self, pid: Pid) -> Result<()> {
+        let raw = pid.as_raw_nonzero().get();
+        let mut attempts = 0;
+        loop {
+            match self.write_errno("cgroup.procs", &raw.to_string()) {
+                Ok(()) => return Ok(()),
+                // A process between fork and its first run cannot be moved yet.
+                Err(Errno::INVAL | Errno::AGAIN) if attempts < 50 => {
+                    attempts += 1;
+                    pause(attempts);
+                }
+                Err(source) => {
+                    return Err(CgroupError::Join {
+                        pid: raw,
+                        path: self.name.clone(),
+                        source,
+                    });
+                }
+            }
+        }
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Waits a little, longer each time (0.1 ms to 10 ms), where the kernel
+/// offers no event to wait for.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "v1 control files announce nothing"
+)]
+pub(super) fn pause(attempt: u32) {
+    let micros = 100 << attempt.min(7);
+    std::thread::sleep(std::time::Duration::from_micros(micros.min(10_000)));
+}
+
+fn to_path(name: &CStr) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    PathBuf::from(std::ffi::OsStr::from_bytes(name.to_bytes()))
+}

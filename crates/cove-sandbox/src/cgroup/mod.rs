@@ -1,0 +1,186 @@
+//! Control groups: where a container's processes are counted, limited, frozen
+//! and killed. One trait, [`Backend`]; two implementations, [`v2`] for the
+//! unified hierarchy and [`v1`] for named hierarchies with or without a
+//! unified one beside them (hybrid).
+//!
+//! The order of a start: [`Host::create`] makes the cgroup and sets every
+//! limit, so that a process never runs unlimited; `clone3` with
+//! [`Backend::clone_fd`] puts the first process into the unified hierarchy;
+//! [`Backend::join`] moves it into the rest; only then may it unshare its
+//! cgroup namespace (a namespace made by `clone3` itself is rooted at the
+//! *caller's* cgroup). [`Backend::record`] is what a state file keeps;
+//! [`open`] comes back from it without looking at the host again.
+//!
+//! Everything happens beneath directory descriptors of the hierarchies' roots
+//! ([`dir`]); a path from a specification is never re-opened by string.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use oci_spec::runtime::{LinuxDeviceCgroup, LinuxResources};
+use rustix::process::{Pid, Signal};
+use serde::{Deserialize, Serialize};
+
+#[cfg(test)]
+mod contract;
+mod convert;
+mod device_program;
+mod devices;
+mod dir;
+mod error;
+mod host;
+mod limits;
+mod oom;
+mod path;
+mod signal;
+mod stats;
+mod tree;
+mod v1;
+mod v1_limits;
+mod v1_stats;
+mod v2;
+mod v2_limits;
+mod v2_stats;
+
+pub use devices::default_device_rules;
+pub use error::{CgroupError, Result};
+pub use host::{Host, Mode, open};
+pub use oom::OomWatch;
+pub use path::CgroupPath;
+pub use stats::Stats;
+
+/// How long a freeze, a kill or a removal may take before it is an error.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a state file keeps of a container's cgroup.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The directories made, one per hierarchy. Empty: no cgroup of its own.
+    pub groups: Vec<GroupRecord>,
+}
+
+/// One directory of a container's cgroup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupRecord {
+    /// Controllers of a v1 hierarchy as mounted (`cpu`, `cpuacct`, `name=systemd`);
+    /// empty for the unified hierarchy.
+    pub controllers: Vec<String>,
+    /// Where the hierarchy is mounted.
+    pub mount: PathBuf,
+    /// The directory, relative to `mount`.
+    pub path: PathBuf,
+    /// How many of the path's last components this container's creation made;
+    /// deletion takes as many away again, where they are empty.
+    #[serde(default)]
+    pub made: usize,
+}
+
+/// What to create. All fields are plain choices of the caller.
+#[derive(Clone, Debug, Default)]
+pub struct Request<'a> {
+    /// Where, from [`CgroupPath::resolve`].
+    pub path: CgroupPath,
+    /// The limits of the specification.
+    pub resources: Option<&'a LinuxResources>,
+    /// A user without rights over cgroups: go without where nothing is asked for.
+    pub rootless: bool,
+    /// Also join the hierarchies that only count (memory, cpu, pids, block
+    /// input and output), so that [`Backend::stats`] is complete on v1.
+    pub account: bool,
+}
+
+/// A hierarchy the container has a directory in, for mounting it inside. Mount
+/// these and no others: in a hierarchy without a directory of its own, a
+/// container would be shown its creator's.
+#[derive(Clone, Debug)]
+pub struct Hierarchy<'a> {
+    /// The controllers, comma separated (`cpu,cpuacct`), `name=…` for a named
+    /// hierarchy, empty for the unified one. As a mount option it selects the
+    /// hierarchy; without `name=` it is the directory's usual name.
+    pub controllers: String,
+    /// The container's own directory.
+    pub directory: BorrowedFd<'a>,
+}
+
+/// A container's cgroup. Made by [`Host::create`], reopened by [`open`].
+///
+/// Called by the process that creates, updates or deletes a container, and by
+/// its supervisor; every call stands alone and may come from another process
+/// than the one before.
+pub trait Backend: std::fmt::Debug {
+    /// What [`open`] needs to come back here.
+    fn record(&self) -> &Record;
+
+    /// The directory for `CLONE_INTO_CGROUP`, where there is a unified
+    /// hierarchy. Called once, before `clone3`.
+    fn clone_fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Moves a process into every hierarchy of the record. `cloned` says that
+    /// it was started with [`Backend::clone_fd`], which spares one write.
+    ///
+    /// On v1 each write waits for a grace period of the kernel (about 0.1 ms
+    /// on a quiet machine), which is why hierarchies without limits are left out.
+    fn join(&self, pid: Pid, cloned: bool) -> Result<()>;
+
+    /// Sets limits on a live cgroup (`update`). What is not named stays. Device
+    /// rules, when there are any, replace the earlier ones.
+    fn update(&self, resources: &LinuxResources) -> Result<()>;
+
+    /// Stops every process where it is; returns when all of them are stopped.
+    fn freeze(&self) -> Result<()>;
+
+    /// Lets them go on.
+    fn thaw(&self) -> Result<()>;
+
+    /// Whether the cgroup is frozen or freezing by its own setting.
+    fn is_frozen(&self) -> Result<bool>;
+
+    /// Sends a signal to every process. `KILL` is complete when this returns:
+    /// processes being forked meanwhile are killed too, frozen ones as well.
+    fn signal(&self, signal: Signal) -> Result<()>;
+
+    /// The processes of the cgroup and of those below it.
+    fn pids(&self) -> Result<Vec<Pid>>;
+
+    /// Usage so far. What the host does not count is zero or empty.
+    fn stats(&self) -> Result<Stats>;
+
+    /// A descriptor that becomes readable when the kernel kills for want of
+    /// memory. `None` where memory is not controlled here.
+    fn watch_oom(&self) -> Result<Option<OomWatch>>;
+
+    /// The directories, for a `cgroup` mount inside the container.
+    fn hierarchies(&self) -> Vec<Hierarchy<'_>>;
+
+    /// Removes the cgroup with everything below. Waits for processes that are
+    /// already dying; a live one is [`CgroupError::Busy`] after [`PATIENCE`].
+    /// A directory that is gone already is no error.
+    fn delete(&self) -> Result<()>;
+}
+
+/// A descriptor for `CLONE_INTO_CGROUP` that outlives the back end.
+///
+/// # Errors
+/// When the process has no descriptor left.
+pub fn into_fd(backend: &dyn Backend) -> Result<Option<OwnedFd>> {
+    backend
+        .clone_fd()
+        .map(|fd| {
+            rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(|source| CgroupError::Detect {
+                what: "duplicating a descriptor",
+                source,
+            })
+        })
+        .transpose()
+}
+
+/// The device rules in force for a specification: its own, then those every
+/// container gets (null, zero, full, random, urandom, tty, console, ptmx, pts
+/// and mknod of anything).
+#[must_use]
+pub fn device_rules(resources: &LinuxResources) -> Vec<LinuxDeviceCgroup> {
+    let mut rules = resources.devices().clone().unwrap_or_default();
+    rules.extend(default_device_rules());
+    rules
+}

@@ -1,0 +1,193 @@
+//! Making and removing the directories of a cgroup in one hierarchy.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::dir::{Dir, pause};
+use super::error::{CgroupError, Result};
+use super::host::Mounted;
+use super::stats::keyed;
+use super::{GroupRecord, PATIENCE};
+
+/// How often a parent may vanish beneath us before that is an error: other
+/// containers of the same parent come and go.
+const RACES: usize = 16;
+
+/// Makes a cgroup with all its parents. `each` is called for every directory
+/// on the way with its parent, before anything is made below it.
+pub(super) fn make(
+    mounted: &Mounted,
+    path: &Path,
+    mut each: impl FnMut(&Dir, &Dir, bool) -> Result<()>,
+) -> Result<(Dir, GroupRecord)> {
+    let root = Dir::mount_point(&mounted.mount)?;
+    for attempt in 0.. {
+        match walk(&root, path, &mut each) {
+            Err(CgroupError::Create {
+                source: Errno::NOENT | Errno::NODEV,
+                ..
+            }) if attempt < RACES => {}
+            Err(error) => return Err(error),
+            Ok((dir, made)) => {
+                let record = GroupRecord {
+                    controllers: mounted.controllers.clone(),
+                    mount: mounted.mount.clone(),
+                    path: path.to_owned(),
+                    // The last one is the container's own even where it was there.
+                    made: made.max(1),
+                };
+                return Ok((dir, record));
+            }
+        }
+    }
+    Err(CgroupError::NoHierarchy)
+}
+
+fn walk(
+    root: &Dir,
+    path: &Path,
+    each: &mut impl FnMut(&Dir, &Dir, bool) -> Result<()>,
+) -> Result<(Dir, usize)> {
+    let mut parents = vec![root.clone()];
+    let mut made = 0;
+    let names: Vec<PathBuf> = path
+        .components()
+        .map(|name| PathBuf::from(name.as_os_str()))
+        .collect();
+    let mut dir = root.clone();
+    for name in &names {
+        let step = dir.make(name).and_then(|(child, new)| {
+            made = if new { made + 1 } else { 0 };
+            each(&dir, &child, new).map(|()| child)
+        });
+        match step {
+            Ok(child) => {
+                parents.push(child.clone());
+                dir = child;
+            }
+            Err(error) => {
+                // Undo: the directory being made, then those above it.
+                let depth = parents.len();
+                for up in 0..made {
+                    if let (Some(parent), Some(name)) =
+                        (parents.get(depth - 1 - up), names.get(depth - 1 - up))
+                    {
+                        let _ = parent.remove(name);
+                    }
+                }
+                return Err(error);
+            }
+        }
+    }
+    Ok((dir, made))
+}
+
+/// Removes a cgroup and what is below it, then the parents made for it.
+pub(super) fn remove(record: &GroupRecord) -> Result<()> {
+    let (Some(parent), Some(name)) = (record.path.parent(), record.path.file_name()) else {
+        return Ok(());
+    };
+    let root = match Dir::mount_point(&record.mount) {
+        Ok(root) => root,
+        // Not mounted any more: nothing is left to remove.
+        Err(CgroupError::Open {
+            source: Errno::NOENT,
+            ..
+        }) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let deadline = Instant::now() + PATIENCE;
+    if let Some(parent) = root.open_if_there(parent)? {
+        remove_below(&parent, Path::new(name), deadline)?;
+    }
+    let mut path = record.path.as_path();
+    for _ in 1..record.made {
+        let Some(above) = path.parent() else { break };
+        let (Some(parent), Some(name)) = (above.parent(), above.file_name()) else {
+            break;
+        };
+        // In use by another container by now, perhaps: then it stays.
+        match root.open_if_there(parent)? {
+            Some(parent) if parent.remove(Path::new(name)).is_ok() => path = above,
+            _ => break,
+        }
+    }
+    Ok(())
+}
+
+fn remove_below(parent: &Dir, name: &Path, deadline: Instant) -> Result<()> {
+    let mut attempt = 0;
+    loop {
+        match parent.remove(name) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::BUSY | Errno::NOTEMPTY) => {}
+            Err(source) => {
+                return Err(CgroupError::Delete {
+                    path: parent.path("").join(name),
+                    source,
+                });
+            }
+        }
+        let Some(dir) = parent.open_if_there(name)? else {
+            return Ok(());
+        };
+        let children = dir.children()?;
+        for child in &children {
+            remove_below(&dir, child, deadline)?;
+        }
+        if children.is_empty() {
+            // A process that is dying leaves its cgroup a little later.
+            if Instant::now() >= deadline {
+                return Err(CgroupError::Busy { path: dir.path("") });
+            }
+            if !(dir.has("cgroup.events") && wait_for(&dir, "populated", 0, deadline)?) {
+                pause(attempt);
+            }
+            attempt += 1;
+        }
+    }
+}
+
+/// Waits until a line of `cgroup.events` has a value. False when the deadline
+/// comes first, or at once when it does not change any more.
+pub(super) fn wait_for(dir: &Dir, key: &str, value: u64, deadline: Instant) -> Result<bool> {
+    let wait = |what, source| CgroupError::Wait {
+        path: dir.path("cgroup.events"),
+        what,
+        source,
+    };
+    let file = match dir.open_file("cgroup.events") {
+        Ok(file) => file,
+        Err(CgroupError::Read {
+            source: Errno::NOENT | Errno::NODEV,
+            ..
+        }) => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    let mut buffer = [0_u8; 256];
+    loop {
+        // Reading is also what arms the next event.
+        let length = match rustix::io::pread(&file, &mut buffer, 0) {
+            Ok(length) => length,
+            Err(Errno::INTR) => continue,
+            Err(Errno::NODEV) => return Ok(true),
+            Err(source) => return Err(wait("read", source)),
+        };
+        let text = std::str::from_utf8(&buffer[..length]).unwrap_or_default();
+        if keyed(text, key) == Some(value) {
+            return Ok(true);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        let left = Timespec::try_from(left).map_err(|_| wait("poll", Errno::INVAL))?;
+        match poll(&mut [PollFd::new(&file, PollFlags::PRI)], Some(&left)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(source) => return Err(wait("poll", source)),
+        }
+    }
+}

@@ -1,0 +1,439 @@
+//! Named hierarchies, with or without a unified one beside them.
+//!
+//! A process belongs to one cgroup *per hierarchy*, and each move waits for a
+//! grace period of the kernel: about 0.09 ms here, and as much again to make
+//! and remove the directory, so ten hierarchies cost two milliseconds of a
+//! start that takes eight. A container gets a directory only where it matters:
+//!
+//! - the unified hierarchy, always: `clone3` starts the process there for
+//!   nothing, and freezing, killing and counting processes go through it;
+//! - `freezer`, only where there is no unified hierarchy;
+//! - `devices`, when the rules refuse anything (they do, unless privileged);
+//! - `memory`, `cpu`, `cpuset`, `pids`, `blkio`, `hugetlb`, `rdma`, `net_*`, when
+//!   the specification has their section, even an empty one: then its author
+//!   wants them counted (dockerd always does);
+//! - the counting ones among these also when [`Request::account`] asks;
+//! - `name=systemd`, where systemd runs, so that stopping the caller's unit
+//!   does not take the container with it.
+//!
+//! In the others the process stays where its creator is.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
+
+use oci_spec::runtime::LinuxResources;
+use rustix::process::{Pid, Signal};
+
+use super::dir::{Dir, pause};
+use super::error::{CgroupError, Result};
+use super::host::{Mounted, own_cgroups, place};
+use super::limits::{self, Groups, Need};
+use super::{
+    Backend, Hierarchy, OomWatch, PATIENCE, Record, Request, Stats, device_rules, devices, signal,
+    tree, v1_stats, v2, v2_stats,
+};
+
+/// A container's cgroups in named hierarchies.
+#[derive(Debug, Default)]
+pub(super) struct V1 {
+    record: Record,
+    groups: Groups,
+}
+
+impl V1 {
+    pub(super) fn create(hierarchies: &[Mounted], request: &Request<'_>) -> Result<Self> {
+        let own = own_cgroups(&request.path)?;
+        let needs = request.resources.map(limits::needed).unwrap_or_default();
+        let rules = match request.resources {
+            Some(resources) => devices::parse(&device_rules(resources))?,
+            None => Vec::new(),
+        };
+        let devices =
+            request.resources.is_some() && !request.rootless && !devices::allows_everything(&rules);
+        check_controllers(hierarchies, &needs)?;
+        let selection = Selection {
+            hierarchies,
+            request,
+            devices,
+        };
+        let mut made = Self::default();
+        let filled = made
+            .fill(&selection, own.as_deref(), &needs)
+            .and_then(|()| {
+                let Some(resources) = request.resources else {
+                    return Ok(());
+                };
+                limits::apply(&made.groups, resources)?;
+                if devices {
+                    limits::apply_devices(&made.groups, &rules, true)
+                } else {
+                    Ok(())
+                }
+            });
+        if let Err(error) = filled {
+            // The first error counts; an empty directory that stays is no harm.
+            drop(made.delete());
+            return Err(error);
+        }
+        Ok(made)
+    }
+
+    fn fill(&mut self, selection: &Selection<'_>, own: Option<&str>, needs: &[Need]) -> Result<()> {
+        for mounted in selection.hierarchies {
+            let path = place(&selection.request.path, mounted, own);
+            if mounted.is_unified() {
+                let here = unified_needs(selection.hierarchies, needs);
+                let (dir, record) = v2::make(mounted, &path, &here, &[])?;
+                self.groups.unified = Some(dir);
+                self.record.groups.push(record);
+            } else if selection.wants(mounted) {
+                let cpuset = mounted.has("cpuset");
+                let (dir, record) = tree::make(mounted, &path, |parent, child, _| {
+                    if cpuset {
+                        inherit_cpuset(parent, child)
+                    } else {
+                        Ok(())
+                    }
+                })?;
+                self.groups.named.push((mounted.controllers.clone(), dir));
+                self.record.groups.push(record);
+            }
+        }
+        Ok(())
+    }
+
+    /// A container without a cgroup of its own.
+    pub(super) fn none() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn open(record: &Record) -> Result<Self> {
+        let mut groups = Groups::default();
+        for group in &record.groups {
+            let Some(dir) = Dir::mount_point(&group.mount)?.open_if_there(&group.path)? else {
+                continue;
+            };
+            if group.controllers.is_empty() {
+                groups.unified = Some(dir);
+            } else {
+                groups.named.push((group.controllers.clone(), dir));
+            }
+        }
+        Ok(Self {
+            record: record.clone(),
+            groups,
+        })
+    }
+
+    /// The directory that has all processes, for listing and signalling.
+    fn whole(&self) -> Option<&Dir> {
+        let freezer = || self.groups.named("freezer");
+        let any = || self.groups.named.first().map(|(_, dir)| dir);
+        self.groups.unified.as_ref().or_else(freezer).or_else(any)
+    }
+}
+
+/// What decides which hierarchies a container joins.
+struct Selection<'a> {
+    hierarchies: &'a [Mounted],
+    request: &'a Request<'a>,
+    devices: bool,
+}
+
+impl Selection<'_> {
+    fn wants(&self, mounted: &Mounted) -> bool {
+        mounted
+            .controllers
+            .iter()
+            .any(|controller| self.wants_controller(controller))
+    }
+
+    fn wants_controller(&self, controller: &str) -> bool {
+        let resources = self.request.resources;
+        let has = |test: fn(&LinuxResources) -> bool| resources.is_some_and(test);
+        let account = self.request.account;
+        match controller {
+            "devices" => self.devices,
+            "memory" => account || has(|r| r.memory().is_some()),
+            "pids" => account || has(|r| r.pids().is_some()),
+            "cpuacct" => account || has(|r| r.cpu().is_some()),
+            "cpu" => has(|r| r.cpu().is_some()),
+            "cpuset" => has(|r| {
+                r.cpu()
+                    .as_ref()
+                    .is_some_and(|cpu| cpu.cpus().is_some() || cpu.mems().is_some())
+            }),
+            "blkio" => account || has(|r| r.block_io().is_some()),
+            "hugetlb" => has(|r| r.hugepage_limits().is_some()),
+            "rdma" => has(|r| r.rdma().is_some()),
+            "net_cls" | "net_prio" => has(|r| r.network().is_some()),
+            "freezer" => !self.hierarchies.iter().any(Mounted::is_unified),
+            "name=systemd" => {
+                rustix::fs::access("/run/systemd/system", rustix::fs::Access::EXISTS).is_ok()
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The needs that only the unified hierarchy may fulfil here.
+fn unified_needs(hierarchies: &[Mounted], needs: &[Need]) -> Vec<Need> {
+    let named =
+        |need: &Need| !need.v1.is_empty() && hierarchies.iter().any(|mounted| mounted.has(need.v1));
+    needs.iter().filter(|need| !named(need)).copied().collect()
+}
+
+fn check_controllers(hierarchies: &[Mounted], needs: &[Need]) -> Result<()> {
+    if hierarchies.iter().any(Mounted::is_unified) {
+        // Making the directory there checks what is left for it.
+        return Ok(());
+    }
+    match unified_needs(hierarchies, needs).first() {
+        None => Ok(()),
+        Some(need) if need.v1.is_empty() => Err(CgroupError::Unsupported {
+            limit: need.limit,
+            reason: "this host has no unified cgroup hierarchy",
+        }),
+        Some(need) => Err(CgroupError::Controller {
+            limit: need.limit,
+            controller: need.v1,
+        }),
+    }
+}
+
+/// A cpuset is born empty, and nothing can run in an empty one.
+fn inherit_cpuset(parent: &Dir, child: &Dir) -> Result<()> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        if child.read(file)?.trim().is_empty() {
+            child.write(file, parent.read(file)?.trim())?;
+        }
+    }
+    Ok(())
+}
+
+/// Brings a freezer to a state. A process that is forking keeps it at
+/// `FREEZING` until asked again.
+fn set_freezer(dir: &Dir, state: &'static str) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    for attempt in 0.. {
+        dir.write("freezer.state", state)?;
+        // The kernel may need a few looks before it notices that all stopped.
+        for _ in 0..8 {
+            if dir.read("freezer.state")?.trim() == state {
+                return Ok(());
+            }
+        }
+        if Instant::now() >= deadline {
+            break;
+        }
+        if attempt % 50 == 49 && state == "FROZEN" {
+            // Let it move on a little: what it waits for may need it.
+            dir.write("freezer.state", "THAWED")?;
+        }
+        pause(attempt % 50);
+    }
+    if state == "FROZEN" {
+        let _ = dir.write_errno("freezer.state", "THAWED");
+    }
+    let wanted = if state == "FROZEN" {
+        "frozen"
+    } else {
+        "thawed"
+    };
+    Err(CgroupError::Freeze {
+        path: dir.path(""),
+        wanted,
+    })
+}
+
+impl Backend for V1 {
+    fn record(&self) -> &Record {
+        &self.record
+    }
+
+    fn clone_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.groups.unified.as_ref().map(Dir::as_fd)
+    }
+
+    fn join(&self, pid: Pid, cloned: bool) -> Result<()> {
+        if let Some(unified) = self.groups.unified.as_ref().filter(|_| !cloned) {
+            unified.join(pid)?;
+        }
+        self.groups
+            .named
+            .iter()
+            .try_for_each(|(_, dir)| dir.join(pid))
+    }
+
+    fn update(&self, resources: &LinuxResources) -> Result<()> {
+        limits::apply(&self.groups, resources)?;
+        if resources.devices().as_ref().is_none_or(Vec::is_empty) {
+            return Ok(());
+        }
+        let rules = devices::parse(&device_rules(resources))?;
+        limits::apply_devices(&self.groups, &rules, false)
+    }
+
+    fn freeze(&self) -> Result<()> {
+        match (self.groups.named("freezer"), &self.groups.unified) {
+            (Some(freezer), _) => set_freezer(freezer, "FROZEN"),
+            (None, Some(unified)) => v2::set_frozen(unified, true),
+            (None, None) => Err(CgroupError::Without { what: "pausing" }),
+        }
+    }
+
+    fn thaw(&self) -> Result<()> {
+        match (self.groups.named("freezer"), &self.groups.unified) {
+            (Some(freezer), _) => set_freezer(freezer, "THAWED"),
+            (None, Some(unified)) => v2::set_frozen(unified, false),
+            (None, None) => Err(CgroupError::Without { what: "resuming" }),
+        }
+    }
+
+    fn is_frozen(&self) -> Result<bool> {
+        match (self.groups.named("freezer"), &self.groups.unified) {
+            (Some(freezer), _) => {
+                let state = freezer.read_if_there("freezer.state")?.unwrap_or_default();
+                Ok(matches!(state.trim(), "FROZEN" | "FREEZING"))
+            }
+            (None, Some(unified)) => v2::is_frozen(unified),
+            (None, None) => Ok(false),
+        }
+    }
+
+    fn signal(&self, number: Signal) -> Result<()> {
+        if let Some(unified) = &self.groups.unified {
+            return v2::signal_all(unified, number);
+        }
+        let Some(whole) = self.whole() else {
+            return Err(CgroupError::Without {
+                what: "signalling every process",
+            });
+        };
+        if number != Signal::KILL {
+            return signal::each(whole, number).map(drop);
+        }
+        // Frozen, nobody forks away; the signals arrive with the thaw.
+        if let Some(freezer) = self.groups.named("freezer") {
+            if set_freezer(freezer, "FROZEN").is_ok() {
+                let sent = signal::each(freezer, number);
+                set_freezer(freezer, "THAWED")?;
+                sent?;
+            }
+        }
+        signal::kill_all(whole)
+    }
+
+    fn pids(&self) -> Result<Vec<Pid>> {
+        self.whole().map_or(Ok(Vec::new()), Dir::procs_recursive)
+    }
+
+    fn stats(&self) -> Result<Stats> {
+        let mut stats = Stats::default();
+        if let Some(unified) = &self.groups.unified {
+            v2_stats::collect(unified, &mut stats)?;
+        }
+        v1_stats::collect(&self.groups, &mut stats)?;
+        Ok(stats)
+    }
+
+    fn watch_oom(&self) -> Result<Option<OomWatch>> {
+        if let Some(memory) = self.groups.named("memory") {
+            return OomWatch::v1(memory.clone()).map(Some);
+        }
+        match &self.groups.unified {
+            Some(unified) if unified.has("memory.events") => {
+                OomWatch::v2(unified.clone()).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn hierarchies(&self) -> Vec<Hierarchy<'_>> {
+        let named = self.groups.named.iter();
+        let named = named.map(|(names, dir)| Hierarchy {
+            controllers: names.join(","),
+            directory: dir.as_fd(),
+        });
+        let unified = self.groups.unified.iter();
+        let unified = unified.map(|dir| Hierarchy {
+            controllers: String::new(),
+            directory: dir.as_fd(),
+        });
+        named.chain(unified).collect()
+    }
+
+    fn delete(&self) -> Result<()> {
+        // All of them, whatever becomes of one; the first error is told.
+        let results: Vec<Result<()>> = self.record.groups.iter().map(tree::remove).collect();
+        results.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::path::CgroupPath;
+    use super::*;
+
+    #[test]
+    fn membership() {
+        let hierarchies: Vec<Mounted> = [
+            "cpu,cpuacct",
+            "memory",
+            "devices",
+            "freezer",
+            "pids",
+            "perf_event",
+            "",
+        ]
+        .iter()
+        .map(|names| Mounted {
+            controllers: names
+                .split(',')
+                .filter(|n| !n.is_empty())
+                .map(str::to_owned)
+                .collect(),
+            mount: Path::new("/x").to_owned(),
+            root: Path::new("/").to_owned(),
+        })
+        .collect();
+        let wanted = |resources: Option<&str>, account, devices, unified: bool| {
+            let resources: Option<LinuxResources> =
+                resources.map(|json| serde_json::from_str(json).unwrap());
+            let hierarchies = if unified {
+                &hierarchies[..]
+            } else {
+                &hierarchies[..6]
+            };
+            let request = Request {
+                path: CgroupPath::default(),
+                resources: resources.as_ref(),
+                rootless: false,
+                account,
+            };
+            let selection = Selection {
+                hierarchies,
+                request: &request,
+                devices,
+            };
+            hierarchies
+                .iter()
+                .filter(|mounted| selection.wants(mounted))
+                .map(|mounted| mounted.controllers.join(","))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(wanted(None, false, false, true), Vec::<String>::new());
+        assert_eq!(wanted(None, false, false, false), ["freezer"]);
+        assert_eq!(
+            wanted(None, true, false, true),
+            ["cpu,cpuacct", "memory", "pids"]
+        );
+        let limits = Some(r#"{"memory":{},"pids":{"limit":5}}"#);
+        assert_eq!(
+            wanted(limits, false, true, true),
+            ["memory", "devices", "pids"]
+        );
+    }
+}
