@@ -159,7 +159,10 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn os(step: &'static str, source: impl Into<io::Error>) -> Self {
-        Self::Os { step, source: source.into() }
+        Self::Os {
+            step,
+            source: source.into(),
+        }
     }
 
     pub(crate) fn path(
@@ -167,7 +170,11 @@ impl Error {
         path: impl Into<PathBuf>,
         source: impl Into<io::Error>,
     ) -> Self {
-        Self::Path { step, path: path.into(), source: source.into() }
+        Self::Path {
+            step,
+            path: path.into(),
+            source: source.into(),
+        }
     }
 
     pub(crate) fn state(
@@ -175,6 +182,10 @@ impl Error {
         path: impl Into<PathBuf>,
         source: impl Into<io::Error>,
     ) -> Self {
-        Self::State { step, path: path.into(), source: source.into() }
+        Self::State {
+            step,
+            path: path.into(),
+            source: source.into(),
+        }
     }
 }

@@ -26,7 +26,9 @@ pub struct Loaded<T> {
 /// # Errors
 /// If the file cannot be read or is no specification.
 pub fn load(bundle: &Path) -> Result<Loaded<Spec>> {
-    document(&bundle.join("config.json"), |value| value.get_mut("process"))
+    document(&bundle.join("config.json"), |value| {
+        value.get_mut("process")
+    })
 }
 
 /// Reads a process document as `exec --process` takes it.
@@ -41,26 +43,45 @@ fn document<T: DeserializeOwned>(
     path: &Path,
     process: impl FnOnce(&mut Value) -> Option<&mut Value>,
 ) -> Result<Loaded<T>> {
-    let bytes = cove_sys::fs::read(path, LIMIT)
-        .map_err(|source| Error::ReadConfig { path: path.to_owned(), source })?;
-    let failed = |source| Error::ParseConfig { path: path.to_owned(), source };
+    let bytes = cove_sys::fs::read(path, LIMIT).map_err(|source| Error::ReadConfig {
+        path: path.to_owned(),
+        source,
+    })?;
+    let failed = |source| Error::ParseConfig {
+        path: path.to_owned(),
+        source,
+    };
     let first = match serde_json::from_slice(&bytes) {
-        Ok(value) => return Ok(Loaded { value, warnings: Vec::new() }),
+        Ok(value) => {
+            return Ok(Loaded {
+                value,
+                warnings: Vec::new(),
+            });
+        }
         Err(error) => error,
     };
     let mut value: Value = serde_json::from_slice(&bytes).map_err(failed)?;
-    let warnings = process(&mut value).map(drop_unknown_capabilities).unwrap_or_default();
+    let warnings = process(&mut value)
+        .map(drop_unknown_capabilities)
+        .unwrap_or_default();
     if warnings.is_empty() {
         return Err(failed(first));
     }
-    Ok(Loaded { value: serde_json::from_value(value).map_err(failed)?, warnings })
+    Ok(Loaded {
+        value: serde_json::from_value(value).map_err(failed)?,
+        warnings,
+    })
 }
 
 fn drop_unknown_capabilities(process: &mut Value) -> Vec<String> {
     let mut warnings = Vec::new();
-    let sets = process.get_mut("capabilities").and_then(Value::as_object_mut);
+    let sets = process
+        .get_mut("capabilities")
+        .and_then(Value::as_object_mut);
     for set in sets.into_iter().flat_map(|sets| sets.values_mut()) {
-        let Some(names) = set.as_array_mut() else { continue };
+        let Some(names) = set.as_array_mut() else {
+            continue;
+        };
         names.retain(|name| {
             let known = serde_json::from_value::<Capability>(name.clone()).is_ok();
             if !known && name.is_string() {
@@ -88,9 +109,15 @@ mod tests {
             "capabilities":{"bounding":["CAP_KILL","CAP_FLY"],"effective":["CAP_FLY"]}}}"#,
         );
         let loaded = load(dir.path()).unwrap();
-        assert_eq!(loaded.warnings, [r#"ignoring unknown capability "CAP_FLY""#]);
+        assert_eq!(
+            loaded.warnings,
+            [r#"ignoring unknown capability "CAP_FLY""#]
+        );
         write(r#"{"ociVersion":"1.3.0","process":{"cwd":7}}"#);
         assert!(matches!(load(dir.path()), Err(Error::ParseConfig { .. })));
-        assert!(matches!(load(Path::new("/nonexistent")), Err(Error::ReadConfig { .. })));
+        assert!(matches!(
+            load(Path::new("/nonexistent")),
+            Err(Error::ReadConfig { .. })
+        ));
     }
 }

@@ -100,6 +100,27 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
+    /// What is known of a container whose creator was killed before it wrote anything.
+    pub(crate) fn unfinished(id: &str) -> Self {
+        Self {
+            oci_version: String::new(),
+            id: id.to_owned(),
+            bundle: PathBuf::new(),
+            rootfs: PathBuf::new(),
+            created: 0,
+            owner: 0,
+            annotations: HashMap::new(),
+            pid: 0,
+            start_time: 0,
+            detached: false,
+            namespaces: 0,
+            cgroup: cgroup::Record::default(),
+            hooks: None,
+            process: None,
+            seccomp: None,
+        }
+    }
+
     pub(crate) fn oci(&self, status: Status) -> OciState {
         let pid = (self.pid > 0 && status != Status::Stopped).then_some(self.pid);
         OciState {
@@ -179,7 +200,7 @@ impl StateDir {
 
     pub(crate) fn unlock(&self) {
         // Unlocking a descriptor one holds cannot fail; closing it would do the same.
-        drop(rustix::fs::flock(&self.fd, FlockOperation::Unlock));
+        let _ = rustix::fs::flock(&self.fd, FlockOperation::Unlock);
     }
 
     /// Whether somebody is changing the container now.
@@ -201,7 +222,8 @@ impl StateDir {
 
     /// The first write of a directory nobody else reads yet: no detour over a temporary name.
     pub(crate) fn write_first(&self, stored: &Stored) -> Result<()> {
-        self.put(STATE, stored).map_err(|e| Error::state("write", self.path.join(STATE), e))
+        self.put(STATE, stored)
+            .map_err(|e| Error::state("write", self.path.join(STATE), e))
     }
 
     /// Replaces the state; readers see the old or the new one.
@@ -245,7 +267,10 @@ impl StateDir {
     /// A path to a file in the directory that is short enough for a socket address.
     pub(crate) fn short_path(&self, name: &str) -> PathBuf {
         use std::os::fd::AsRawFd;
-        PathBuf::from(format!("/proc/self/fd/{}/{name}", self.fd.as_fd().as_raw_fd()))
+        PathBuf::from(format!(
+            "/proc/self/fd/{}/{name}",
+            self.fd.as_fd().as_raw_fd()
+        ))
     }
 }
 
@@ -267,9 +292,15 @@ mod tests {
     fn a_second_container_of_the_same_id_is_refused() {
         let root = tempfile::tempdir().unwrap();
         let first = StateDir::make(root.path(), "a").unwrap();
-        assert!(matches!(StateDir::make(root.path(), "a"), Err(Error::Exists(_))));
+        assert!(matches!(
+            StateDir::make(root.path(), "a"),
+            Err(Error::Exists(_))
+        ));
         assert!(StateDir::open(root.path(), "a").unwrap().is_locked());
         first.remove().unwrap();
-        assert!(matches!(StateDir::open(root.path(), "a"), Err(Error::NotFound(_))));
+        assert!(matches!(
+            StateDir::open(root.path(), "a"),
+            Err(Error::NotFound(_))
+        ));
     }
 }

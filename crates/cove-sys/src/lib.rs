@@ -1,11 +1,23 @@
 //! Safe wrappers over the Linux calls that the standard library and rustix do not offer.
 
-pub mod fs;
-pub mod overlay;
 pub mod bpf;
-pub mod seccomp;
+pub mod caps;
+pub mod clone;
+pub mod exec;
+pub mod fds;
 pub mod fork;
+pub mod fs;
+pub mod fs_shutdown;
+pub mod keyring;
+pub mod mountattr;
+pub mod netif;
+pub mod ns;
 pub mod ofd_lock;
+pub mod overlay;
 pub mod pidfd_info;
+pub mod proc;
+pub mod sched;
+pub mod seal;
+pub mod seccomp;
 pub mod signalfd;
 pub mod spawn;

@@ -1,0 +1,575 @@
+//! The creator's side of a start: state directory, cgroup, `clone3`, and what only a process
+//! outside can do for the init. Whatever fails, everything made before is undone.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use cove_sys::clone::{CLEAR_SIGHAND, CloneArgs, Cloned, clone3};
+use cove_sys::mountattr::{MountAttr, attr, mount_setattr};
+use cove_sys::ns;
+use oci_spec::runtime::Spec;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, geteuid, pidfd_open, pidfd_send_signal, waitid,
+};
+
+use crate::cgroup::{self, Backend, CgroupPath, Host};
+use crate::error::{Error, Result};
+use crate::hooks;
+use crate::init::{self, Given, Init, mount::Prepared};
+use crate::options::{CgroupManagerChoice, Console, CreateOptions, StartMode};
+use crate::plan::{HookKind, Kind, Plan, invalid};
+use crate::protocol::{Channel, Command, Report};
+use crate::state::{START_SOCKET, StateDir, Status, Stored};
+use crate::userns;
+
+/// A container that is set up; its program does not run yet.
+#[derive(Debug)]
+pub struct Created {
+    /// The init, which is a child of the caller and has to be waited for by it.
+    pub pid: Pid,
+    /// A descriptor of it.
+    pub pidfd: OwnedFd,
+    /// The master side of its terminal, if there is one and it was not sent elsewhere.
+    pub console: Option<OwnedFd>,
+    /// What was ignored or clamped, one sentence each.
+    pub warnings: Vec<String>,
+    channel: Channel,
+    mode: StartMode,
+    dir: StateDir,
+    stored: Stored,
+}
+
+impl Created {
+    /// Lets the user's program run; returns once it is executed and the poststart hooks are done.
+    ///
+    /// # Errors
+    /// If the program cannot be executed or a hook fails; the init has then ended, or is killed.
+    pub fn start(self) -> Result<Vec<String>> {
+        let mut warnings = self.warnings;
+        match self.mode {
+            StartMode::Detached => {
+                warnings.extend(signal_start(&self.dir)?);
+            }
+            StartMode::Direct => {
+                self.channel
+                    .command(Command::Go)
+                    .map_err(|e| Error::os("start the init", e))?;
+                warnings.extend(until_executed(&self.channel)?);
+            }
+        }
+        poststart(&self.stored, self.pidfd.as_fd())?;
+        Ok(warnings)
+    }
+
+    /// What became of the container's id: where its state lies.
+    #[must_use]
+    pub fn state_dir(&self) -> &Path {
+        &self.dir.path
+    }
+}
+
+/// Creates a container: everything is set up and the init waits to execute the user's program.
+///
+/// The caller must be single-threaded, and waits for the init as for any child.
+///
+/// # Errors
+/// One variant per step; nothing is left behind then.
+pub fn create(spec: &Spec, options: CreateOptions<'_>) -> Result<Created> {
+    crate::state::check_id(options.id)?;
+    let bundle = std::path::absolute(options.bundle)
+        .map_err(|e| Error::path("find bundle", options.bundle, e))?;
+    let plan = Plan::new(spec, &bundle)?;
+    let notify = notify_socket(&plan)?;
+    let console = console_socket(&plan, &options.console)?;
+    let dir = StateDir::make(options.state_root, options.id)?;
+    let mut undo = Undo {
+        dir: Some(dir),
+        cgroup: None,
+        pidfd: None,
+    };
+    create_in(&plan, options, &bundle, notify, console, &mut undo)
+}
+
+fn create_in(
+    plan: &Plan<'_>,
+    options: CreateOptions<'_>,
+    bundle: &Path,
+    notify: Option<OwnedFd>,
+    console: Option<OwnedFd>,
+    undo: &mut Undo,
+) -> Result<Created> {
+    let dir = undo
+        .dir
+        .as_ref()
+        .ok_or_else(|| invalid("no state directory"))?;
+    let mut stored = stored(plan, &options, bundle);
+    // First of all what a later delete needs to clean up should this process be killed.
+    undo.cgroup = make_cgroup(plan, &options)?;
+    if let Some(cgroup) = &undo.cgroup {
+        stored.cgroup = cgroup.record().clone();
+    }
+    dir.write_first(&stored)?;
+    let listener = match options.start {
+        StartMode::Detached => Some(start_socket(dir)?),
+        StartMode::Direct => None,
+    };
+    let in_new_userns = plan.namespaces.new & ns::USER != 0;
+    let cgroup = undo.cgroup.as_deref();
+    let cloned_into = cgroup.and_then(Backend::clone_fd).is_some();
+    let joins = cgroup.is_some_and(|cgroup| {
+        let own = &cgroup.record().groups;
+        own.iter().any(|group| !group.controllers.is_empty()) || !cloned_into
+    });
+    let (ours, theirs) = Channel::pair().map_err(|e| Error::os("make a socket pair", e))?;
+    let given = given(plan, options.rootfs, in_new_userns)?;
+    let init = Init {
+        plan,
+        channel: theirs,
+        listener,
+        given,
+        stdio: options.stdio,
+        record: &stored.cgroup,
+        gate: in_new_userns || joins,
+        mapped: in_new_userns,
+        inherited: options.preserve_fds + options.listen_fds,
+        env: environment(plan, options.listen_fds),
+        no_pivot: options.no_pivot,
+        keyring: keyring_name(options.no_new_keyring, options.id),
+        state: stored.oci(Status::Creating),
+        notify,
+    };
+    let (gate, listens) = (init.gate, init.listener.is_some());
+    let (mut pid, pidfd) = clone_init(plan, init, cgroup)?;
+    undo.pidfd = Some(pidfd);
+    stored.pid = pid.as_raw_nonzero().get();
+    if in_new_userns {
+        let linux = plan.linux;
+        let uid = linux
+            .and_then(|l| l.uid_mappings().as_deref())
+            .unwrap_or_default();
+        let gid = linux
+            .and_then(|l| l.gid_mappings().as_deref())
+            .unwrap_or_default();
+        userns::map(stored.pid, uid, gid)?;
+    }
+    // A second process of a joined user namespace inherits the cgroups of the first.
+    if let Some(cgroup) = &undo.cgroup {
+        cgroup
+            .join(pid, cloned_into)
+            .map_err(|source| Error::Cgroup { source })?;
+    }
+    if let Some(score) = plan.process.oom_score_adj {
+        oom_score(stored.pid, score)?;
+    }
+    if gate {
+        // A failing init has closed its end; its report says why.
+        drop(ours.command(Command::Continue));
+    }
+    let mut heard = Heard {
+        warnings: plan.warnings.clone(),
+        master: None,
+    };
+    loop {
+        match next(&ours, "set-up")? {
+            Report::Ready => break,
+            Report::Failure(failure) => return Err(failure.into()),
+            Report::Warning(text) => heard.warnings.push(text),
+            Report::Console(master) => heard.master = Some(master),
+            Report::Sibling(number) => {
+                reap(undo.pidfd.take());
+                pid = Pid::from_raw(number).ok_or(Error::InitDied("set-up"))?;
+                stored.pid = number;
+                undo.pidfd = Some(
+                    pidfd_open(pid, PidfdFlags::empty()).map_err(|e| Error::os("pidfd_open", e))?,
+                );
+            }
+            Report::Hooks => {
+                let state = stored.oci(Status::Creating);
+                for kind in [HookKind::Prestart, HookKind::CreateRuntime] {
+                    hooks::run(plan.hooks(kind), kind, &state)?;
+                }
+                ours.command(Command::Continue)
+                    .map_err(|e| Error::os("go on after hooks", e))?;
+            }
+        }
+    }
+    let (start_time, _) =
+        cove_sys::proc::start_time(stored.pid).map_err(|e| Error::os("identify the init", e))?;
+    stored.start_time = start_time;
+    let console = forward_console(heard.master, console)?;
+    let dir = undo
+        .dir
+        .as_ref()
+        .ok_or_else(|| invalid("no state directory"))?;
+    dir.write(&stored)?;
+    if let Some(path) = options.pid_file {
+        write_pid_file(path, stored.pid)?;
+    }
+    if listens {
+        // From here on the init no longer depends on this process.
+        ours.command(Command::Go)
+            .map_err(|e| Error::os("release the init", e))?;
+        dir.unlock();
+    }
+    let pidfd = undo.pidfd.take().ok_or(Error::InitDied("set-up"))?;
+    let dir = undo
+        .dir
+        .take()
+        .ok_or_else(|| invalid("no state directory"))?;
+    undo.cgroup = None;
+    let warnings = heard.warnings;
+    Ok(Created {
+        pid,
+        pidfd,
+        console,
+        warnings,
+        channel: ours,
+        mode: options.start,
+        dir,
+        stored,
+    })
+}
+
+struct Heard {
+    warnings: Vec<String>,
+    master: Option<OwnedFd>,
+}
+
+/// What has been made so far; undone when dropped, in reverse.
+#[derive(Debug)]
+struct Undo {
+    dir: Option<StateDir>,
+    cgroup: Option<Box<dyn Backend>>,
+    pidfd: Option<OwnedFd>,
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        // The first error is what the caller hears; a failure here could only hide it.
+        if let Some(pidfd) = &self.pidfd {
+            let _ = pidfd_send_signal(pidfd, Signal::KILL);
+        }
+        reap(self.pidfd.take());
+        if let Some(cgroup) = self.cgroup.take() {
+            drop(cgroup.signal(Signal::KILL));
+            drop(cgroup.delete());
+        }
+        if let Some(dir) = self.dir.take() {
+            drop(dir.remove());
+        }
+    }
+}
+
+pub(crate) fn reap(pidfd: Option<OwnedFd>) {
+    if let Some(pidfd) = pidfd {
+        let wait = || waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+        while wait().is_err_and(|error| error == rustix::io::Errno::INTR) {}
+    }
+}
+
+fn stored(plan: &Plan<'_>, options: &CreateOptions<'_>, bundle: &Path) -> Stored {
+    let spec = plan.spec;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Stored {
+        oci_version: spec.version().clone(),
+        id: options.id.to_owned(),
+        bundle: bundle.to_owned(),
+        rootfs: plan.rootfs.clone(),
+        created: now.as_secs(),
+        owner: geteuid().as_raw(),
+        annotations: spec.annotations().clone().unwrap_or_default(),
+        pid: 0,
+        start_time: 0,
+        detached: options.start == StartMode::Detached,
+        namespaces: plan.namespaces.all(),
+        cgroup: cgroup::Record::default(),
+        hooks: spec.hooks().clone(),
+        process: spec.process().clone(),
+        seccomp: plan.linux.and_then(|linux| linux.seccomp().clone()),
+    }
+}
+
+fn make_cgroup(plan: &Plan<'_>, options: &CreateOptions<'_>) -> Result<Option<Box<dyn Backend>>> {
+    let linux = plan.linux;
+    let resources = linux.and_then(|linux| linux.resources().as_ref());
+    let systemd = match options.cgroup {
+        CgroupManagerChoice::None if resources.is_some() => {
+            return Err(invalid("linux.resources need a cgroup manager"));
+        }
+        CgroupManagerChoice::None => return Ok(None),
+        CgroupManagerChoice::Fs => false,
+        CgroupManagerChoice::Systemd => true,
+    };
+    let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
+    let make = || {
+        let path = CgroupPath::resolve(path, options.id, systemd)?;
+        let rootless = !geteuid().is_root() || plan.namespaces.joins(ns::USER);
+        let request = cgroup::Request {
+            path,
+            resources,
+            rootless,
+            account: false,
+        };
+        Host::detect()?.create(&request)
+    };
+    make().map(Some).map_err(|source| Error::Cgroup { source })
+}
+
+fn clone_init(
+    plan: &Plan<'_>,
+    init: Init<'_>,
+    cgroup: Option<&dyn Backend>,
+) -> Result<(Pid, OwnedFd)> {
+    let names = &plan.namespaces;
+    // Joining a user namespace comes before making others; cgroup and time cannot be made here.
+    let flags = if names.joins(ns::USER) {
+        0
+    } else {
+        names.new & !(ns::CGROUP | ns::TIME)
+    };
+    let join_pid = names.join.iter().find(|join| join.kind == ns::PID);
+    let _back = join_pid
+        .map(|join| PidNamespace::enter(join.fd.as_fd()))
+        .transpose()?;
+    let args = CloneArgs {
+        flags: flags | CLEAR_SIGHAND,
+        cgroup: cgroup.and_then(Backend::clone_fd),
+    };
+    // SAFETY: by the contract of `create` the caller has one thread.
+    #[expect(unsafe_code, reason = "the init is made by one clone3")]
+    let cloned = unsafe { clone3(&args) };
+    match cloned.map_err(|e| Error::os("make the container's first process", e))? {
+        Cloned::Child => init::run(init),
+        Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
+    }
+}
+
+/// For the time it lives, children of this thread are made in another pid namespace.
+#[derive(Debug)]
+pub(crate) struct PidNamespace {
+    own: OwnedFd,
+}
+
+impl PidNamespace {
+    /// `target` is a pid namespace, or a pidfd of a process in it.
+    pub(crate) fn enter(target: BorrowedFd<'_>) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let own = rustix::fs::openat(CWD, "/proc/self/ns/pid", flags, Mode::empty())
+            .map_err(|e| Error::path("open", "/proc/self/ns/pid", e))?;
+        ns::setns(target, ns::PID).map_err(|e| Error::os("join the pid namespace", e))?;
+        Ok(Self { own })
+    }
+}
+
+impl Drop for PidNamespace {
+    fn drop(&mut self) {
+        // Going back to one's own namespace cannot be refused.
+        drop(ns::setns(&self.own, ns::PID));
+    }
+}
+
+/// Mounts that the init could not open with the rights it has in its user namespace, and those
+/// whose ids are mapped, which takes the rights of the filesystem's owner.
+fn given(plan: &Plan<'_>, root: Option<OwnedFd>, new_userns: bool) -> Result<Given> {
+    let mut binds = Vec::new();
+    binds.resize_with(plan.mounts.len(), || None);
+    let open_all = new_userns && geteuid().is_root();
+    for (slot, entry) in binds.iter_mut().zip(&plan.mounts) {
+        let Kind::Bind { recursive } = entry.kind else {
+            continue;
+        };
+        if !open_all && entry.idmap.is_none() {
+            continue;
+        }
+        let prepared: Prepared = init::mount::bind(entry, recursive)?;
+        // The copy was made among the host's mounts and must not answer to them.
+        init::rootfs::private(&prepared.mount)
+            .map_err(|e| Error::path("make private", &entry.source, e))?;
+        if let Some(maps) = &entry.idmap {
+            let userns = userns::for_mount(maps)?;
+            let change = MountAttr {
+                set: attr::IDMAP,
+                userns: Some(userns.as_fd()),
+                ..MountAttr::default()
+            };
+            mount_setattr(&prepared.mount, maps.recursive, &change)
+                .map_err(|e| Error::path("idmap mount", entry.dest, e))?;
+        }
+        *slot = Some(prepared);
+    }
+    let root = match root {
+        None if open_all => {
+            let flags = rustix::mount::OpenTreeFlags::OPEN_TREE_CLONE
+                | rustix::mount::OpenTreeFlags::OPEN_TREE_CLOEXEC
+                | rustix::mount::OpenTreeFlags::AT_RECURSIVE;
+            let tree = rustix::mount::open_tree(CWD, &plan.rootfs, flags)
+                .map_err(|e| Error::path("open root filesystem", &plan.rootfs, e))?;
+            init::rootfs::private(&tree)
+                .map_err(|e| Error::path("make private", &plan.rootfs, e))?;
+            Some(tree)
+        }
+        other => other,
+    };
+    Ok(Given { root, binds })
+}
+
+pub(crate) fn environment(plan: &Plan<'_>, listen_fds: u32) -> Vec<CString> {
+    let mut env = plan.process.env.clone();
+    if listen_fds > 0 {
+        env.extend(CString::new(format!("LISTEN_FDS={listen_fds}")));
+        env.extend(CString::new("LISTEN_PID=1"));
+    }
+    env
+}
+
+pub(crate) fn keyring_name(none: bool, id: &str) -> Option<CString> {
+    if none {
+        None
+    } else {
+        CString::new(format!("_ses.{id}")).ok()
+    }
+}
+
+pub(crate) fn oom_score(pid: i32, score: i32) -> Result<()> {
+    let path = format!("/proc/{pid}/oom_score_adj");
+    let write = || {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(CWD, &path, flags, Mode::empty())?;
+        rustix::io::write(&file, score.to_string().as_bytes())
+    };
+    write()
+        .map(drop)
+        .map_err(|e| Error::path("write", &path, e))
+}
+
+pub(crate) fn next(channel: &Channel, during: &'static str) -> Result<Report> {
+    let report = channel
+        .next_report()
+        .map_err(|e| Error::os("listen to the init", e))?;
+    report.ok_or(Error::InitDied(during))
+}
+
+/// Listens until the program runs: then the init's end of the channel is closed by the exec.
+pub(crate) fn until_executed(channel: &Channel) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    while let Some(report) = channel
+        .next_report()
+        .map_err(|e| Error::os("listen to the init", e))?
+    {
+        match report {
+            Report::Failure(failure) => return Err(failure.into()),
+            Report::Warning(text) => warnings.push(text),
+            Report::Ready | Report::Hooks | Report::Sibling(_) | Report::Console(_) => {}
+        }
+    }
+    Ok(warnings)
+}
+
+/// Starts an init that listens in its state directory.
+pub(crate) fn signal_start(dir: &StateDir) -> Result<Vec<String>> {
+    let channel = start_connection(dir)?;
+    channel
+        .command(Command::Go)
+        .map_err(|e| Error::os("start the init", e))?;
+    let result = until_executed(&channel);
+    let _ = rustix::fs::unlinkat(&dir.fd, START_SOCKET, rustix::fs::AtFlags::empty());
+    result
+}
+
+/// Connects to a waiting init; fails if it does not wait.
+pub(crate) fn start_connection(dir: &StateDir) -> Result<Channel> {
+    let path = dir.short_path(START_SOCKET);
+    connect_unix(&path, SocketType::SEQPACKET)
+        .map(Channel)
+        .map_err(|e| Error::state("connect to", dir.path.join(START_SOCKET), e))
+}
+
+pub(crate) fn connect_unix(path: &Path, kind: SocketType) -> io::Result<OwnedFd> {
+    let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+fn start_socket(dir: &StateDir) -> Result<OwnedFd> {
+    let make = || {
+        let socket = socket_with(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        bind(&socket, &SocketAddrUnix::new(dir.short_path(START_SOCKET))?)?;
+        listen(&socket, 16)?;
+        Ok::<_, rustix::io::Errno>(socket)
+    };
+    make().map_err(|e| Error::state("listen on", dir.path.join(START_SOCKET), e))
+}
+
+pub(crate) fn poststart(stored: &Stored, pidfd: BorrowedFd<'_>) -> Result<()> {
+    let state = stored.oci(Status::Running);
+    let list = HookKind::Poststart.of(stored.hooks.as_ref());
+    hooks::run(list, HookKind::Poststart, &state).inspect_err(|_| {
+        let _ = pidfd_send_signal(pidfd, Signal::KILL);
+    })
+}
+
+fn notify_socket(plan: &Plan<'_>) -> Result<Option<OwnedFd>> {
+    if !plan
+        .seccomp
+        .as_ref()
+        .is_some_and(crate::seccomp::Program::notifies)
+    {
+        return Ok(None);
+    }
+    let profile = plan.linux.and_then(|linux| linux.seccomp().as_ref());
+    let path = profile.and_then(|profile| profile.listener_path().as_ref());
+    let path = path.ok_or_else(|| invalid("SCMP_ACT_NOTIFY needs listenerPath"))?;
+    connect_unix(path, SocketType::STREAM)
+        .map(Some)
+        .map_err(|e| Error::path("connect to seccomp listener", path, e))
+}
+
+pub(crate) fn console_socket(plan: &Plan<'_>, console: &Console<'_>) -> Result<Option<OwnedFd>> {
+    match console {
+        Console::Socket(_) if !plan.process.terminal => {
+            Err(invalid("a console socket needs process.terminal"))
+        }
+        Console::Socket(path) => connect_unix(path, SocketType::STREAM)
+            .map(Some)
+            .map_err(|e| Error::path("connect to console socket", *path, e)),
+        Console::Return => Ok(None),
+    }
+}
+
+/// Sends the master on, with its name as runc does, or keeps it for the caller.
+pub(crate) fn forward_console(
+    master: Option<OwnedFd>,
+    socket: Option<OwnedFd>,
+) -> Result<Option<OwnedFd>> {
+    let (Some(master), Some(socket)) = (&master, &socket) else {
+        return Ok(master);
+    };
+    let name = [io::IoSlice::new(b"/dev/pts/ptmx")];
+    crate::protocol::send_with_fds(socket.as_fd(), &name, &[master.as_fd()])
+        .map_err(|e| Error::os("send the terminal over the console socket", e))?;
+    Ok(None)
+}
+
+/// Written beside and renamed, so that whoever watches for the file finds it whole.
+pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    let next: PathBuf = path.with_file_name(name);
+    std::fs::write(&next, pid.to_string())
+        .and_then(|()| std::fs::rename(&next, path))
+        .map_err(|e| Error::path("write pid file", path, e))
+}

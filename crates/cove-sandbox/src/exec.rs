@@ -1,0 +1,291 @@
+//! Another process in a running container: it joins the init's namespaces by pidfd, in one call,
+//! and then becomes what it is to be by the same steps as the init.
+
+use std::ffi::CString;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use cove_sys::clone::{CLEAR_SIGHAND, CloneArgs, Cloned, SIBLING, clone3, exit_now};
+use cove_sys::ns;
+use oci_spec::runtime::{Linux, Process, Spec};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::process::{Pid, PidfdFlags, Signal, geteuid, pidfd_open, pidfd_send_signal};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+use crate::cgroup::{self, Backend};
+use crate::create::{
+    PidNamespace, console_socket, environment, forward_console, keyring_name, next, until_executed,
+    write_pid_file,
+};
+use crate::error::{Error, InitFault, Result};
+use crate::init::{self, During, Finish, Procfs, Step, refuse};
+use crate::options::{ExecOptions, Stdio};
+use crate::plan::{Plan, invalid};
+use crate::protocol::{Channel, Command, Report};
+use crate::state::{Status, Stored};
+
+/// A process that was executed in a container.
+#[derive(Debug)]
+pub struct ExecChild {
+    /// A child of the caller, which has to wait for it.
+    pub pid: Pid,
+    /// A descriptor of it.
+    pub pidfd: OwnedFd,
+    /// The master side of its terminal, if there is one and it was not sent elsewhere.
+    pub console: Option<OwnedFd>,
+    /// What was ignored or clamped.
+    pub warnings: Vec<String>,
+}
+
+pub(crate) fn run(
+    stored: &Stored,
+    init: OwnedFd,
+    cgroup: Option<Box<dyn Backend>>,
+    process: &Process,
+    options: ExecOptions<'_>,
+) -> Result<ExecChild> {
+    let spec = spec_of(stored, process);
+    let plan = Plan::for_exec(&spec, &stored.rootfs)?;
+    let console = console_socket(&plan, &options.console)?;
+    let cgroup = match options.cgroup {
+        Some(below) => Some(sub_cgroup(&stored.cgroup, below)?),
+        None => cgroup,
+    };
+    let cloned_into = cgroup.as_deref().and_then(Backend::clone_fd).is_some();
+    let (ours, theirs) = Channel::pair().map_err(|e| Error::os("make a socket pair", e))?;
+    let joiner = Joiner {
+        plan: &plan,
+        channel: theirs,
+        init: init.as_fd(),
+        kinds: stored.namespaces,
+        stdio: options.stdio,
+        env: environment(&plan, 0),
+        inherited: options.preserve_fds,
+        keyring: keyring_name(options.no_new_keyring, &stored.id),
+        // Only the user namespace gives a user the right to the pid namespace.
+        late_pid: !geteuid().is_root() && stored.namespaces & ns::USER != 0,
+        state: stored.oci(Status::Running),
+    };
+    let mut guard = Guard(None);
+    let (mut pid, pidfd) = clone_joiner(joiner, cgroup.as_deref())?;
+    guard.0 = Some(pidfd);
+    if let Some(cgroup) = &cgroup {
+        cgroup
+            .join(pid, cloned_into)
+            .map_err(|source| Error::Cgroup { source })?;
+    }
+    if let Some(score) = plan.process.oom_score_adj {
+        crate::create::oom_score(pid.as_raw_nonzero().get(), score)?;
+    }
+    // A failing process has closed its end; its report says why.
+    drop(ours.command(Command::Continue));
+    let mut warnings = plan.warnings.clone();
+    let mut master = None;
+    loop {
+        match next(&ours, "exec")? {
+            Report::Ready => break,
+            Report::Failure(failure) => return Err(failure.into()),
+            Report::Warning(text) => warnings.push(text),
+            Report::Console(fd) => master = Some(fd),
+            Report::Sibling(number) => {
+                crate::create::reap(guard.0.take());
+                pid = Pid::from_raw(number).ok_or(Error::InitDied("exec"))?;
+                let pidfd = pidfd_open(pid, PidfdFlags::empty());
+                guard.0 = Some(pidfd.map_err(|e| Error::os("pidfd_open", e))?);
+            }
+            Report::Hooks => return Err(Error::InitDied("exec")),
+        }
+    }
+    let console = forward_console(master, console)?;
+    if let Some(path) = options.pid_file {
+        write_pid_file(path, pid.as_raw_nonzero().get())?;
+    }
+    ours.command(Command::Go)
+        .map_err(|e| Error::os("start the process", e))?;
+    warnings.extend(until_executed(&ours)?);
+    let pidfd = guard.0.take().ok_or(Error::InitDied("exec"))?;
+    Ok(ExecChild {
+        pid,
+        pidfd,
+        console,
+        warnings,
+    })
+}
+
+/// Ends the process unless all went well.
+struct Guard(Option<OwnedFd>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(pidfd) = &self.0 {
+            // It may have ended by itself, which is as good.
+            let _ = pidfd_send_signal(pidfd, Signal::KILL);
+        }
+        crate::create::reap(self.0.take());
+    }
+}
+
+fn spec_of(stored: &Stored, process: &Process) -> Spec {
+    let mut linux = Linux::default();
+    linux.set_seccomp(stored.seccomp.clone());
+    let mut spec = Spec::default();
+    spec.set_version(stored.oci_version.clone());
+    spec.set_process(Some(process.clone()));
+    spec.set_linux(Some(linux));
+    spec.set_hooks(None);
+    spec.set_mounts(None);
+    spec
+}
+
+fn sub_cgroup(record: &cgroup::Record, below: &str) -> Result<Box<dyn Backend>> {
+    let path = Path::new(below);
+    let plain = path.components().all(|part| {
+        matches!(
+            part,
+            std::path::Component::Normal(_) | std::path::Component::RootDir
+        )
+    });
+    if !plain {
+        return Err(invalid(format!(
+            "cgroup {below:?} leads out of the container's"
+        )));
+    }
+    let path = path.strip_prefix("/").unwrap_or(path);
+    let mut record = record.clone();
+    for group in &mut record.groups {
+        group.path.push(path);
+    }
+    let open = cgroup::open(&record).map_err(|source| Error::Cgroup { source })?;
+    if open.record().groups.is_empty() {
+        return Err(invalid(format!("the container has no cgroup {below:?}")));
+    }
+    Ok(open)
+}
+
+/// Everything the new process is handed.
+struct Joiner<'a> {
+    plan: &'a Plan<'a>,
+    channel: Channel,
+    init: BorrowedFd<'a>,
+    kinds: u64,
+    stdio: Stdio,
+    env: Vec<CString>,
+    inherited: u32,
+    keyring: Option<CString>,
+    late_pid: bool,
+    state: crate::state::OciState,
+}
+
+fn clone_joiner(joiner: Joiner<'_>, cgroup: Option<&dyn Backend>) -> Result<(Pid, OwnedFd)> {
+    let early_pid = joiner.kinds & ns::PID != 0 && !joiner.late_pid;
+    let _back = early_pid
+        .then(|| PidNamespace::enter(joiner.init))
+        .transpose()?;
+    let args = CloneArgs {
+        flags: CLEAR_SIGHAND,
+        cgroup: cgroup.and_then(Backend::clone_fd),
+    };
+    // SAFETY: by the contract of `Container::exec` the caller has one thread.
+    #[expect(unsafe_code, reason = "the process is made by one clone3")]
+    let cloned = unsafe { clone3(&args) };
+    match cloned.map_err(|e| Error::os("make a process", e))? {
+        Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
+        Cloned::Child => {
+            let mut joiner = ManuallyDrop::new(joiner);
+            let failure = match steps(&mut joiner) {
+                Err(failure) => failure,
+                Ok(never) => match never {},
+            };
+            drop(joiner.channel.report(&Report::Failure(failure)));
+            exit_now(1)
+        }
+    }
+}
+
+fn steps(joiner: &mut Joiner<'_>) -> Step<init::Never> {
+    let plan = joiner.plan;
+    let affinity = &plan.process.affinity;
+    pin(affinity.0.as_deref())?;
+    match joiner.channel.next_command() {
+        Ok(Some(Command::Continue)) => {}
+        _ => exit_now(1),
+    }
+    pin(affinity.1.as_deref())?;
+    // Before the container's processes can see this one.
+    cove_sys::sched::set_undumpable().during(|| "hide from ptrace")?;
+    let kinds = joiner.kinds & !if joiner.late_pid { 0 } else { ns::PID };
+    ns::setns(joiner.init, kinds).during(|| "join the container's namespaces")?;
+    if joiner.late_pid && kinds & ns::PID != 0 {
+        second_process(joiner)?;
+    }
+    let in_userns = joiner.kinds & ns::USER != 0;
+    if in_userns {
+        init::become_root()?;
+    }
+    rustix::process::setsid().during(|| "setsid")?;
+    if let Some(name) = &joiner.keyring {
+        init::keyring(name, &joiner.channel)?;
+    }
+    let procfs = plan.process.label.is_some().then(Procfs::new).transpose()?;
+    let mut terminal = None;
+    if plan.process.terminal {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(CWD, "/", flags, Mode::empty())
+            .during(|| "open the container's root")?;
+        let root = ManuallyDrop::new(root);
+        terminal = Some(init::open_terminal(root.as_fd(), &plan.process)?);
+    }
+    init::finish(Finish {
+        plan,
+        channel: &joiner.channel,
+        listener: None,
+        terminal,
+        stdio: std::mem::take(&mut joiner.stdio),
+        env: &joiner.env,
+        inherited: joiner.inherited,
+        procfs,
+        in_userns,
+        notify: None,
+        state: &joiner.state,
+    })
+}
+
+fn second_process(joiner: &Joiner<'_>) -> Step {
+    // SAFETY: this process has one thread.
+    #[expect(unsafe_code, reason = "a pid namespace only counts for children")]
+    let cloned = unsafe {
+        clone3(&CloneArgs {
+            flags: SIBLING,
+            cgroup: None,
+        })
+    };
+    match cloned.during(|| "make a process")? {
+        Cloned::Child => Ok(()),
+        Cloned::Parent { pid, .. } => {
+            let pid = pid.as_raw_nonzero().get();
+            joiner
+                .channel
+                .report(&Report::Sibling(pid))
+                .during(|| "report the process")?;
+            exit_now(0)
+        }
+    }
+}
+
+fn pin(cpus: Option<&[u32]>) -> Step {
+    let Some(cpus) = cpus.filter(|cpus| !cpus.is_empty()) else {
+        return Ok(());
+    };
+    let mut set = CpuSet::new();
+    for &cpu in cpus {
+        if cpu as usize >= CpuSet::MAX_CPU {
+            return refuse(
+                InitFault::Setup,
+                format!("CPU {cpu} of execCPUAffinity is too large"),
+            );
+        }
+        set.set(cpu as usize);
+    }
+    sched_setaffinity(None, &set).during(|| "set execCPUAffinity")
+}

@@ -1,0 +1,224 @@
+//! `cgroup` and `cgroup2` entries of `mounts`: the container's own groups, in whichever version
+//! the host has.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use cove_sys::mountattr::{MountAttr, attr, mount_setattr};
+use rustix::fs::CWD;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, open_tree,
+};
+
+use super::fail::{During, Step};
+use super::mount::{attach, attributes_of};
+use super::path::{self, Links, Need};
+use crate::cgroup::{GroupRecord, Record};
+use crate::plan::MountPlan;
+
+/// What will be mounted, made while the host's tree is in sight.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    top: OwnedFd,
+    /// Name, mount and shorter names of each v1 hierarchy.
+    below: Vec<(String, OwnedFd, Vec<String>)>,
+    flags: u64,
+}
+
+/// `own_namespace`: the process sees its own group as the root already.
+pub(crate) fn prepare(plan: &MountPlan<'_>, record: &Record, own_namespace: bool) -> Step<Groups> {
+    let text = || format!("mount cgroups at {}", plan.dest.display());
+    let flags = plan.set | plan.set_all;
+    let unified_only = record
+        .groups
+        .iter()
+        .all(|group| group.controllers.is_empty())
+        && is_unified(Path::new("/sys/fs/cgroup"));
+    if unified_only || plan.fstype == "cgroup2" {
+        let top = unified(record, own_namespace, flags).during(text)?;
+        return Ok(Groups {
+            top,
+            below: Vec::new(),
+            flags,
+        });
+    }
+    // The directory in which the hierarchies lie side by side.
+    let top = tmpfs().during(text)?;
+    let mut below = Vec::new();
+    for group in hierarchies(record, own_namespace).during(text)? {
+        let joined = group.controllers.join(",");
+        let name = match joined.as_str() {
+            "" => "unified",
+            other => other.strip_prefix("name=").unwrap_or(other),
+        };
+        let mount = match (own_namespace, group.controllers.is_empty()) {
+            (true, true) => unified(record, true, flags),
+            (true, false) => legacy(&joined, flags),
+            (false, _) => bound(&group, flags),
+        }
+        .during(text)?;
+        let links = if group.controllers.len() > 1 {
+            group.controllers.clone()
+        } else {
+            vec![]
+        };
+        below.push((name.to_owned(), mount, links));
+    }
+    Ok(Groups { top, below, flags })
+}
+
+/// Puts them in place.
+pub(crate) fn place(root: BorrowedFd<'_>, plan: &MountPlan<'_>, groups: &Groups) -> Step {
+    let text = || format!("attach cgroups at {}", plan.dest.display());
+    let target = path::target(root, plan.dest, Need::Directory, Links::Refuse)?;
+    attach(&groups.top, &target).during(text)?;
+    if groups.below.is_empty() {
+        return Ok(());
+    }
+    for (name, mount, links) in &groups.below {
+        let target = path::target(
+            groups.top.as_fd(),
+            Path::new(name),
+            Need::Directory,
+            Links::Refuse,
+        )?;
+        attach(mount, &target).during(text)?;
+        for link in links {
+            rustix::fs::symlinkat(name.as_str(), &groups.top, link.as_str()).during(text)?;
+        }
+    }
+    let set = groups.flags & !attr::ATIME;
+    mount_setattr(
+        &groups.top,
+        false,
+        &MountAttr {
+            set,
+            ..MountAttr::default()
+        },
+    )
+    .during(text)
+}
+
+fn unified(record: &Record, own_namespace: bool, flags: u64) -> io::Result<OwnedFd> {
+    if own_namespace {
+        let fs = fsopen("cgroup2", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_create(&fs)?;
+        return Ok(fsmount(
+            &fs,
+            FsMountFlags::FSMOUNT_CLOEXEC,
+            attributes_of(flags),
+        )?);
+    }
+    let own = record
+        .groups
+        .iter()
+        .find(|group| group.controllers.is_empty());
+    match own {
+        Some(group) => bound(group, flags),
+        None => bound_path(Path::new("/sys/fs/cgroup"), flags),
+    }
+}
+
+fn legacy(controllers: &str, flags: u64) -> io::Result<OwnedFd> {
+    let fs = fsopen("cgroup", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for controller in controllers.split(',') {
+        match controller.strip_prefix("name=") {
+            // A named hierarchy exists without controllers, which has to be said.
+            Some(name) => {
+                fsconfig_set_flag(&fs, "none")?;
+                fsconfig_set_string(&fs, "name", name)?;
+            }
+            None => fsconfig_set_flag(&fs, controller)?,
+        }
+    }
+    fsconfig_create(&fs)?;
+    Ok(fsmount(
+        &fs,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        attributes_of(flags),
+    )?)
+}
+
+fn bound(group: &GroupRecord, flags: u64) -> io::Result<OwnedFd> {
+    bound_path(&group.mount.join(&group.path), flags)
+}
+
+fn bound_path(path: &Path, flags: u64) -> io::Result<OwnedFd> {
+    let mount = open_tree(
+        CWD,
+        path,
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+    )?;
+    let set = flags & !attr::ATIME;
+    mount_setattr(
+        &mount,
+        false,
+        &MountAttr {
+            set,
+            ..MountAttr::default()
+        },
+    )?;
+    Ok(mount)
+}
+
+fn tmpfs() -> io::Result<OwnedFd> {
+    let fs = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&fs, "mode", "755")?;
+    fsconfig_create(&fs)?;
+    let flags = attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    Ok(fsmount(
+        &fs,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        attributes_of(flags),
+    )?)
+}
+
+fn is_unified(path: &Path) -> bool {
+    const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
+    rustix::fs::statfs(path).is_ok_and(|fs| fs.f_type == CGROUP2_SUPER_MAGIC)
+}
+
+/// Within a cgroup namespace all hierarchies the process is in; else those with a directory of the
+/// container's own.
+fn hierarchies(record: &Record, own_namespace: bool) -> io::Result<Vec<GroupRecord>> {
+    if !own_namespace {
+        return Ok(record.groups.clone());
+    }
+    let text = cove_sys::fs::read(Path::new("/proc/self/cgroup"), 1 << 20)?;
+    Ok(parse(&String::from_utf8_lossy(&text)))
+}
+
+fn parse(text: &str) -> Vec<GroupRecord> {
+    text.lines()
+        .filter_map(|line| {
+            let controllers = line.splitn(3, ':').nth(1)?;
+            Some(GroupRecord {
+                controllers: controllers
+                    .split(',')
+                    .filter(|name| !name.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
+                mount: PathBuf::new(),
+                path: PathBuf::new(),
+                made: 0,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hierarchies_of_a_process() {
+        let groups = parse("3:cpu,cpuacct:/a\n2:name=systemd:/b:c\n0::/\n");
+        let names: Vec<_> = groups
+            .iter()
+            .map(|group| group.controllers.join(","))
+            .collect();
+        assert_eq!(names, ["cpu,cpuacct", "name=systemd", ""]);
+    }
+}

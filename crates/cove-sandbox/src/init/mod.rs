@@ -1,0 +1,412 @@
+//! The container's first process, from `clone3` to `execve`.
+//!
+//! It is a copy of its creator's memory with one thread, so it may allocate. Nothing it owns is
+//! dropped: descriptors are closed by number before the program runs, and the process ends by
+//! `_exit` or `execve`.
+
+mod cgroups;
+mod console;
+mod copyup;
+mod devices;
+mod fail;
+mod listen;
+mod mask;
+pub(crate) mod mount;
+mod path;
+pub(crate) mod process;
+mod procfs;
+mod program;
+pub(crate) mod rootfs;
+
+use std::ffi::CString;
+use std::mem::ManuallyDrop;
+use std::os::fd::OwnedFd;
+
+use cove_sys::caps::{self, CapSets};
+use cove_sys::clone::{CloneArgs, Cloned, SIBLING, clone3, exit_now};
+use cove_sys::ns;
+
+pub(crate) use console::{Terminal, open as open_terminal};
+pub(crate) use fail::{During, Step, refuse};
+pub(crate) use procfs::Procfs;
+pub(crate) use rootfs::Given;
+
+use crate::cgroup;
+use crate::hooks;
+use crate::options::Stdio;
+use crate::plan::{HookKind, Plan};
+use crate::protocol::{Channel, Command, Failure, Report};
+use crate::state::OciState;
+
+/// Everything the init is handed.
+#[derive(Debug)]
+pub(crate) struct Init<'a> {
+    pub plan: &'a Plan<'a>,
+    pub channel: Channel,
+    /// Where a detached init waits for its start.
+    pub listener: Option<OwnedFd>,
+    pub given: Given,
+    pub stdio: Stdio,
+    pub record: &'a cgroup::Record,
+    /// Whether it has to wait for the creator before it goes on.
+    pub gate: bool,
+    /// Whether the gate comes first because ids have to be mapped.
+    pub mapped: bool,
+    pub inherited: u32,
+    pub env: Vec<CString>,
+    pub no_pivot: bool,
+    pub keyring: Option<CString>,
+    /// State for hooks; its pid is filled in by the creator over the channel in host terms.
+    pub state: OciState,
+    /// A connection to `linux.seccomp.listenerPath`.
+    pub notify: Option<OwnedFd>,
+}
+
+/// Never returns: the process becomes the user's program or ends.
+pub(crate) fn run(init: Init<'_>) -> ! {
+    let mut init = ManuallyDrop::new(init);
+    let failure = match steps(&mut init) {
+        Err(failure) => failure,
+        Ok(never) => match never {},
+    };
+    drop(init.channel.report(&Report::Failure(failure)));
+    exit_now(1)
+}
+
+/// No value.
+pub(crate) enum Never {}
+
+fn steps(init: &mut Init<'_>) -> Step<Never> {
+    let plan = init.plan;
+    let names = &plan.namespaces;
+    let in_userns = names.has(ns::USER);
+    let mut gate = Gate { open: !init.gate };
+    if init.mapped {
+        gate.pass(&init.channel)?;
+    }
+    join(init)?;
+    if in_userns {
+        become_root()?;
+    }
+    tell_pid(init);
+    time_offsets(plan)?;
+    cove_sys::sched::set_undumpable().during(|| "hide from ptrace")?;
+    rustix::process::umask(rustix::fs::Mode::empty());
+    rustix::process::setsid().during(|| "setsid")?;
+    if let Some(name) = &init.keyring {
+        keyring(name, &init.channel)?;
+    }
+    if names.new & ns::CGROUP != 0 {
+        gate.pass(&init.channel)?;
+        // A namespace made by clone3 would have the creator's group as its root.
+        ns::unshare(ns::CGROUP).during(|| "make a cgroup namespace")?;
+    }
+    if names.new & ns::NET != 0 {
+        cove_sys::netif::set_up(c"lo").during(|| "bring the loopback interface up")?;
+    }
+    if let Some(name) = plan.spec.hostname() {
+        rustix::system::sethostname(name.as_bytes()).during(|| "set the hostname")?;
+    }
+    if let Some(name) = plan.spec.domainname() {
+        rustix::system::setdomainname(name.as_bytes()).during(|| "set the domain name")?;
+    }
+    let given = std::mem::take(&mut init.given);
+    let tree = rootfs::prepare(plan, given, init.record, in_userns)?;
+    let mut tree = ManuallyDrop::new(tree);
+    let terminal = file_tree(init, &mut tree, &mut gate)?;
+    gate.pass(&init.channel)?;
+    let procfs = tree.take_procfs();
+    finish(Finish {
+        plan,
+        channel: &init.channel,
+        listener: init.listener.as_ref(),
+        terminal,
+        stdio: std::mem::take(&mut init.stdio),
+        env: &init.env,
+        inherited: init.inherited,
+        procfs,
+        in_userns,
+        notify: init.notify.as_ref(),
+        state: &init.state,
+    })
+}
+
+/// The creator's part (ids, cgroups, devices) is waited for at most once.
+struct Gate {
+    open: bool,
+}
+
+impl Gate {
+    fn pass(&mut self, channel: &Channel) -> Step {
+        if !self.open {
+            wait_for(channel, Command::Continue)?;
+            self.open = true;
+        }
+        Ok(())
+    }
+}
+
+fn wait_for(channel: &Channel, wanted: Command) -> Step {
+    match channel.next_command() {
+        Ok(Some(command)) if command == wanted => Ok(()),
+        // The creator is gone or failed, and has told its user already.
+        _ => exit_now(1),
+    }
+}
+
+/// Joins the namespaces given by path. A user namespace that is joined must be entered before the
+/// new ones are made, or they would belong to the wrong user.
+fn join(init: &mut Init<'_>) -> Step {
+    let names = &init.plan.namespaces;
+    for join in &names.join {
+        // The pid namespace was joined by the creator, since it only counts for children.
+        if join.kind != ns::PID {
+            let text = || format!("join namespace {}", join.path.display());
+            ns::setns(&join.fd, join.kind).during(text)?;
+        }
+    }
+    if !names.joins(ns::USER) {
+        return Ok(());
+    }
+    let new = names.new & !(ns::CGROUP | ns::TIME);
+    if new & ns::PID == 0 {
+        return ns::unshare(new).during(|| "make namespaces");
+    }
+    // SAFETY: this process has one thread.
+    #[expect(unsafe_code, reason = "the one case that takes a second process")]
+    let cloned = unsafe {
+        clone3(&CloneArgs {
+            flags: new | SIBLING,
+            cgroup: None,
+        })
+    };
+    match cloned.during(|| "make namespaces")? {
+        Cloned::Child => Ok(()),
+        Cloned::Parent { pid, .. } => {
+            let pid = pid.as_raw_nonzero().get();
+            init.channel
+                .report(&Report::Sibling(pid))
+                .during(|| "report the init")?;
+            exit_now(0)
+        }
+    }
+}
+
+pub(crate) fn become_root() -> Step {
+    use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
+    let (uid, gid) = (rustix::process::Uid::ROOT, rustix::process::Gid::ROOT);
+    set_thread_res_gid(gid, gid, gid).during(|| "become root in the user namespace")?;
+    set_thread_res_uid(uid, uid, uid).during(|| "become root in the user namespace")
+}
+
+pub(crate) fn keyring(name: &CString, channel: &Channel) -> Step {
+    match cove_sys::keyring::join_session(name) {
+        Err(error) if error.raw_os_error() == Some(libc::EDQUOT) => {
+            process::warn(
+                channel,
+                "no quota for a session keyring: the caller's is kept",
+            );
+            Ok(())
+        }
+        // A kernel without keyrings has none to share either.
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
+        other => other.during(|| "join a session keyring"),
+    }
+}
+
+/// Hooks and seccomp agents want the pid as the runtime sees it, which the host's procfs tells.
+fn tell_pid(init: &mut Init<'_>) {
+    let hooks = [HookKind::CreateContainer, HookKind::StartContainer];
+    if init.notify.is_none() && hooks.iter().all(|kind| init.plan.hooks(*kind).is_empty()) {
+        return;
+    }
+    let own = rustix::fs::readlinkat(rustix::fs::CWD, "/proc/self", Vec::new());
+    init.state.pid = own.ok().and_then(|own| own.to_str().ok()?.parse().ok());
+}
+
+/// The offsets must be set while nothing is in the namespace; exec then enters it.
+fn time_offsets(plan: &Plan<'_>) -> Step {
+    if plan.namespaces.new & ns::TIME == 0 {
+        return Ok(());
+    }
+    ns::unshare(ns::TIME).during(|| "make a time namespace")?;
+    let Some(offsets) = plan.linux.and_then(|linux| linux.time_offsets().as_ref()) else {
+        return Ok(());
+    };
+    let mut text = String::new();
+    for (clock, offset) in offsets {
+        let (secs, nanos) = (offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
+        text.push_str(&format!("{clock} {secs} {nanos}\n"));
+    }
+    if text.is_empty() {
+        return Ok(());
+    }
+    Procfs::new()?
+        .write("self/timens_offsets", text.as_bytes())
+        .during(|| "set timeOffsets")
+}
+
+/// Puts the tree together around the change of root.
+fn file_tree(init: &Init<'_>, tree: &mut rootfs::Tree, gate: &mut Gate) -> Step<Option<Terminal>> {
+    let plan = init.plan;
+    tree.attach(plan)?;
+    if !plan.early_hooks {
+        tree.enter(init.no_pivot)?;
+    }
+    let mut terminal = None;
+    tree.fill(plan, |root| {
+        if plan.process.terminal {
+            let opened = console::open(root, &plan.process)?;
+            console::bind(root, &opened.slave)?;
+            terminal = Some(opened);
+        }
+        Ok(())
+    })?;
+    if plan.early_hooks {
+        // prestart and createRuntime run in the creator's namespaces, createContainer in ours.
+        gate.pass(&init.channel)?;
+        init.channel
+            .report(&Report::Hooks)
+            .during(|| "ask for hooks")?;
+        wait_for(&init.channel, Command::Continue)?;
+        run_hooks(plan, HookKind::CreateContainer, &init.state)?;
+        tree.enter(init.no_pivot)?;
+    }
+    tree.seal(plan)?;
+    tree.propagate(plan)?;
+    Ok(terminal)
+}
+
+fn run_hooks(plan: &Plan<'_>, kind: HookKind, state: &OciState) -> Step {
+    hooks::run(plan.hooks(kind), kind, state).map_err(|error| Failure {
+        fault: crate::error::InitFault::Setup,
+        message: error.to_string(),
+        errno: None,
+    })
+}
+
+/// What the init of a container and a process executed in one do alike.
+pub(crate) struct Finish<'a> {
+    pub plan: &'a Plan<'a>,
+    pub channel: &'a Channel,
+    pub listener: Option<&'a OwnedFd>,
+    pub terminal: Option<Terminal>,
+    pub stdio: Stdio,
+    pub env: &'a [CString],
+    pub inherited: u32,
+    pub procfs: Option<Procfs>,
+    pub in_userns: bool,
+    pub notify: Option<&'a OwnedFd>,
+    pub state: &'a OciState,
+}
+
+pub(crate) fn finish(finish: Finish<'_>) -> Step<Never> {
+    let mut finish = ManuallyDrop::new(finish);
+    let (plan, channel) = (finish.plan, finish.channel);
+    let process = &plan.process;
+    if let Some(terminal) = finish.terminal.take() {
+        console::control(&terminal.slave)?;
+        let slave = ManuallyDrop::new(terminal.slave);
+        process::streams([&*slave, &*slave, &*slave])?;
+        let report = ManuallyDrop::new(Report::Console(terminal.master));
+        channel
+            .report(&report)
+            .during(|| "hand over the terminal")?;
+    } else if let Stdio::Fds(fds) = &finish.stdio {
+        process::streams([&fds[0], &fds[1], &fds[2]])?;
+    }
+    process::inherit(finish.inherited)?;
+    process::limits(process, channel)?;
+    process::scheduling(process, plan.linux)?;
+    if let (Some(label), Some(procfs)) = (&process.label, &finish.procfs) {
+        let file = format!("self/{}", label.attribute);
+        procfs
+            .write(&file, &label.value)
+            .during(|| "apply the security label")?;
+    }
+    let keep: Vec<_> = [Some(&channel.0), finish.listener, finish.notify]
+        .into_iter()
+        .flatten()
+        .map(process::raw)
+        .collect();
+    process::close_others(finish.inherited, &keep)?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(process.umask));
+    let entered = process::working_directory(process.cwd);
+    process::identity(process, finish.in_userns, filter_privilege(plan), channel)?;
+    if let Err(failure) = entered {
+        if failure.errno != Some(libc::EACCES) {
+            return Err(failure);
+        }
+        // A directory that only its user may enter.
+        process::working_directory(process.cwd)?;
+    }
+    let file = program::find(&process.args[0], finish.env)?;
+    channel
+        .report(&Report::Ready)
+        .during(|| "report to the creator")?;
+    go(&finish, &file)
+}
+
+fn go(finish: &Finish<'_>, file: &CString) -> Step<Never> {
+    let plan = finish.plan;
+    wait_for(finish.channel, Command::Go)?;
+    let starter = match finish.listener {
+        Some(listener) => Some(listen::wait(listener)?),
+        None => None,
+    };
+    let starter = ManuallyDrop::new(starter);
+    let channel = starter.as_ref().unwrap_or(finish.channel);
+    let last = || {
+        run_hooks(plan, HookKind::StartContainer, finish.state)?;
+        process::descriptor_limit(&plan.process, channel)?;
+        if plan.process.no_new_privileges {
+            rustix::thread::set_no_new_privs(true).during(|| "set no_new_privs")?;
+        }
+        filter(finish)?;
+        Ok(program::execute(file, &plan.process.args, finish.env))
+    };
+    let failure = last().unwrap_or_else(|failure: Failure| failure);
+    drop(channel.report(&Report::Failure(failure)));
+    exit_now(1)
+}
+
+/// Without no_new_privs a filter can only be loaded with CAP_SYS_ADMIN, which is then kept in the
+/// permitted set until the filter is there: the fewer calls it has to allow for us, the better.
+fn filter_privilege(plan: &Plan<'_>) -> u64 {
+    const SYS_ADMIN: u64 = 1 << 21;
+    if plan.seccomp.is_some() && !plan.process.no_new_privileges {
+        SYS_ADMIN
+    } else {
+        0
+    }
+}
+
+/// Loads the seccomp filter and hands its listener over.
+fn filter(finish: &Finish<'_>) -> Step {
+    let Some(program) = &finish.plan.seccomp else {
+        return Ok(());
+    };
+    let extra = filter_privilege(finish.plan);
+    let sets = &finish.plan.process.caps;
+    if extra & !sets.effective != 0 {
+        let raised = CapSets {
+            effective: sets.effective | extra,
+            permitted: sets.permitted | extra,
+            ..*sets
+        };
+        caps::set(&raised).during(|| "raise the privilege to install the seccomp filter")?;
+    }
+    let listener = program
+        .install()
+        .map_err(|error| std::io::Error::other(error.to_string()))
+        .during(|| "install the seccomp filter")?;
+    if let (Some(listener), Some(socket)) = (&listener, finish.notify) {
+        hooks::send_listener(socket, listener, finish.plan, finish.state)
+            .during(|| "hand over the seccomp listener")?;
+    }
+    if extra & !(sets.effective & sets.permitted) != 0 {
+        caps::set(sets).during(|| "set capabilities")?;
+    }
+    std::mem::forget(listener);
+    Ok(())
+}

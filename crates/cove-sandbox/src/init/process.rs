@@ -1,0 +1,268 @@
+//! What the process becomes before it executes: limits, scheduling, identity, capabilities.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::path::Path;
+
+use cove_sys::caps::{self, CapSets};
+use oci_spec::runtime::{
+    Linux, LinuxPersonalityDomain, MemoryPolicyFlagType, MemoryPolicyModeType,
+};
+use rustix::process::{Gid, Resource, Rlimit, Uid, getrlimit, setrlimit};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+use super::fail::{During, Step, reason, refuse};
+use crate::error::InitFault;
+use crate::plan::ProcessPlan;
+use crate::protocol::{Channel, Failure, Report};
+
+/// Sends a warning to the creator; without one there is nobody to warn.
+pub(crate) fn warn(channel: &Channel, text: impl Into<String>) {
+    drop(channel.report(&Report::Warning(text.into())));
+}
+
+/// Limits of the process. What would need a capability the runtime lacks is clamped with a warning.
+/// The number of descriptors is only raised here and takes its value in [`descriptor_limit`], since
+/// the init still needs some.
+pub(crate) fn limits(process: &ProcessPlan<'_>, channel: &Channel) -> Step {
+    for &(resource, soft, hard) in &process.rlimits {
+        if resource == Resource::Nofile {
+            let now = getrlimit(resource);
+            if now.maximum.is_none_or(|maximum| maximum >= hard) {
+                continue;
+            }
+        }
+        limit(resource, soft, hard, channel)?;
+    }
+    Ok(())
+}
+
+/// The last limit, once no descriptor is opened any more.
+pub(crate) fn descriptor_limit(process: &ProcessPlan<'_>, channel: &Channel) -> Step {
+    let found = process
+        .rlimits
+        .iter()
+        .find(|(resource, ..)| *resource == Resource::Nofile);
+    match found {
+        Some(&(resource, soft, hard)) => limit(resource, soft, hard, channel),
+        None => Ok(()),
+    }
+}
+
+fn limit(resource: Resource, soft: u64, hard: u64, channel: &Channel) -> Step {
+    // The kernel's RLIM_INFINITY is "no limit" here.
+    let value = |n: u64| (n != u64::MAX).then_some(n);
+    let wanted = Rlimit {
+        current: value(soft),
+        maximum: value(hard),
+    };
+    match setrlimit(resource, wanted) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::PERM) => {
+            let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+            let (soft, hard) = (soft.min(most), hard.min(most));
+            warn(
+                channel,
+                format!("rlimit {resource:?} cannot be raised above {most}: clamped"),
+            );
+            let clamped = Rlimit {
+                current: value(soft),
+                maximum: value(hard),
+            };
+            setrlimit(resource, clamped).during(|| format!("set rlimit {resource:?}"))
+        }
+        Err(error) => Err(error).during(|| format!("set rlimit {resource:?}")),
+    }
+}
+
+/// Scheduling, I/O priority, memory policy and execution domain.
+pub(crate) fn scheduling(process: &ProcessPlan<'_>, linux: Option<&Linux>) -> Step {
+    if let Some(attr) = &process.scheduler {
+        cove_sys::sched::set_scheduler(attr).during(|| "set the scheduler")?;
+    }
+    if let Some((class, level)) = process.io_priority {
+        cove_sys::sched::set_io_priority(class, level).during(|| "set the I/O priority")?;
+    }
+    let Some(linux) = linux else { return Ok(()) };
+    if let Some(policy) = linux.memory_policy() {
+        let mut mode = match policy.mode() {
+            MemoryPolicyModeType::MpolDefault => 0,
+            MemoryPolicyModeType::MpolPreferred => 1,
+            MemoryPolicyModeType::MpolBind => 2,
+            MemoryPolicyModeType::MpolInterleave => 3,
+            MemoryPolicyModeType::MpolLocal => 4,
+            MemoryPolicyModeType::MpolPreferredMany => 5,
+            MemoryPolicyModeType::MpolWeightedInterleave => 6,
+        };
+        for flag in policy.flags().iter().flatten() {
+            mode |= match flag {
+                MemoryPolicyFlagType::MpolFStaticNodes => 1 << 15,
+                MemoryPolicyFlagType::MpolFRelativeNodes => 1 << 14,
+                MemoryPolicyFlagType::MpolFNumaBalancing => 1 << 13,
+            };
+        }
+        let nodes = policy.nodes().as_deref().unwrap_or_default();
+        let nodes = crate::plan::numbers(nodes)
+            .map_err(|error| io::Error::other(error.to_string()))
+            .during(|| "set the memory policy")?;
+        cove_sys::sched::set_memory_policy(mode, &nodes).during(|| "set the memory policy")?;
+    }
+    if let Some(personality) = linux.personality() {
+        if personality
+            .flags()
+            .as_ref()
+            .is_some_and(|flags| !flags.is_empty())
+        {
+            return refuse(InitFault::Unsupported, "personality flags are not defined");
+        }
+        let domain = match personality.domain() {
+            LinuxPersonalityDomain::PerLinux => 0,
+            LinuxPersonalityDomain::PerLinux32 => 8,
+        };
+        cove_sys::sched::set_personality(domain).during(|| "set the personality")?;
+    }
+    Ok(())
+}
+
+/// Closes every descriptor but the standard streams, the inherited ones and `keep`: what the caller
+/// leaked is gone before a working directory is chosen or a program runs (CVE-2024-21626).
+#[expect(
+    unsafe_code,
+    reason = "closes by number what nothing in this process uses any more"
+)]
+pub(crate) fn close_others(inherited: u32, keep: &[RawFd]) -> Step {
+    let mut keep: Vec<u32> = keep
+        .iter()
+        .filter_map(|fd| u32::try_from(*fd).ok())
+        .collect();
+    keep.sort_unstable();
+    let mut first = 3 + inherited;
+    for &fd in &keep {
+        if fd > first {
+            // SAFETY: the init has forgotten every other descriptor it owned (see `init::run`).
+            unsafe { cove_sys::fds::close_between(first, fd - 1) }
+                .during(|| "close inherited descriptors")?;
+        }
+        first = first.max(fd + 1);
+    }
+    // SAFETY: as above.
+    unsafe { cove_sys::fds::close_between(first, u32::MAX) }
+        .during(|| "close inherited descriptors")
+}
+
+/// Goes to the working directory, making sure that it lies in the container.
+pub(crate) fn working_directory(cwd: &Path) -> Result<(), Failure> {
+    rustix::process::chdir(cwd).during(|| format!("chdir to cwd {:?}", cwd.display()))?;
+    // The kernel marks what the root does not reach, but only in this call.
+    let now = rustix::process::getcwd(Vec::new());
+    let inside = now
+        .as_ref()
+        .is_ok_and(|path| path.as_bytes().starts_with(b"/"));
+    if !inside {
+        let text = format!("cwd {:?} lies outside of the container", cwd.display());
+        return refuse(InitFault::Hostile, text);
+    }
+    Ok(())
+}
+
+/// Groups, ids and capabilities, in the order that never leaves more than asked for.
+/// `extra` capabilities stay permitted beside those asked for.
+pub(crate) fn identity(
+    process: &ProcessPlan<'_>,
+    in_userns: bool,
+    extra: u64,
+    channel: &Channel,
+) -> Step {
+    let sets = &process.caps;
+    caps::limit_bounding(sets.bounding).during(|| "limit the capability bounding set")?;
+    let keep = process.uid != 0;
+    if keep {
+        caps::keep_across_setuid(true).during(|| "keep capabilities")?;
+    }
+    let groups: Vec<Gid> = process
+        .groups
+        .iter()
+        .map(|gid| Gid::from_raw(*gid))
+        .collect();
+    match set_thread_groups(&groups) {
+        // A user namespace made without privilege denies setgroups; nobody asked for any.
+        Err(rustix::io::Errno::PERM) if groups.is_empty() && in_userns => {}
+        other => other.during(|| "set supplementary groups")?,
+    }
+    let gid = Gid::from_raw(process.gid);
+    set_thread_res_gid(gid, gid, gid).during(|| format!("set gid {}", process.gid))?;
+    let uid = Uid::from_raw(process.uid);
+    set_thread_res_uid(uid, uid, uid).during(|| format!("set uid {}", process.uid))?;
+    if keep {
+        caps::keep_across_setuid(false).during(|| "keep capabilities")?;
+    }
+    let first = CapSets {
+        permitted: sets.permitted | extra,
+        ..*sets
+    };
+    caps::set(&first).during(|| "set capabilities")?;
+    raise_ambient(sets, channel);
+    Ok(())
+}
+
+/// Raising an ambient capability that cannot be is a warning, as with every other runtime.
+fn raise_ambient(sets: &CapSets, channel: &Channel) {
+    let possible = sets.ambient & sets.inheritable & sets.permitted;
+    if possible != sets.ambient {
+        let lost = sets.ambient & !possible;
+        warn(
+            channel,
+            format!("ambient capabilities {lost:#x} are not inheritable and permitted"),
+        );
+    }
+    if let Err(error) = caps::set_ambient(possible) {
+        warn(channel, format!("ambient capabilities: {}", reason(&error)));
+    }
+}
+
+/// Places the standard streams.
+#[expect(
+    unsafe_code,
+    reason = "descriptors 0 to 2 belong to nobody in the init"
+)]
+pub(crate) fn streams(fds: [&dyn AsRaw; 3]) -> Step {
+    for (number, fd) in (0..).zip(fds) {
+        // SAFETY: the init uses no standard stream itself.
+        unsafe { cove_sys::fds::place(fd.fd(), number) }.during(|| "set up standard streams")?;
+    }
+    Ok(())
+}
+
+/// Something with a descriptor, as an object.
+pub(crate) trait AsRaw {
+    fn fd(&self) -> std::os::fd::BorrowedFd<'_>;
+}
+
+impl<T: AsFd> AsRaw for T {
+    fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.as_fd()
+    }
+}
+
+/// Checks the descriptors from 3 on that the program inherits and takes close-on-exec off them.
+#[expect(
+    unsafe_code,
+    reason = "descriptors that the caller said to hand on, by number"
+)]
+pub(crate) fn inherit(count: u32) -> Step {
+    for number in (3..3 + count).filter_map(|n| RawFd::try_from(n).ok()) {
+        if !cove_sys::fds::is_open(number) {
+            let text = format!("descriptor {number} is to be preserved, but is not open");
+            return refuse(InitFault::Setup, text);
+        }
+        // SAFETY: the descriptor is open and stays so until the program runs.
+        let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+        rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())
+            .during(|| format!("preserve descriptor {number}"))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn raw(fd: impl AsFd) -> RawFd {
+    fd.as_fd().as_raw_fd()
+}

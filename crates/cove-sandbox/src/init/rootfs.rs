@@ -1,0 +1,364 @@
+//! The container's file system tree, in three steps: everything that needs the host's tree is made
+//! detached; the root is changed; what was made is put in place.
+//!
+//! Without hooks that expect the host's root, the root is changed *before* anything is put in
+//! place: then no lookup in the container can meet the host at all. With such hooks it is changed
+//! last, and the lookups are confined by the kernel (see [`super::path`]).
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use cove_sys::mountattr::{MountAttr, mount_setattr, mount_setattr_path};
+use rustix::fs::CWD;
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount};
+
+use super::cgroups::{self, Groups};
+use super::devices::{self, HostNodes};
+use super::fail::{During, Step, refuse};
+use super::mask;
+use super::mount::{self, Prepared};
+use super::procfs::Procfs;
+use crate::cgroup;
+use crate::error::InitFault;
+use crate::plan::{Kind, Plan, clean};
+
+/// Everything that was made before the host's tree went out of sight.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    root: OwnedFd,
+    mounts: Vec<Option<Prepared>>,
+    groups: Vec<Groups>,
+    null: Option<OwnedFd>,
+    nodes: Option<HostNodes>,
+    procfs: Option<Procfs>,
+}
+
+/// What the creator opened for the init.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    /// The root, as a detached mount.
+    pub root: Option<OwnedFd>,
+    /// By index in the plan: bind mounts that the init could not open itself.
+    pub binds: Vec<Option<Prepared>>,
+}
+
+/// Cuts the mount namespace off from the host and makes what needs the host's tree.
+pub(crate) fn prepare(
+    plan: &Plan<'_>,
+    given: Given,
+    record: &cgroup::Record,
+    in_userns: bool,
+) -> Step<Tree> {
+    isolate(plan.propagation)?;
+    let root = match given.root {
+        Some(root) => root,
+        None => open_tree(
+            CWD,
+            &plan.rootfs,
+            OpenTreeFlags::OPEN_TREE_CLONE
+                | OpenTreeFlags::OPEN_TREE_CLOEXEC
+                | OpenTreeFlags::AT_RECURSIVE,
+        )
+        .during(|| format!("open root filesystem {}", plan.rootfs.display()))?,
+    };
+    if !super::path::is_directory(&root).during(|| "examine the root filesystem")? {
+        let text = format!(
+            "root filesystem {} is not a directory",
+            plan.rootfs.display()
+        );
+        return refuse(InitFault::Setup, text);
+    }
+    if plan
+        .propagation
+        .is_some_and(|(flag, _)| flag == libc::MS_SHARED)
+    {
+        let private = MountAttr {
+            propagation: libc::MS_PRIVATE,
+            ..MountAttr::default()
+        };
+        mount_setattr(&root, true, &private).during(|| "make the root filesystem private")?;
+    }
+    let label = plan.linux.and_then(|linux| linux.mount_label().as_deref());
+    let label = label.filter(|label| !label.is_empty());
+    if let Some(label) = label
+        && !crate::lsm::selinux()
+    {
+        let text = format!("mountLabel {label:?} is asked for, but SELinux is not enabled");
+        return refuse(InitFault::Unsupported, text);
+    }
+    let mut binds = given.binds;
+    binds.resize_with(plan.mounts.len(), || None);
+    let mut mounts = Vec::with_capacity(plan.mounts.len());
+    let mut groups = Vec::new();
+    for (entry, bind) in plan.mounts.iter().zip(binds) {
+        let prepared = match bind {
+            Some(prepared) => Some(prepared),
+            None => mount::prepare(entry, label)?,
+        };
+        if let (Kind::Bind { .. }, Some(prepared)) = (entry.kind, &prepared) {
+            mount::attributes(entry, prepared.mount.as_fd())?;
+        }
+        if entry.kind == Kind::Cgroup {
+            let own = plan.namespaces.has(cove_sys::ns::CGROUP);
+            groups.push(cgroups::prepare(entry, record, own)?);
+        }
+        mounts.push(prepared);
+    }
+    let linux = plan.linux;
+    let masked = linux
+        .and_then(|l| l.masked_paths().as_ref())
+        .is_some_and(|p| !p.is_empty());
+    let sysctl = linux
+        .and_then(|l| l.sysctl().as_ref())
+        .is_some_and(|map| !map.is_empty());
+    Ok(Tree {
+        root,
+        mounts,
+        groups,
+        null: if masked { Some(mask::null()?) } else { None },
+        nodes: if in_userns && own_dev(plan) {
+            Some(devices::host_nodes(
+                linux
+                    .and_then(|l| l.devices().as_deref())
+                    .unwrap_or_default(),
+            )?)
+        } else {
+            None
+        },
+        procfs: if sysctl || plan.process.label.is_some() {
+            Some(Procfs::new()?)
+        } else {
+            None
+        },
+    })
+}
+
+/// No mount of ours reaches the host; `shared` alone lets them through below the root.
+fn isolate(propagation: Option<(u64, bool)>) -> Step {
+    let flag = match propagation {
+        Some((flag, _)) if flag == libc::MS_PRIVATE => libc::MS_PRIVATE,
+        Some((flag, _)) if flag == libc::MS_SHARED => return Ok(()),
+        _ => libc::MS_SLAVE,
+    };
+    let change = MountAttr {
+        propagation: flag,
+        ..MountAttr::default()
+    };
+    mount_setattr_path(c"/", true, &change).during(|| "cut the mounts off from the host")
+}
+
+/// Whether `/dev` is the container's own rather than the host's, bound.
+fn own_dev(plan: &Plan<'_>) -> bool {
+    !plan.mounts.iter().any(|entry| {
+        matches!(entry.kind, Kind::Bind { .. }) && clean(entry.dest) == Path::new("/dev")
+    })
+}
+
+impl Tree {
+    pub(crate) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// The verified handle for labels of the process.
+    pub(crate) fn take_procfs(&mut self) -> Option<Procfs> {
+        self.procfs.take()
+    }
+
+    /// Attaches the root where hooks expect it, or over the host's root where nobody looks.
+    pub(crate) fn attach(&self, plan: &Plan<'_>) -> Step {
+        let at = if plan.early_hooks {
+            plan.rootfs.as_path()
+        } else {
+            Path::new("/")
+        };
+        let text = || format!("attach root filesystem at {}", at.display());
+        move_mount(
+            &self.root,
+            "",
+            CWD,
+            at,
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+        )
+        .during(text)
+    }
+
+    /// Makes the attached root the root of the process and lets go of the host's tree.
+    pub(crate) fn enter(&self, no_pivot: bool) -> Step {
+        rustix::process::fchdir(&self.root).during(|| "enter the root filesystem")?;
+        if no_pivot {
+            return self.move_to_root();
+        }
+        rustix::process::pivot_root(".", ".").during(|| "pivot_root")?;
+        // The old root now lies on top of the new one.
+        unmount(".", UnmountFlags::DETACH).during(|| "detach the host's root")?;
+        rustix::process::chdir("/").during(|| "change to the new root")
+    }
+
+    /// On an initramfs the root cannot be pivoted: it is covered, and what a process could still
+    /// reach beneath it, the host's proc and sys, is taken away first.
+    fn move_to_root(&self) -> Step {
+        let text = || "hide the host's kernel filesystems";
+        let table = cove_sys::fs::read(Path::new("/proc/self/mountinfo"), 64 << 20).during(text)?;
+        for path in kernel_mounts(&String::from_utf8_lossy(&table)) {
+            if let Err(error) = unmount(&path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
+                && error != rustix::io::Errno::INVAL
+                && error != rustix::io::Errno::NOENT
+            {
+                return Err(error).during(text);
+            }
+        }
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        match move_mount(&self.root, "", CWD, "/", flags) {
+            // It lies there already.
+            Ok(()) | Err(rustix::io::Errno::LOOP | rustix::io::Errno::INVAL) => {}
+            Err(error) => return Err(error).during(|| "move the root filesystem to /"),
+        }
+        rustix::process::chroot(".").during(|| "chroot")?;
+        rustix::process::chdir("/").during(|| "change to the new root")
+    }
+
+    /// Puts every mount in its place, in order, then the devices.
+    pub(crate) fn fill(
+        &self,
+        plan: &Plan<'_>,
+        console: impl FnOnce(BorrowedFd<'_>) -> Step,
+    ) -> Step {
+        let root = self.root();
+        let mut groups = self.groups.iter();
+        for (entry, prepared) in plan.mounts.iter().zip(&self.mounts) {
+            match (entry.kind, prepared) {
+                (Kind::Remount, _) => mount::remount(root, entry)?,
+                (Kind::Cgroup, _) => {
+                    if let Some(groups) = groups.next() {
+                        cgroups::place(root, entry, groups)?;
+                    }
+                }
+                (_, Some(prepared)) => mount::place(root, entry, prepared)?,
+                (_, None) => {}
+            }
+        }
+        if own_dev(plan) {
+            devices::defaults(root, self.nodes.as_ref())?;
+            let listed = plan
+                .linux
+                .and_then(|l| l.devices().as_deref())
+                .unwrap_or_default();
+            devices::listed(root, listed, self.nodes.as_ref())?;
+        }
+        console(root)
+    }
+
+    /// Read-only root, sysctls, read-only and masked paths: after this nothing is made any more.
+    pub(crate) fn seal(&mut self, plan: &Plan<'_>) -> Step {
+        if plan.readonly_root {
+            mount::make_read_only(&self.root).during(|| "make the root filesystem read-only")?;
+        }
+        let Some(linux) = plan.linux else {
+            return Ok(());
+        };
+        if let Some(procfs) = &self.procfs {
+            for (key, value) in linux.sysctl().iter().flatten() {
+                procfs
+                    .write(&sysctl_file(key), value.as_bytes())
+                    .during(|| format!("set sysctl {key}"))?;
+            }
+        }
+        let root = self.root.as_fd();
+        mask::protect(root, linux.readonly_paths().as_deref().unwrap_or_default())?;
+        if let Some(null) = self.null.take() {
+            mask::hide(
+                root,
+                linux.masked_paths().as_deref().unwrap_or_default(),
+                null,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The propagation of the finished root.
+    pub(crate) fn propagate(&self, plan: &Plan<'_>) -> Step {
+        let Some((flag, recursive)) = plan.propagation else {
+            return Ok(());
+        };
+        let change = MountAttr {
+            propagation: flag,
+            ..MountAttr::default()
+        };
+        mount_setattr(&self.root, recursive, &change).during(|| "set rootfsPropagation")
+    }
+}
+
+/// `net.ipv4.conf.eth0/1.forwarding` has its slashes and dots the other way round on disk.
+fn sysctl_file(key: &str) -> String {
+    let swapped: String = match key.find(['.', '/']).map(|at| key.as_bytes()[at]) {
+        Some(b'.') => key
+            .chars()
+            .map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                other => other,
+            })
+            .collect(),
+        _ => key.to_owned(),
+    };
+    format!("sys/{swapped}")
+}
+
+/// Mount points of proc and sysfs, deepest first.
+fn kernel_mounts(mountinfo: &str) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = mountinfo
+        .lines()
+        .filter_map(|line| {
+            let (front, back) = line.split_once(" - ")?;
+            let kind = back.split(' ').next()?;
+            let path = front.split(' ').nth(4)?;
+            matches!(kind, "proc" | "sysfs").then(|| PathBuf::from(path.replace("\\040", " ")))
+        })
+        .collect();
+    paths.reverse();
+    paths
+}
+
+/// Used by callers that open trees for the init.
+pub(crate) fn private(mount: impl AsFd) -> io::Result<()> {
+    let change = MountAttr {
+        propagation: libc::MS_PRIVATE,
+        ..MountAttr::default()
+    };
+    mount_setattr(mount, true, &change)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sysctl_names() {
+        for (key, file) in [
+            ("net.ipv4.ip_forward", "sys/net/ipv4/ip_forward"),
+            ("net/ipv4/ip_forward", "sys/net/ipv4/ip_forward"),
+            (
+                "net.ipv4.conf.eth0/1.forwarding",
+                "sys/net/ipv4/conf/eth0.1/forwarding",
+            ),
+            (
+                "net/ipv4/conf/eth0.1/forwarding",
+                "sys/net/ipv4/conf/eth0.1/forwarding",
+            ),
+        ] {
+            assert_eq!(sysctl_file(key), file);
+        }
+    }
+
+    #[test]
+    fn kernel_filesystems_of_a_mount_table() {
+        let table = "22 1 0:21 / /proc rw - proc proc rw\n\
+            23 1 0:22 / /a\\040b rw shared:1 - sysfs sysfs rw\n\
+            24 1 8:1 / / rw - ext4 /dev/a rw\n";
+        assert_eq!(
+            kernel_mounts(table),
+            [PathBuf::from("/a b"), PathBuf::from("/proc")]
+        );
+    }
+}

@@ -1,0 +1,207 @@
+//! Which namespaces are new, which are joined, and which combinations make no sense.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use cove_sys::ns;
+use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
+use rustix::fs::{CWD, Mode, OFlags};
+
+use super::invalid;
+use crate::error::{Error, Result};
+
+/// A namespace to join.
+#[derive(Debug)]
+pub(crate) struct Join {
+    pub kind: u64,
+    pub fd: OwnedFd,
+    pub path: PathBuf,
+}
+
+/// The namespaces of a container.
+#[derive(Debug, Default)]
+pub(crate) struct Namespaces {
+    /// `CLONE_NEW*` bits of those that are made.
+    pub new: u64,
+    /// Those that exist, the user namespace first since it gives the right to join the others.
+    pub join: Vec<Join>,
+}
+
+impl Namespaces {
+    pub(super) fn new(linux: Option<&Linux>) -> Result<Self> {
+        let mut result = Self::default();
+        let mut seen = 0;
+        for namespace in linux
+            .and_then(|l| l.namespaces().as_ref())
+            .into_iter()
+            .flatten()
+        {
+            let kind = bit(namespace.typ());
+            if seen & kind != 0 {
+                return Err(invalid(format!(
+                    "namespace {} is listed twice",
+                    namespace.typ()
+                )));
+            }
+            seen |= kind;
+            match namespace
+                .path()
+                .as_ref()
+                .filter(|path| !path.as_os_str().is_empty())
+            {
+                None => result.new |= kind,
+                Some(path) => result.join.push(open(kind, path)?),
+            }
+        }
+        result.join.sort_by_key(|join| join.kind != ns::USER);
+        Ok(result)
+    }
+
+    /// New or joined.
+    pub(crate) fn has(&self, kind: u64) -> bool {
+        self.new & kind != 0 || self.joins(kind)
+    }
+
+    pub(crate) fn joins(&self, kind: u64) -> bool {
+        self.join.iter().any(|join| join.kind == kind)
+    }
+
+    /// All that differ from the caller's.
+    pub(crate) fn all(&self) -> u64 {
+        self.join.iter().fold(self.new, |all, join| all | join.kind)
+    }
+
+    pub(super) fn check(&self, spec: &Spec, linux: Option<&Linux>) -> Result<()> {
+        if !self.has(ns::MOUNT) {
+            return Err(invalid("a container needs a mount namespace"));
+        }
+        let named = |name: &Option<String>| name.as_deref().is_some_and(|name| !name.is_empty());
+        if (named(spec.hostname()) || named(spec.domainname())) && !self.has(ns::UTS) {
+            return Err(invalid("hostname and domainname need a uts namespace"));
+        }
+        let Some(linux) = linux else { return Ok(()) };
+        let mapped = |maps: &Option<Vec<_>>| maps.as_ref().is_some_and(|maps| !maps.is_empty());
+        let maps = (mapped(linux.uid_mappings()), mapped(linux.gid_mappings()));
+        if self.new & ns::USER != 0 && maps != (true, true) {
+            return Err(invalid(
+                "a new user namespace needs uidMappings and gidMappings",
+            ));
+        }
+        if !self.has(ns::USER) && maps != (false, false) {
+            return Err(invalid("uidMappings and gidMappings need a user namespace"));
+        }
+        let offsets = linux
+            .time_offsets()
+            .as_ref()
+            .is_some_and(|map| !map.is_empty());
+        if offsets && self.new & ns::TIME == 0 {
+            return Err(invalid("timeOffsets need a new time namespace"));
+        }
+        if linux
+            .net_devices()
+            .as_ref()
+            .is_some_and(|map| !map.is_empty())
+            && !self.has(ns::NET)
+        {
+            return Err(invalid("netDevices need a network namespace"));
+        }
+        for key in linux.sysctl().iter().flat_map(|map| map.keys()) {
+            self.check_sysctl(key)?;
+        }
+        Ok(())
+    }
+
+    /// A sysctl that no namespace confines would change the host.
+    fn check_sysctl(&self, key: &str) -> Result<()> {
+        const IPC: [&str; 9] = [
+            "kernel.msgmax",
+            "kernel.msgmnb",
+            "kernel.msgmni",
+            "kernel.sem",
+            "kernel.shmall",
+            "kernel.shmmax",
+            "kernel.shmmni",
+            "kernel.shm_rmid_forced",
+            "fs.mqueue",
+        ];
+        let plain = key.replace('/', ".");
+        let needed = if IPC
+            .iter()
+            .any(|name| plain == *name || plain.starts_with("fs.mqueue."))
+        {
+            ns::IPC
+        } else if plain.starts_with("net.") {
+            ns::NET
+        } else if plain == "kernel.domainname" || plain == "kernel.hostname" {
+            ns::UTS
+        } else if plain.starts_with("user.") {
+            ns::USER
+        } else {
+            return Err(invalid(format!(
+                "sysctl {key:?} is not separate per container"
+            )));
+        };
+        if self.has(needed) {
+            return Ok(());
+        }
+        Err(invalid(format!(
+            "sysctl {key:?} needs a namespace of its own, else it is the host's"
+        )))
+    }
+}
+
+fn bit(kind: LinuxNamespaceType) -> u64 {
+    match kind {
+        LinuxNamespaceType::Mount => ns::MOUNT,
+        LinuxNamespaceType::Cgroup => ns::CGROUP,
+        LinuxNamespaceType::Uts => ns::UTS,
+        LinuxNamespaceType::Ipc => ns::IPC,
+        LinuxNamespaceType::User => ns::USER,
+        LinuxNamespaceType::Pid => ns::PID,
+        LinuxNamespaceType::Network => ns::NET,
+        LinuxNamespaceType::Time => ns::TIME,
+    }
+}
+
+fn open(kind: u64, path: &PathBuf) -> Result<Join> {
+    if !path.is_absolute() {
+        return Err(invalid(format!("namespace path {path:?} is not absolute")));
+    }
+    let fd = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| Error::path("open namespace", path, e))?;
+    match ns::kind_of(&fd) {
+        Ok(found) if found == kind => Ok(Join {
+            kind,
+            fd,
+            path: path.clone(),
+        }),
+        Ok(_) => Err(invalid(format!("{path:?} is a namespace of another type"))),
+        Err(_) => Err(invalid(format!("{path:?} is no namespace"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sysctl_without_its_namespace_is_refused() {
+        let none = Namespaces::default();
+        let net = Namespaces {
+            new: ns::NET,
+            join: Vec::new(),
+        };
+        assert!(net.check_sysctl("net.ipv4.ip_forward").is_ok());
+        assert!(net.check_sysctl("net/ipv4/ip_forward").is_ok());
+        assert!(none.check_sysctl("net.ipv4.ip_forward").is_err());
+        assert!(net.check_sysctl("kernel.shmmax").is_err());
+        assert!(net.check_sysctl("kernel.core_pattern").is_err());
+    }
+
+    #[test]
+    fn a_path_of_another_type_is_refused() {
+        assert!(open(ns::NET, &"/proc/self/ns/net".into()).is_ok());
+        assert!(open(ns::UTS, &"/proc/self/ns/net".into()).is_err());
+        assert!(open(ns::UTS, &"/dev/null".into()).is_err());
+    }
+}

@@ -1,0 +1,245 @@
+//! What the creator and the init tell each other, over one pair of sequenced-packet sockets.
+//!
+//! ```text
+//! creator                          init
+//!    │ ── Continue ─────────────────▶ │  ids mapped, cgroups joined, devices moved (if waited for)
+//!    │ ◀── Warning, Sibling, Console ─│  any time
+//!    │ ◀── Hooks ─────────────────────│  mounts are there, root not yet changed
+//!    │ ── Continue ─────────────────▶ │
+//!    │ ◀── Ready ─────────────────────│
+//!    │ ── Go ───────────────────────▶ │  Direct: execute. Detached: state is saved, now listen
+//!    │ ◀── Failure, or end of file ───│  end of file: the program was executed
+//! ```
+//! A descriptor travels with `Console`. Whoever finds the other side gone gives up.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+
+use crate::error::{Error, InitFault};
+
+/// Longest message; a longer text is cut.
+const LONGEST: usize = 4096;
+
+/// Why the init gives up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub fault: InitFault,
+    pub message: String,
+    pub errno: Option<i32>,
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self::Init {
+            fault: failure.fault,
+            message: failure.message,
+            errno: failure.errno,
+        }
+    }
+}
+
+/// From init to creator.
+#[derive(Debug)]
+pub(crate) enum Report {
+    Ready,
+    Hooks,
+    Warning(String),
+    Sibling(i32),
+    Console(OwnedFd),
+    Failure(Failure),
+}
+
+/// From creator to init.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Command {
+    Continue = b'C' as isize,
+    Go = b'G' as isize,
+}
+
+/// One end of the pair.
+#[derive(Debug)]
+pub(crate) struct Channel(pub OwnedFd);
+
+impl Channel {
+    pub(crate) fn pair() -> io::Result<(Self, Self)> {
+        let (a, b) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        Ok((Self(a), Self(b)))
+    }
+
+    pub(crate) fn command(&self, command: Command) -> io::Result<()> {
+        send(self.0.as_fd(), command as u8, &[], None)
+    }
+
+    /// `None` once the creator is gone.
+    pub(crate) fn next_command(&self) -> io::Result<Option<Command>> {
+        let (length, bytes, _) = receive(self.0.as_fd())?;
+        Ok(match bytes[..length] {
+            [b'C'] => Some(Command::Continue),
+            [b'G'] => Some(Command::Go),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn report(&self, report: &Report) -> io::Result<()> {
+        let fd = self.0.as_fd();
+        match report {
+            Report::Ready => send(fd, b'R', &[], None),
+            Report::Hooks => send(fd, b'H', &[], None),
+            Report::Warning(text) => send(fd, b'W', text.as_bytes(), None),
+            Report::Sibling(pid) => send(fd, b'S', &pid.to_le_bytes(), None),
+            Report::Console(master) => send(fd, b'T', &[], Some(master.as_fd())),
+            Report::Failure(failure) => {
+                let mut bytes = vec![failure.fault as u8];
+                bytes.extend(failure.errno.unwrap_or(0).to_le_bytes());
+                bytes.extend(failure.message.bytes());
+                send(fd, b'F', &bytes, None)
+            }
+        }
+    }
+
+    /// `None` at end of file: the init executed the program or died.
+    pub(crate) fn next_report(&self) -> io::Result<Option<Report>> {
+        let (length, bytes, fd) = match receive(self.0.as_fd()) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+            other => other?,
+        };
+        let Some((&tag, rest)) = bytes[..length].split_first() else {
+            return Ok(None);
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let number = |bytes: &[u8]| {
+            bytes
+                .first_chunk()
+                .map(|chunk| i32::from_le_bytes(*chunk))
+                .ok_or_else(garbled)
+        };
+        Ok(Some(match tag {
+            b'R' => Report::Ready,
+            b'H' => Report::Hooks,
+            b'W' => Report::Warning(text(rest)),
+            b'S' => Report::Sibling(number(rest)?),
+            b'T' => Report::Console(fd.ok_or_else(garbled)?),
+            b'F' => {
+                let (&fault, rest) = rest.split_first().ok_or_else(garbled)?;
+                let errno = number(rest)?;
+                Report::Failure(Failure {
+                    fault: fault_of(fault),
+                    message: text(rest.get(4..).unwrap_or_default()),
+                    errno: (errno != 0).then_some(errno),
+                })
+            }
+            _ => return Err(garbled()),
+        }))
+    }
+}
+
+fn fault_of(byte: u8) -> InitFault {
+    [
+        InitFault::NotFound,
+        InitFault::NotExecutable,
+        InitFault::Unsupported,
+        InitFault::Hostile,
+    ]
+    .into_iter()
+    .find(|fault| *fault as u8 == byte)
+    .unwrap_or(InitFault::Setup)
+}
+
+fn garbled() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "garbled message from the container's init",
+    )
+}
+
+fn send(
+    socket: BorrowedFd<'_>,
+    tag: u8,
+    rest: &[u8],
+    fd: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let tag = [tag];
+    let rest = &rest[..rest.len().min(LONGEST - 1)];
+    let parts = [IoSlice::new(&tag), IoSlice::new(rest)];
+    send_with_fds(socket, &parts, fd.as_slice())
+}
+
+/// Sends one message with descriptors beside it.
+pub(crate) fn send_with_fds(
+    socket: BorrowedFd<'_>,
+    parts: &[IoSlice<'_>],
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    loop {
+        match sendmsg(socket, parts, &mut control, SendFlags::NOSIGNAL) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return other.map(drop).map_err(Into::into),
+        }
+    }
+}
+
+type Message = (usize, [u8; LONGEST], Option<OwnedFd>);
+
+fn receive(socket: BorrowedFd<'_>) -> io::Result<Message> {
+    let mut bytes = [0; LONGEST];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let length = loop {
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        match recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other?.bytes,
+        }
+    };
+    let mut fd = None;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(fds) = message {
+            fd = fds.last();
+        }
+    }
+    Ok((length, bytes, fd))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_arrive_as_they_were_sent() {
+        let (a, b) = Channel::pair().unwrap();
+        a.command(Command::Go).unwrap();
+        assert_eq!(b.next_command().unwrap(), Some(Command::Go));
+        let failure = Failure {
+            fault: InitFault::NotExecutable,
+            message: "é".repeat(4000),
+            errno: Some(13),
+        };
+        b.report(&Report::Failure(failure.clone())).unwrap();
+        let Some(Report::Failure(got)) = a.next_report().unwrap() else {
+            panic!()
+        };
+        assert_eq!((got.fault, got.errno), (failure.fault, failure.errno));
+        assert!(got.message.len() > 3000);
+        let (fd, _other) = Channel::pair().unwrap();
+        b.report(&Report::Console(fd.0)).unwrap();
+        assert!(matches!(a.next_report().unwrap(), Some(Report::Console(_))));
+        drop(b);
+        assert!(a.next_report().unwrap().is_none());
+    }
+}
