@@ -26,6 +26,7 @@ pub mod fault;
 pub mod files;
 pub mod http;
 pub mod image;
+pub mod lab;
 pub mod leak;
 pub mod power;
 pub mod registry;
