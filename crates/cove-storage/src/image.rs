@@ -246,7 +246,7 @@ impl Store {
 
     /// The caller holds the images' lock.
     pub(crate) fn remove_name(&self, name: &Reference) -> Result<bool> {
-        self.remove_record(&self.name_path(name))
+        self.remove_record(&self.name_path(&name.clone().with_default_tag()))
     }
 
     /// The caller holds the images' lock and has removed its names.

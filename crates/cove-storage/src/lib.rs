@@ -4,13 +4,18 @@
 //! a power cut at any moment. Nothing here talks to a registry or knows what
 //! a container is: callers bring streams and say what is in use.
 
+mod archive;
 mod blob;
+mod changes;
 mod error;
+mod fsck;
 mod image;
 mod layer;
 mod lease;
+mod pack;
 mod recipe;
 mod remove;
+mod snapshot;
 mod staging;
 mod store;
 mod stream;
@@ -20,12 +25,17 @@ mod unpack;
 mod walk;
 mod xattr;
 
+pub use archive::{Format, Loaded, Saved, detect};
 pub use blob::{BLOB_LIMIT, digest_of};
+pub use changes::{Change, ChangeKind};
 pub use error::{Error, Result, Step};
+pub use fsck::{Object, Problem};
 pub use image::{Image, ImageLayer, ImageRecord};
 pub use layer::{Layer, LayerInfo, LayerTar};
 pub use lease::Lease;
+pub use pack::export;
 pub use remove::{Collected, Removal, Usage};
+pub use snapshot::Snapshot;
 pub use staging::Claim;
 pub use store::Store;
 pub use tar::{Limits, TarError};

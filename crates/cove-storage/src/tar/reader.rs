@@ -141,6 +141,24 @@ impl<R: BufRead, W: Write> TarReader<R, W> {
         Ok(())
     }
 
+    /// Reads from the current payload as a stream; 0 at its end.
+    pub(crate) fn read_payload(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        if self.payload == 0 || buffer.is_empty() {
+            return Ok(0);
+        }
+        let bytes = self.input.fill_buf().map_err(Error::Source)?;
+        if bytes.is_empty() {
+            return Err(self.fail(TarError::Truncated));
+        }
+        let wanted = bytes.len().min(buffer.len());
+        let count = usize::try_from(self.payload).map_or(wanted, |n| n.min(wanted));
+        buffer[..count].copy_from_slice(&bytes[..count]);
+        self.input.consume(count);
+        self.payload -= count as u64;
+        self.offset += count as u64;
+        Ok(count)
+    }
+
     /// Keeps the current payload with the headers: for members that leave no
     /// file with these bytes.
     pub(crate) fn payload_to_literals(&mut self) -> Result<()> {

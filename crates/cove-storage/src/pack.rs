@@ -1,0 +1,333 @@
+//! Packs directories: a container's changes as a layer, a whole root as an
+//! archive.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use cove_model::image::Compression;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, SeekFrom, Stat};
+use rustix::io::Errno;
+
+use crate::changes::{ChangeKind, Item};
+use crate::error::{At, Error, Result, Step};
+use crate::layer::open_directory;
+use crate::store::Store;
+use crate::tar::writer::{Member, TarWriter};
+use crate::tar::{Kind, Segment, Time, names};
+use crate::tree::{BENEATH, join};
+use crate::unpack::{StagedLayer, Unpack};
+use crate::{walk, xattr};
+
+/// Holes are told apart from zeros when they save at least this much.
+const WORTH_A_MAP: u64 = 1 << 20;
+
+impl Store {
+    /// Writes what `upper` changes in `lowers` (top first) as a layer's
+    /// archive, the same bytes for the same changes.
+    ///
+    /// # Errors
+    /// When a file cannot be read or the sink fails.
+    pub fn write_diff(&self, upper: &Path, lowers: &[PathBuf], out: impl Write) -> Result<()> {
+        let items = self.items(upper, lowers)?;
+        let root = open_directory(upper)?;
+        let mut packer = Packer::new(&root, upper, out);
+        for item in &items {
+            packer.item(item)?;
+        }
+        packer.finish().map(drop)
+    }
+
+    /// What `upper` changes in `lowers` (top first) as a staged layer.
+    ///
+    /// # Errors
+    /// Those of [`Store::write_diff`] and [`Store::unpack`].
+    pub fn commit(&self, upper: &Path, lowers: &[PathBuf]) -> Result<StagedLayer> {
+        let (reader, writer) = io::pipe().map_err(Error::Source)?;
+        std::thread::scope(|scope| {
+            let packing = scope.spawn(move || {
+                self.write_diff(
+                    upper,
+                    lowers,
+                    io::BufWriter::with_capacity(64 << 10, writer),
+                )
+            });
+            // A deep tree of one's own is no attack.
+            let staged = self.unpack(reader, &Unpack::new(Compression::None));
+            let packed = packing
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            // Where both failed, one failed because of the other: a closed
+            // pipe is the consequence, everything else the cause.
+            match (packed, staged) {
+                (Err(Error::Sink(_)), Err(cause)) | (Err(cause), _) => Err(cause),
+                (Ok(()), staged) => staged,
+            }
+        })
+    }
+}
+
+/// Writes everything beneath the directory `root` (usually a mount of a
+/// container's or image's root) as an archive. Other file systems mounted
+/// inside are left out; `what` names the root in errors.
+///
+/// # Errors
+/// When a file cannot be read or the sink fails.
+pub fn export(root: impl AsFd, what: &Path, out: impl Write) -> Result<()> {
+    // From the mount's root, also when the descriptor is only a path.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::openat(root, ".", flags, Mode::empty()).at(Step::Open, what)?;
+    let mut packer = Packer::new(&root, what, out);
+    packer.tree(&root, b"")?;
+    packer.finish().map(drop)
+}
+
+struct Packer<'a, W> {
+    root: &'a OwnedFd,
+    what: &'a Path,
+    tar: TarWriter<W>,
+    /// First name of each file that has several.
+    links: HashMap<(u64, u64), Vec<u8>>,
+    buffer: Vec<u8>,
+    parent: Option<(Vec<u8>, OwnedFd)>,
+}
+
+impl<'a, W: Write> Packer<'a, W> {
+    fn new(root: &'a OwnedFd, what: &'a Path, out: W) -> Self {
+        Self {
+            root,
+            what,
+            tar: TarWriter::new(out),
+            links: HashMap::new(),
+            buffer: vec![0; 128 << 10],
+            parent: None,
+        }
+    }
+
+    fn finish(self) -> Result<W> {
+        self.tar.finish()
+    }
+
+    fn item(&mut self, item: &Item) -> Result<()> {
+        let (parent, name) = names::split(&item.path);
+        if item.kind == ChangeKind::Deleted {
+            return if item.implied {
+                Ok(())
+            } else {
+                self.marker(&[b".wh.", name].concat(), parent)
+            };
+        }
+        if self
+            .parent
+            .as_ref()
+            .is_none_or(|(known, _)| known != parent)
+        {
+            let path = if parent.is_empty() { b"." } else { parent };
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let fd = match rustix::fs::openat2(self.root, path, flags, Mode::empty(), BENEATH) {
+                Ok(fd) => fd,
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+                Err(errno) => return Err(errno).at(Step::Open, self.what),
+            };
+            self.parent = Some((parent.to_vec(), fd));
+        }
+        let Some((parent_name, fd)) = self.parent.take() else {
+            return Ok(());
+        };
+        let packed = self.name(&fd, name, &item.path).map(drop);
+        self.parent = Some((parent_name, fd));
+        packed?;
+        if item.opaque {
+            self.marker(b".wh..wh..opq", &item.path)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn marker(&mut self, name: &[u8], parent: &[u8]) -> Result<()> {
+        let path = join(parent, name);
+        let member = Member::plain(&path, Kind::File, 0, Time::default(), 0);
+        self.tar.header(&member).map(drop)
+    }
+
+    fn tree(&mut self, directory: &OwnedFd, path: &[u8]) -> Result<()> {
+        for name in walk::list(directory).at(Step::List, self.what)? {
+            let path = join(path, &name);
+            if let Some(child) = self.name(directory, &name, &path)? {
+                self.tree(&child, &path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Packs one name; returns the directory it is, if it is one.
+    fn name(&mut self, parent: &OwnedFd, name: &[u8], path: &[u8]) -> Result<Option<OwnedFd>> {
+        let stat = match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(errno).at(Step::Stat, self.what),
+        };
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Kind::File,
+            FileType::Directory => Kind::Directory,
+            FileType::Symlink => Kind::Symlink,
+            FileType::CharacterDevice => Kind::Char,
+            FileType::BlockDevice => Kind::Block,
+            FileType::Fifo => Kind::Fifo,
+            // Sockets mean nothing without their process; no tar has them.
+            _ => return Ok(None),
+        };
+        if kind != Kind::Directory && stat.st_nlink > 1 {
+            let inode = (stat.st_dev, stat.st_ino);
+            if let Some(first) = self.links.get(&inode) {
+                let first = first.clone();
+                let mut member = described(path, Kind::HardLink, &stat);
+                member.size = 0;
+                member.link = &first;
+                return self.tar.header(&member).map(|_| None);
+            }
+            self.links.insert(inode, path.to_vec());
+        }
+        let opened = match kind {
+            Kind::File | Kind::Directory => match open_inside(parent, name, kind) {
+                Ok(fd) => Some(fd),
+                // Gone, replaced, or a mount point of something else.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => return Ok(None),
+                Err(errno) => return Err(errno).at(Step::Open, self.what.join(lossy(path))),
+            },
+            _ => None,
+        };
+        let xattrs = xattr::all_archived(parent, name).at(Step::Read, self.what)?;
+        let mut member = described(path, kind, &stat);
+        member.xattrs = &xattrs;
+        match (kind, opened) {
+            (Kind::File, Some(fd)) => self.file(member, File::from(fd)).map(|()| None),
+            (Kind::Symlink, _) => {
+                let target = rustix::fs::readlinkat(parent, name, Vec::new())
+                    .at(Step::Read, self.what)?
+                    .into_bytes();
+                member.link = &target;
+                self.tar.header(&member).map(|_| None)
+            }
+            (_, opened) => self.tar.header(&member).map(|_| opened),
+        }
+    }
+
+    fn file(&mut self, member: Member<'_>, file: File) -> Result<()> {
+        // The opened file is the one that is read, whatever the name says now.
+        let stat = rustix::fs::fstat(&file).at(Step::Stat, self.what)?;
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        let segments = data_segments(&file, size).at(Step::Read, self.what)?;
+        let mut member = Member { size, ..member };
+        let data: u64 = segments.iter().map(|segment| segment.length).sum();
+        let whole = [Segment {
+            offset: 0,
+            length: member.size,
+        }];
+        let runs = if member.size - data >= WORTH_A_MAP {
+            member.sparse = Some(&segments);
+            segments.as_slice()
+        } else {
+            &whole
+        };
+        let stored = self.tar.header(&member)?;
+        for run in runs {
+            self.run(&file, *run)?;
+        }
+        self.tar.pad(stored)
+    }
+
+    /// Exactly as many bytes as promised: zeros where the file shrank.
+    fn run(&mut self, file: &File, run: Segment) -> Result<()> {
+        let (mut offset, mut left) = (run.offset, run.length);
+        while left > 0 {
+            let wanted =
+                usize::try_from(left).map_or(self.buffer.len(), |n| n.min(self.buffer.len()));
+            let mut count = file
+                .read_at(&mut self.buffer[..wanted], offset)
+                .at(Step::Read, self.what)?;
+            if count == 0 {
+                self.buffer[..wanted].fill(0);
+                count = wanted;
+            }
+            self.tar.data(&self.buffer[..count])?;
+            offset += count as u64;
+            left -= count as u64;
+        }
+        Ok(())
+    }
+}
+
+fn described<'a>(path: &'a [u8], kind: Kind, stat: &Stat) -> Member<'a> {
+    let device = (
+        rustix::fs::major(stat.st_rdev),
+        rustix::fs::minor(stat.st_rdev),
+    );
+    let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
+    Member {
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        device,
+        ..Member::plain(
+            path,
+            kind,
+            stat.st_mode & 0o7777,
+            Time {
+                seconds: stat.st_mtime,
+                nanoseconds,
+            },
+            0,
+        )
+    }
+}
+
+fn open_inside(parent: &OwnedFd, name: &[u8], kind: Kind) -> rustix::io::Result<OwnedFd> {
+    // Never waits on a FIFO that took the file's place.
+    let mut flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    if kind == Kind::Directory {
+        flags |= OFlags::DIRECTORY;
+    }
+    rustix::fs::openat2(
+        parent,
+        name,
+        flags,
+        Mode::empty(),
+        BENEATH | ResolveFlags::NO_XDEV,
+    )
+}
+
+/// Where the file has data; all of it where the file system cannot say.
+fn data_segments(file: &File, size: u64) -> rustix::io::Result<Vec<Segment>> {
+    let mut segments = Vec::new();
+    let mut position = 0;
+    while position < size {
+        let start = match rustix::fs::seek(file, SeekFrom::Data(position)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => break,
+            Err(Errno::INVAL) => {
+                return Ok(vec![Segment {
+                    offset: 0,
+                    length: size,
+                }]);
+            }
+            Err(errno) => return Err(errno),
+        };
+        let end = rustix::fs::seek(file, SeekFrom::Hole(start))?.min(size);
+        if end <= start {
+            break;
+        }
+        segments.push(Segment {
+            offset: start,
+            length: end - start,
+        });
+        position = end;
+    }
+    Ok(segments)
+}
+
+fn lossy(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
+}
