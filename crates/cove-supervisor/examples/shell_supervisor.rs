@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -113,6 +113,15 @@ impl Workload for Shell<'_> {
             .arg(script)
             .current_dir(&self.job.config.runtime_dir)
             .process_group(0);
+        let reset = || cove_sys::signalfd::unblock_all();
+        // SAFETY: between fork and exec only the signal mask is changed, by a system call.
+        #[expect(
+            unsafe_code,
+            reason = "the mask of the supervisor must not be inherited"
+        )]
+        unsafe {
+            command.pre_exec(reset)
+        };
         let mut console = None;
         match stdio {
             ContainerStdio::Pipes {
@@ -207,8 +216,7 @@ impl Workload for Shell<'_> {
     fn remove(&mut self) -> Result<(), Failure> {
         self.note("remove");
         let marker = self.job.config.runtime_dir.join("removed");
-        File::create(marker)
-            .map(|file| drop(file.as_fd()))
-            .map_err(|error| fail("remove", error))
+        File::create(marker).map_err(|error| fail("remove", error))?;
+        Ok(())
     }
 }

@@ -10,6 +10,8 @@ use cove_model::control::{
     TerminalSize, WaitUntil,
 };
 
+use cove_model::status::State;
+
 use crate::{paths, state, wire};
 
 /// The supervisor of one instance.
@@ -103,11 +105,13 @@ impl Client {
             Err(error) => return Err(error),
         };
         match state::observe(&self.runtime_dir) {
-            Ok(Some(seen)) if !seen.supervised && !seen.status.state.is_running() => Ok(Exited {
-                exit_code: seen.status.exit_code.unwrap_or(0),
-                oom_killed: seen.status.oom_killed,
-                error: seen.status.error,
-            }),
+            Ok(Some(seen)) if matches!(seen.status.state, State::Exited | State::Dead) => {
+                Ok(Exited {
+                    exit_code: seen.status.exit_code.unwrap_or(0),
+                    oom_killed: seen.status.oom_killed,
+                    error: seen.status.error,
+                })
+            }
             _ => Err(error),
         }
     }

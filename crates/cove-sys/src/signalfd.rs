@@ -11,7 +11,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 /// A set of blocked signals that arrive as bytes.
 ///
 /// The mask is inherited by children and survives `execve`: whoever makes a
-/// child resets it with [`unblock_all`] there (`std::process::Command` does).
+/// child resets it with [`unblock_all`] there (`std::process::Command` does not
+/// do it by itself: use `pre_exec`, for hooks too).
 #[derive(Debug)]
 pub struct SignalFd(OwnedFd);
 

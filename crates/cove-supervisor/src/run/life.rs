@@ -502,9 +502,11 @@ impl<'a> Supervisor<'a> {
             (false, None) if self.failure.is_some() => State::Created,
             (false, _) => State::Exited,
         };
-        // Who comes now finds no socket and reads the status, which is final.
-        self.listener = None;
         self.publish();
+        // Who has come is answered; who comes now finds no socket and reads the status,
+        // which is final.
+        while self.accept() {}
+        self.listener = None;
         state::unlink(self.dir.as_fd(), paths::CONTROL).unwrap_or(());
         let mut exited = exited;
         let mut result = ExitReason::Down(exited.clone());

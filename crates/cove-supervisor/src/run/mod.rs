@@ -172,7 +172,9 @@ impl Supervisor<'_> {
             for event in ready.iter() {
                 let (data, flags) = (event.data.u64(), event.flags);
                 match data {
-                    LISTENER => self.accept(),
+                    LISTENER => {
+                        self.accept();
+                    }
                     SIGNALS => self.on_signals(),
                     INIT => self.reap(),
                     STDIN => self.on_stdin_writable(),

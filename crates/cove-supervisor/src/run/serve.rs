@@ -27,13 +27,14 @@ const MAX_INPUT: usize = 64 * 1024 + 8;
 const SIGKILL: i32 = 9;
 
 impl Supervisor<'_> {
-    pub(super) fn accept(&mut self) {
+    /// Takes the next client; `false`: there is none.
+    pub(super) fn accept(&mut self) -> bool {
         let Some(listener) = &self.listener else {
-            return;
+            return false;
         };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let Ok(fd) = accept_with(listener, flags) else {
-            return;
+            return false;
         };
         self.generation = self.generation.wrapping_add(1);
         let mut conn = Conn::new(fd, self.generation);
@@ -42,7 +43,7 @@ impl Supervisor<'_> {
         if used + RESERVED >= limit {
             conn.answer(&Reply::Failed(Failure::new("control", "too many clients")));
             conn.flush(&self.ring);
-            return;
+            return true;
         }
         let slot = match self.conns.iter().position(Option::is_none) {
             Some(slot) => slot,
@@ -53,6 +54,7 @@ impl Supervisor<'_> {
         };
         self.conns[slot] = Some(conn);
         self.watch_conn(slot);
+        true
     }
 
     pub(super) fn on_conn(&mut self, token: u64, flags: EventFlags) {
@@ -171,8 +173,8 @@ impl Supervisor<'_> {
             }
             Request::Wait { until } => {
                 let created = matches!(self.phase, Phase::Created) && self.failure.is_none();
-                let down = created || matches!(self.phase, Phase::Down);
-                if until == WaitUntil::NotRunning && down {
+                let down = matches!(self.phase, Phase::Down);
+                if down || (until == WaitUntil::NotRunning && created) {
                     Some(Reply::Exited(self.last_exit()))
                 } else {
                     self.park(slot, Kind::Waiting(until))
@@ -602,8 +604,8 @@ impl Supervisor<'_> {
                     patient = attached.options.when_slow == WhenSlow::Wait;
                     conn.say_exit(exited, end);
                 }
-                Kind::Asking => conn.answer(&failed("the instance is down")),
-                Kind::Leaving => {}
+                // It is answered when its request is there.
+                Kind::Asking | Kind::Leaving => {}
             }
             // Who holds up the instance may also hold up its supervisor.
             if !patient && conn.deadline.is_none() {
