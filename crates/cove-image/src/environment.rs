@@ -12,6 +12,8 @@ pub struct Environment {
     pub home: Option<PathBuf>,
     /// `$XDG_CONFIG_HOME`.
     pub config_home: Option<PathBuf>,
+    /// `$XDG_CACHE_HOME`.
+    pub cache_home: Option<PathBuf>,
     /// `$XDG_RUNTIME_DIR`.
     pub runtime_dir: Option<PathBuf>,
     /// The user's number, for `/run/containers/<uid>/auth.json`.
@@ -30,6 +32,8 @@ pub struct Environment {
     pub all_proxy: Option<String>,
     /// `$NO_PROXY`: hosts that are asked directly.
     pub no_proxy: Option<String>,
+    /// `$PATH`, where credential helpers are looked for.
+    pub path: Option<std::ffi::OsString>,
     /// What `/etc` and `/run` are beneath; `/` but in tests.
     pub system_root: PathBuf,
 }
@@ -45,6 +49,7 @@ impl Environment {
         Self {
             home: path("HOME"),
             config_home: path("XDG_CONFIG_HOME"),
+            cache_home: path("XDG_CACHE_HOME"),
             runtime_dir: path("XDG_RUNTIME_DIR"),
             uid: rustix::process::getuid().as_raw(),
             registries_conf: path("CONTAINERS_REGISTRIES_CONF"),
@@ -54,6 +59,7 @@ impl Environment {
             https_proxy: proxy("HTTPS_PROXY"),
             all_proxy: proxy("ALL_PROXY"),
             no_proxy: proxy("NO_PROXY"),
+            path: std::env::var_os("PATH"),
             system_root: PathBuf::from("/"),
         }
     }
@@ -73,6 +79,17 @@ impl Environment {
         let base = self.config_home.clone();
         let base = base.or_else(|| self.home.as_ref().map(|home| home.join(".config")))?;
         Some(base.join("containers"))
+    }
+
+    /// Where Podman records the short names that its user has chosen.
+    pub(crate) fn short_names(&self) -> Option<PathBuf> {
+        let file = "containers/short-name-aliases.conf";
+        if self.uid == 0 {
+            return Some(self.system("var/cache").join(file));
+        }
+        let base = self.cache_home.clone();
+        let base = base.or_else(|| self.home.as_ref().map(|home| home.join(".cache")))?;
+        Some(base.join(file))
     }
 
     /// A path of the system, such as `etc/containers`.

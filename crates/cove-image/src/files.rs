@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Configuration that is larger than this is no configuration.
@@ -78,15 +78,28 @@ pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .mode(0o600)
         .open(&temporary)
         .and_then(|mut file| {
+            keep_owner(&file, &target);
             file.write_all(bytes)?;
             file.sync_all()
         })
-        .and_then(|()| std::fs::rename(&temporary, &target));
+        .and_then(|()| std::fs::rename(&temporary, &target))
+        .and_then(|()| File::open(directory)?.sync_all());
     if written.is_err() {
         // The first error is the one to tell.
         drop(std::fs::remove_file(&temporary));
     }
     written
+}
+
+/// Under sudo the file stays its user's. Who may not give it away owns it.
+fn keep_owner(file: &File, old: &Path) {
+    if let Ok(metadata) = std::fs::metadata(old) {
+        drop(std::os::unix::fs::fchown(
+            file,
+            Some(metadata.uid()),
+            Some(metadata.gid()),
+        ));
+    }
 }
 
 fn make_private_directory(directory: &Path) -> io::Result<()> {

@@ -1,6 +1,8 @@
 //! Runs `docker-credential-<name>`, the protocol of Docker's credential helpers.
 
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +19,9 @@ pub enum HelperError {
     /// The name could be a path or an option.
     #[error("invalid helper name")]
     Name,
+    /// There is no such program. Docker's words.
+    #[error("exec: \"{0}\": executable file not found in $PATH")]
+    NotFound(String),
     /// The program cannot be run or talked to.
     #[error("cannot run the helper")]
     Run(#[source] io::Error),
@@ -40,8 +45,15 @@ struct Entry {
     secret: String,
 }
 
+/// A helper's name and where programs are looked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Helper<'a> {
+    pub(super) name: &'a str,
+    pub(super) path: Option<&'a OsStr>,
+}
+
 /// Asks for a credential; `None` when the helper has none.
-pub(super) fn get(helper: &str, server: &str) -> Result<Option<Credential>, HelperError> {
+pub(super) fn get(helper: Helper<'_>, server: &str) -> Result<Option<Credential>, HelperError> {
     let answer = match run(helper, "get", server) {
         Err(HelperError::Failed(said)) if said.contains("credentials not found") => {
             return Ok(None);
@@ -55,7 +67,7 @@ pub(super) fn get(helper: &str, server: &str) -> Result<Option<Credential>, Help
 
 /// Hands a credential over.
 pub(super) fn store(
-    helper: &str,
+    helper: Helper<'_>,
     server: &str,
     credential: &Credential,
 ) -> Result<(), HelperError> {
@@ -74,20 +86,21 @@ pub(super) fn store(
 }
 
 /// Has a credential forgotten.
-pub(super) fn erase(helper: &str, server: &str) -> Result<(), HelperError> {
+pub(super) fn erase(helper: Helper<'_>, server: &str) -> Result<(), HelperError> {
     run(helper, "erase", server).map(drop)
 }
 
-fn run(helper: &str, action: &str, input: &str) -> Result<String, HelperError> {
+fn run(helper: Helper<'_>, action: &str, input: &str) -> Result<String, HelperError> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-    if helper.is_empty() || !helper.bytes().all(plain) {
+    if helper.name.is_empty() || !helper.name.bytes().all(plain) {
         return Err(HelperError::Name);
     }
+    let program = find(helper)?;
     #[expect(
         clippy::disallowed_methods,
         reason = "a credential helper is a program by definition"
     )]
-    let mut child = Command::new(format!("docker-credential-{helper}"))
+    let mut child = Command::new(program)
         .arg(action)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -117,18 +130,65 @@ fn run(helper: &str, action: &str, input: &str) -> Result<String, HelperError> {
     Ok(output)
 }
 
+/// Empty and relative entries are left out: the working directory is not ours.
+fn find(helper: Helper<'_>) -> Result<PathBuf, HelperError> {
+    let program = format!("docker-credential-{}", helper.name);
+    let directories = std::env::split_paths(helper.path.unwrap_or_default());
+    let found = directories
+        .filter(|directory| directory.is_absolute())
+        .map(|directory| directory.join(&program))
+        .find(|path| path.is_file());
+    found.ok_or(HelperError::NotFound(program))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn only_plain_names_are_run() {
+        let helper = |name| Helper {
+            name,
+            path: Some(OsStr::new("/usr/bin")),
+        };
         for bad in ["", "../x", "a/b", "a b", "x;y"] {
-            assert!(matches!(get(bad, "s"), Err(HelperError::Name)), "{bad}");
+            assert!(
+                matches!(get(helper(bad), "s"), Err(HelperError::Name)),
+                "{bad}"
+            );
         }
         assert!(matches!(
-            get("cove-test-absent", "s"),
-            Err(HelperError::Run(_))
+            get(helper("cove-absent"), "s"),
+            Err(HelperError::NotFound(_))
         ));
+    }
+
+    #[test]
+    fn a_helper_is_spoken_to_by_the_protocol() {
+        let root = tempfile::tempdir().unwrap();
+        let script = format!(
+            "#!/bin/sh\nin=$(cat)\ncd {}\ncase $1 in\n\
+             store) printf %s \"$in\" > kept ;;\n\
+             erase) rm kept; printf %s \"$in\" > erased ;;\n\
+             get) cat kept 2>/dev/null || {{ echo credentials not found in native keychain; exit 1; }} ;;\n\
+             esac\n",
+            root.path().display()
+        );
+        let path = root.path().join("docker-credential-fake");
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        let helper = Helper {
+            name: "fake",
+            path: Some(root.path().as_os_str()),
+        };
+        for credential in [basic("me", "p\"w"), basic("<token>", "identity")] {
+            assert_eq!(get(helper, "a.b").unwrap(), None);
+            store(helper, "a.b", &credential).unwrap();
+            assert_eq!(get(helper, "a.b").unwrap(), Some(credential));
+            erase(helper, "a.b").unwrap();
+            let erased = crate::files::read(&root.path().join("erased")).unwrap();
+            assert_eq!(erased.as_deref(), Some("a.b"));
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use cove_model::reference::DEFAULT_REGISTRY;
 
 use super::document::{DOCKER_HUB_KEY, Document};
+use super::helper::Helper;
 use super::{AuthError, Credential, HelperError, helper};
 use crate::environment::Environment;
 use crate::files;
@@ -89,7 +90,7 @@ impl CredentialStore {
                 continue;
             };
             if let Some(name) = document.own_helper(registry)
-                && let Some(found) = ask(name, registry)?
+                && let Some(found) = self.ask(name, registry)?
             {
                 return Ok(Some(found));
             }
@@ -104,7 +105,7 @@ impl CredentialStore {
                 return Ok(found);
             }
             if let Some(name) = document.store_helper()
-                && let Some(found) = ask(name, registry)?
+                && let Some(found) = self.ask(name, registry)?
             {
                 return Ok(Some(found));
             }
@@ -142,7 +143,7 @@ impl CredentialStore {
             .or_else(|| document.store_helper());
         let name = name.map(str::to_owned);
         if let Some(name) = &name {
-            helper::store(name, server_name(registry), credential)
+            helper::store(self.helper(name), server_name(registry), credential)
                 .map_err(|source| failed("storing", name, source))?;
         }
         document.remove_spellings(registry, key);
@@ -177,9 +178,9 @@ impl CredentialStore {
                 .own_helper(registry)
                 .or_else(|| document.store_helper());
             if let Some(name) = name
-                && ask(name, registry)?.is_some()
+                && self.ask(name, registry)?.is_some()
             {
-                helper::erase(name, server_name(registry))
+                helper::erase(self.helper(name), server_name(registry))
                     .map_err(|source| failed("erasing", name, source))?;
                 erased = Erased::Removed;
             }
@@ -189,6 +190,18 @@ impl CredentialStore {
             }
         }
         Ok(erased)
+    }
+
+    fn helper<'a>(&'a self, name: &'a str) -> Helper<'a> {
+        Helper {
+            name,
+            path: self.environment.path.as_deref(),
+        }
+    }
+
+    fn ask(&self, name: &str, registry: &str) -> Result<Option<Credential>, AuthError> {
+        helper::get(self.helper(name), server_name(registry))
+            .map_err(|source| failed("getting", name, source))
     }
 
     fn files(&self) -> Vec<File> {
@@ -234,10 +247,6 @@ fn server_name(registry: &str) -> &str {
     } else {
         registry
     }
-}
-
-fn ask(name: &str, registry: &str) -> Result<Option<Credential>, AuthError> {
-    helper::get(name, server_name(registry)).map_err(|source| failed("getting", name, source))
 }
 
 fn failed(action: &'static str, helper: &str, source: HelperError) -> AuthError {

@@ -231,7 +231,11 @@ impl Inner {
             let url = self.base(session, tls, path)?;
             result = self.follow(&url, session.policy, headers, authorization);
         }
-        if result.is_ok() {
+        // A TLS server answers 400 to plain HTTP: its handshake failed for
+        // another reason, which may pass.
+        if let Ok(answer) = &result
+            && (tls || answer.status() != StatusCode::BAD_REQUEST)
+        {
             schemes().insert(session.host.clone(), tls);
         }
         result

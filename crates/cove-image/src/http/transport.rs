@@ -118,7 +118,7 @@ impl Default for Timeouts {
         Self {
             connect: Duration::from_secs(30),
             answer: Duration::from_secs(60),
-            stall: Duration::from_secs(30),
+            stall: Duration::from_secs(60),
         }
     }
 }

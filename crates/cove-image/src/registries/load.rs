@@ -81,12 +81,10 @@ impl Registries {
                 all.overlay(document);
             }
         }
-        let cache = environment.home.as_ref();
-        if let Some(home) = cache {
-            let path = home.join(".cache/containers/short-name-aliases.conf");
-            if let Some(document) = read(&path)? {
-                all.overlay(document);
-            }
+        if let Some(path) = environment.short_names()
+            && let Some(document) = read(&path)?
+        {
+            all.overlay(document);
         }
         Ok(all)
     }

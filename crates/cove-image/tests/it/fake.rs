@@ -14,6 +14,8 @@ use cove_image::{
     Candidate, Client, CredentialStore, Endpoint, Environment, Options, Registries, SchemePolicy,
 };
 use cove_model::Digest;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use sha2::Digest as _;
 
@@ -95,6 +97,29 @@ impl Fake {
     pub(crate) fn start(
         handler: impl Fn(&Request, &[Request]) -> Reply + Send + Sync + 'static,
     ) -> Self {
+        Self::start_on(None, handler)
+    }
+
+    /// The same over TLS, as `registry.test`, `localhost` and 127.0.0.1.
+    pub(crate) fn start_tls(
+        handler: impl Fn(&Request, &[Request]) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let chain = CertificateDer::from_pem_slice(include_bytes!("tls/server.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![chain], key)
+            .unwrap();
+        Self::start_on(Some(Arc::new(config)), handler)
+    }
+
+    fn start_on(
+        tls: Option<Arc<rustls::ServerConfig>>,
+        handler: impl Fn(&Request, &[Request]) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -109,7 +134,15 @@ impl Fake {
                     }
                     let Ok(stream) = stream else { continue };
                     let (log, handler) = (Arc::clone(&log), Arc::clone(&handler));
-                    std::thread::spawn(move || serve(&stream, &log, &*handler));
+                    let tls = tls.clone();
+                    std::thread::spawn(move || match tls {
+                        None => serve(&stream, &stream, &log, &*handler),
+                        Some(config) => {
+                            let session = rustls::ServerConnection::new(config).unwrap();
+                            let wrapped = rustls::StreamOwned::new(session, &stream);
+                            serve(wrapped, &stream, &log, &*handler);
+                        }
+                    });
                 }
             }
         });
@@ -153,7 +186,12 @@ impl Drop for Fake {
     }
 }
 
-fn serve(stream: &TcpStream, log: &Mutex<Vec<Request>>, handler: &Handler) {
+fn serve<S: Read + Write>(
+    stream: S,
+    socket: &TcpStream,
+    log: &Mutex<Vec<Request>>,
+    handler: &Handler,
+) {
     let mut reader = BufReader::new(stream);
     while let Some(request) = read_request(&mut reader) {
         let reply = {
@@ -174,7 +212,7 @@ fn serve(stream: &TcpStream, log: &Mutex<Vec<Request>>, handler: &Handler) {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str("\r\n");
-        let mut out = stream;
+        let out = reader.get_mut();
         let written = out.write_all(head.as_bytes());
         if written
             .and_then(|()| out.write_all(&reply.body[..reply.sent]))
@@ -187,7 +225,7 @@ fn serve(stream: &TcpStream, log: &Mutex<Vec<Request>>, handler: &Handler) {
             Then::Close => return,
             Then::Reset => {
                 // A linger of zero makes close send RST.
-                let _ = rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO));
+                let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));
                 return;
             }
             // Until the client has had enough.
@@ -199,7 +237,7 @@ fn serve(stream: &TcpStream, log: &Mutex<Vec<Request>>, handler: &Handler) {
     }
 }
 
-fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
+fn read_request<S: Read>(reader: &mut BufReader<S>) -> Option<Request> {
     // A TLS handshake: this is plain HTTP, go away.
     if reader.fill_buf().ok()?.first() == Some(&0x16) {
         return None;
@@ -284,13 +322,21 @@ pub(crate) fn client_that_waits(
     credentials: CredentialStore,
     timeouts: Timeouts,
 ) -> (Client, Arc<TestClock>) {
+    client_of(nowhere(), credentials, timeouts)
+}
+
+pub(crate) fn client_of(
+    environment: Environment,
+    credentials: CredentialStore,
+    timeouts: Timeouts,
+) -> (Client, Arc<TestClock>) {
     let clock = Arc::new(TestClock::default());
     let options = Options {
         timeouts,
         clock: Arc::clone(&clock) as _,
         ..Options::default()
     };
-    (Client::new(nowhere(), credentials, options), clock)
+    (Client::new(environment, credentials, options), clock)
 }
 
 pub(crate) fn digest(bytes: &[u8]) -> Digest {

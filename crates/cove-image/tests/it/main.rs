@@ -12,3 +12,4 @@ mod fake;
 mod leaks;
 mod lies;
 mod pulls;
+mod secure;

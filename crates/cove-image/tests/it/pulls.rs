@@ -3,12 +3,12 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use cove_image::client::{host_platform, parse_platform};
+use cove_image::client::{Timeouts, host_platform, parse_platform};
 use cove_image::registries::Document;
-use cove_image::{Error, Registries, Verified};
+use cove_image::{CredentialStore, Environment, Error, Registries, Verified};
 use serde_json::json;
 
-use crate::fake::{Fake, INDEX, Image, MANIFEST, Reply, Then, client, digest};
+use crate::fake::{Fake, INDEX, Image, MANIFEST, Reply, Then, client, client_of, digest, nowhere};
 
 #[test]
 fn an_index_leads_to_the_platforms_image() {
@@ -158,4 +158,36 @@ fn plain_http_is_found_out_once() {
         client.resolve(&candidate, None),
         Err(Error::Transport { .. })
     ));
+}
+
+#[test]
+fn a_proxy_is_asked_to_connect_and_resolves_the_name_itself() {
+    let proxy = Fake::start(|request, _| match request.method.as_str() {
+        "CONNECT" => Reply::new(200, ""),
+        _ => Image::new().reply(request),
+    });
+    let environment = Environment {
+        http_proxy: Some(format!("http://user:pw@{}", proxy.address)),
+        https_proxy: Some(proxy.host()),
+        ..nowhere()
+    };
+    let mut registries = Registries::default();
+    let conf = "[[registry]]\nlocation = 'registry.invalid'\ninsecure = true\n";
+    registries.overlay(Document::parse(conf).unwrap());
+    let candidates = registries.resolve("registry.invalid/a:1").unwrap();
+    let (client, _) = client_of(environment, CredentialStore::default(), Timeouts::default());
+    client.resolve(&candidates, None).unwrap();
+    let requests = proxy.requests();
+    let connects: Vec<_> = requests.iter().filter(|r| r.method == "CONNECT").collect();
+    assert_eq!(connects[0].path, "registry.invalid:443");
+    assert_eq!(connects[1].path, "registry.invalid:80");
+    assert_eq!(
+        connects[1].header("proxy-authorization"),
+        Some("Basic dXNlcjpwdw==")
+    );
+    assert!(
+        requests
+            .iter()
+            .all(|r| r.method == "CONNECT" || r.header("proxy-authorization").is_none())
+    );
 }
