@@ -114,11 +114,11 @@ impl Workload for Shell<'_> {
             .current_dir(&self.job.config.runtime_dir)
             .process_group(0);
         let reset = || cove_sys::signalfd::unblock_all();
-        // SAFETY: between fork and exec only the signal mask is changed, by a system call.
         #[expect(
             unsafe_code,
             reason = "the mask of the supervisor must not be inherited"
         )]
+        // SAFETY: between fork and exec only the signal mask is changed, by a system call.
         unsafe {
             command.pre_exec(reset)
         };

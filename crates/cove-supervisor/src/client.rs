@@ -291,12 +291,26 @@ impl Attachment {
         self.frame(Stream::Resize, &[a, b, c, d])
     }
 
+    /// Sends what there is room for; how much that was.
+    pub(crate) fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        match wire::send_now(&self.socket, bytes) {
+            Err(error) if wire::would_block(&error) => Ok(0),
+            result => result,
+        }
+    }
+
+    /// A frame of stdin; at most [`MAX_FRAME`] bytes.
+    pub(crate) fn stdin_frame(bytes: &[u8]) -> Vec<u8> {
+        frame(Stream::Stdin, bytes)
+    }
+
+    /// The frame that ends stdin.
+    pub(crate) fn stdin_close_frame() -> Vec<u8> {
+        frame(Stream::StdinClose, &[])
+    }
+
     fn frame(&mut self, stream: Stream, payload: &[u8]) -> io::Result<()> {
-        let length = u32::try_from(payload.len()).map_err(io::Error::other)?;
-        let mut bytes = Vec::with_capacity(FRAME_HEADER + payload.len());
-        bytes.extend_from_slice(&control::frame_header(stream, length));
-        bytes.extend_from_slice(payload);
-        self.socket.write_all(&bytes)
+        self.socket.write_all(&frame(stream, payload))
     }
 
     /// `false`: the connection ended.
@@ -314,6 +328,14 @@ impl Attachment {
             Err(error) => Err(error),
         }
     }
+}
+
+fn frame(stream: Stream, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    let mut bytes = Vec::with_capacity(FRAME_HEADER + payload.len());
+    bytes.extend_from_slice(&control::frame_header(stream, length));
+    bytes.extend_from_slice(payload);
+    bytes
 }
 
 impl AsFd for Attachment {

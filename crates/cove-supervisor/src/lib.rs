@@ -8,6 +8,8 @@ pub mod backoff;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod console;
+pub mod keys;
 pub mod logs;
 pub mod paths;
 mod run;

@@ -10,6 +10,8 @@ mod files;
 mod reader;
 mod record;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use reader::{Line, LogReader, ReadError, ReadOptions};

@@ -1,0 +1,145 @@
+//! The writer and the reader of a log together.
+
+use std::path::Path;
+
+use super::{LogReader, LogStream, LogWriter, ReadOptions};
+use crate::config::LogConfig;
+
+fn writer(path: &Path, max_size: u64, max_files: u32) -> LogWriter {
+    LogWriter::open(&LogConfig {
+        path: path.to_owned(),
+        max_size,
+        max_files,
+    })
+    .unwrap()
+}
+
+fn read(path: &Path, options: ReadOptions) -> Vec<String> {
+    let mut reader = LogReader::open(path, options).unwrap();
+    let mut lines = Vec::new();
+    while let Some(line) = reader.next_line().unwrap() {
+        let stream = if line.stream == LogStream::Stdout {
+            "o"
+        } else {
+            "e"
+        };
+        lines.push(format!("{stream}:{}", String::from_utf8_lossy(&line.bytes)));
+    }
+    lines
+}
+
+#[test]
+fn partial_records_are_joined() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let mut log = writer(&path, 1 << 20, 2);
+    log.write(LogStream::Stdout, b"a");
+    log.write(LogStream::Stderr, b"x\n\ny");
+    log.write(LogStream::Stdout, b"b\nc");
+    assert_eq!(
+        read(&path, ReadOptions::default()),
+        ["e:x\n", "e:\n", "o:ab\n", "o:c", "e:y"]
+    );
+}
+
+#[test]
+fn the_last_lines_are_found_over_files_and_streams() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let mut log = writer(&path, 2000, 100);
+    let mut all = Vec::new();
+    let mut begun = false;
+    for i in 0..500 {
+        if i % 7 == 3 {
+            // A line of stderr begins here and ends some lines later.
+            log.write(LogStream::Stderr, if begun { b"end\n" } else { b"begin " });
+            if begun {
+                all.push("e:begin end\n".to_owned());
+            }
+            begun = !begun;
+        }
+        log.write(LogStream::Stdout, format!("line {i}\n").as_bytes());
+        all.push(format!("o:line {i}\n"));
+    }
+    if begun {
+        log.write(LogStream::Stderr, b"end\n");
+        all.push("e:begin end\n".to_owned());
+    }
+    assert!(dir.path().join("log.10").exists());
+    assert_eq!(read(&path, ReadOptions::default()), all);
+    for tail in [0, 1, 2, 3, 10, 33, 100, 499, 570, 571, 572, 10_000] {
+        let options = ReadOptions {
+            tail: Some(tail),
+            ..ReadOptions::default()
+        };
+        let from = all.len().saturating_sub(usize::try_from(tail).unwrap());
+        assert_eq!(read(&path, options), all[from..], "{tail}");
+    }
+}
+
+#[test]
+fn only_so_many_files_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    for (files, expected) in [(1, 1), (3, 3)] {
+        let mut log = writer(&path, 1000, files);
+        for i in 0..200 {
+            log.write(LogStream::Stdout, format!("line {i}\n").as_bytes());
+        }
+        let there: Vec<_> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .collect();
+        assert_eq!(there.len(), expected);
+        assert!(
+            there
+                .iter()
+                .all(|entry| entry.metadata().unwrap().len() <= 1000)
+        );
+        assert_eq!(
+            read(&path, ReadOptions::default()).last().unwrap(),
+            "o:line 199\n"
+        );
+    }
+}
+
+#[test]
+fn a_torn_record_is_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    writer(&path, 1000, 2).write(LogStream::Stdout, b"whole\n");
+    let mut bytes = cove_sys::fs::read(&path, 1000).unwrap();
+    bytes.extend_from_slice(b"2026-01-01T00:00:00.000000000Z stdout F to");
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(read(&path, ReadOptions::default()), ["o:whole\n"]);
+    writer(&path, 1000, 2).write(LogStream::Stdout, b"next\n");
+    assert_eq!(
+        read(&path, ReadOptions::default()),
+        ["o:whole\n", "o:next\n"]
+    );
+}
+
+#[test]
+fn windows_of_time_and_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let stamp = |second: u32| format!("2026-01-01T00:00:{second:02}.000000000Z");
+    let mut text = String::new();
+    for second in 0..10 {
+        let stream = if second % 2 == 0 { "stdout" } else { "stderr" };
+        text.push_str(&format!("{} {stream} F {second}\n", stamp(second)));
+    }
+    std::fs::write(&path, text).unwrap();
+    let window = ReadOptions {
+        since: Some(stamp(2)),
+        until: Some(stamp(5)),
+        ..ReadOptions::default()
+    };
+    assert_eq!(read(&path, window), ["o:2\n", "e:3\n", "o:4\n"]);
+    let errors = ReadOptions {
+        no_stdout: true,
+        tail: Some(3),
+        ..ReadOptions::default()
+    };
+    assert_eq!(read(&path, errors), ["e:7\n", "e:9\n"]);
+}
