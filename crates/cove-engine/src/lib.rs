@@ -1,1 +1,82 @@
-//! The narrow waist: resolve, plan, execute, recover.
+//! The narrow waist of Cove: every face calls this library, and it alone
+//! joins the mechanisms below. Nothing here knows a face.
+//!
+//! An instance goes through `resolve` (the only step that talks to a
+//! registry), `plan` (pure: [`mod@spec`]) and `execute` ([`supervise`], in the
+//! instance's own supervisor). All calls are synchronous; the engine holds no
+//! state between them and no lock over slow work.
+
+mod error;
+mod images;
+pub mod init;
+mod instances;
+mod progress;
+mod roots;
+pub mod signals;
+pub mod spec;
+pub mod supervise;
+pub mod users;
+
+use std::fs;
+use std::path::Path;
+
+use cove_state::State;
+use cove_storage::Store;
+
+pub use error::{Error, ErrorKind, Result, sentence};
+pub use images::*;
+pub use instances::*;
+pub use progress::{LayerState, Progress, PullEvent, Silent};
+pub use roots::Roots;
+
+/// The engine over one installation.
+#[derive(Debug)]
+pub struct Engine {
+    roots: Roots,
+    store: Store,
+    state: State,
+}
+
+impl Engine {
+    /// Opens the installation, making its directories if needed.
+    ///
+    /// # Errors
+    /// When a directory cannot be made or is not ours.
+    pub fn open(roots: Roots) -> Result<Self> {
+        make_private(&roots.root)?;
+        make_private(&roots.runroot)?;
+        let store = Store::open(&roots.root).map_err(Error::Storage)?;
+        let state = State::open(&roots.root).map_err(Error::State)?;
+        Ok(Self {
+            roots,
+            store,
+            state,
+        })
+    }
+
+    /// Where this engine keeps things.
+    #[must_use]
+    pub const fn roots(&self) -> &Roots {
+        &self.roots
+    }
+}
+
+/// Layers hold set-user-id programs and sockets let one control instances:
+/// nobody else may look in (CVE-2021-41091).
+fn make_private(path: &Path) -> Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    let fail = |source| Error::File {
+        action: "make",
+        path: path.to_owned(),
+        source,
+    };
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(fail)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(fail)
+}

@@ -32,11 +32,7 @@ pub fn ensure_sealed() -> io::Result<()> {
     if is_sealed(&own)? {
         return Ok(());
     }
-    let image = match read_only_mount() {
-        Ok(mount) => mount,
-        Err(Errno::PERM | Errno::NOSYS | Errno::ACCESS | Errno::INVAL) => sealed_copy(&own)?,
-        Err(error) => return Err(error.into()),
-    };
+    let image = seal(&own)?;
     drop(own);
     let strings = |s: std::ffi::OsString| CString::new(s.into_vec()).ok();
     let args: Vec<_> = std::env::args_os().filter_map(strings).collect();
@@ -48,6 +44,28 @@ pub fn ensure_sealed() -> io::Result<()> {
         })
         .collect();
     Err(execve_fd(&image, &args, &env))
+}
+
+/// The running program as something to execute that nothing can write, for a process that is
+/// started rather than replaced.
+///
+/// # Errors
+/// As [`ensure_sealed`].
+pub fn sealed_image() -> io::Result<OwnedFd> {
+    let own = openat(CWD, SELF, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    if is_sealed(&own)? {
+        Ok(own)
+    } else {
+        seal(&own)
+    }
+}
+
+fn seal(own: &OwnedFd) -> io::Result<OwnedFd> {
+    match read_only_mount() {
+        Ok(mount) => Ok(mount),
+        Err(Errno::PERM | Errno::NOSYS | Errno::ACCESS | Errno::INVAL) => Ok(sealed_copy(own)?),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn is_sealed(own: &OwnedFd) -> rustix::io::Result<bool> {

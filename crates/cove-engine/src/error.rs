@@ -1,0 +1,211 @@
+//! What can go wrong in the engine, and of what kind it is.
+
+use std::io;
+use std::path::PathBuf;
+
+use cove_model::control::Failure;
+use cove_sandbox::InitFault;
+
+/// The result of an engine call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What a face has to know of an error to choose a status or an exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The image, instance or path is not there.
+    NotFound,
+    /// It is in use, or in a state that forbids this.
+    Conflict,
+    /// The caller asked for something that makes no sense.
+    InvalidInput,
+    /// A registry wants other credentials.
+    Unauthorized,
+    /// The program to run is not there.
+    CommandNotFound,
+    /// The program to run cannot be executed.
+    CommandNotExecutable,
+    /// Cove, or this host, does not do that.
+    Unsupported,
+    /// Something below failed.
+    Internal,
+}
+
+/// What went wrong, one variant for each part that can fail.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The name of an image breaks the grammar.
+    #[error(transparent)]
+    Reference(cove_model::ReferenceError),
+    /// The registry, or what lies before it.
+    #[error(transparent)]
+    Registry(cove_image::Error),
+    /// The content store.
+    #[error(transparent)]
+    Storage(cove_storage::Error),
+    /// The records of instances.
+    #[error(transparent)]
+    State(cove_state::Error),
+    /// The runtime.
+    #[error(transparent)]
+    Sandbox(cove_sandbox::Error),
+    /// The supervisor said no.
+    #[error("{failure}")]
+    Supervisor {
+        /// Its answer.
+        failure: Failure,
+    },
+    /// The supervisor cannot be spoken to.
+    #[error("cannot reach the supervisor of container {id}")]
+    Unreachable {
+        /// The instance.
+        id: String,
+        /// The cause.
+        #[source]
+        source: cove_supervisor::client::ClientError,
+    },
+    /// What a supervisor published cannot be read.
+    #[error("cannot tell how the container is")]
+    Observe {
+        /// The cause.
+        #[source]
+        source: cove_supervisor::state::ObserveError,
+    },
+    /// No supervisor can be started.
+    #[error("cannot start the supervisor of container {id}")]
+    Spawn {
+        /// The instance.
+        id: String,
+        /// The cause.
+        #[source]
+        source: cove_supervisor::spawn::SpawnError,
+    },
+    /// A file or directory of ours cannot be used.
+    #[error("cannot {action} {path}", path = path.display())]
+    File {
+        /// What was tried, as an infinitive.
+        action: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Input or output of the caller failed.
+    #[error("cannot {action}")]
+    Stream {
+        /// What was tried, as an infinitive.
+        action: &'static str,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// No image has this name or id.
+    #[error("No such image: {name}")]
+    NoSuchImage {
+        /// What was asked for.
+        name: String,
+    },
+    /// A document of an image cannot be understood.
+    #[error("cannot read {what}")]
+    Document {
+        /// Which.
+        what: String,
+        /// Where it breaks.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The caller asked for something impossible.
+    #[error("{0}")]
+    Invalid(String),
+    /// The state of things forbids it.
+    #[error("{0}")]
+    Conflict(String),
+    /// Something inside an instance is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// It is not done, here or at all.
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+impl Error {
+    /// Of what kind the error is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Reference(_) | Self::Invalid(_) => ErrorKind::InvalidInput,
+            Self::Registry(error) => match error {
+                cove_image::Error::ManifestUnknown { .. }
+                | cove_image::Error::RepositoryUnknown { .. } => ErrorKind::NotFound,
+                cove_image::Error::AccessDenied { .. } | cove_image::Error::Unauthorized { .. } => {
+                    ErrorKind::Unauthorized
+                }
+                _ => ErrorKind::Internal,
+            },
+            Self::Storage(error) => match error {
+                cove_storage::Error::NotFound { .. } => ErrorKind::NotFound,
+                cove_storage::Error::Ambiguous { .. } => ErrorKind::InvalidInput,
+                cove_storage::Error::InUse { .. } | cove_storage::Error::SeveralNames { .. } => {
+                    ErrorKind::Conflict
+                }
+                _ => ErrorKind::Internal,
+            },
+            Self::State(error) => match error {
+                cove_state::Error::NotFound { .. } => ErrorKind::NotFound,
+                cove_state::Error::Ambiguous { .. } | cove_state::Error::InvalidName { .. } => {
+                    ErrorKind::InvalidInput
+                }
+                cove_state::Error::NameInUse { .. } => ErrorKind::Conflict,
+                cove_state::Error::Directory { .. }
+                | cove_state::Error::Lock { .. }
+                | cove_state::Error::Name { .. }
+                | cove_state::Error::Read { .. }
+                | cove_state::Error::Write { .. }
+                | cove_state::Error::Corrupt { .. } => ErrorKind::Internal,
+            },
+            Self::Supervisor { failure } => match failure.exit_code {
+                127 => ErrorKind::CommandNotFound,
+                126 => ErrorKind::CommandNotExecutable,
+                _ => ErrorKind::Internal,
+            },
+            Self::NoSuchImage { .. } | Self::NotFound(_) => ErrorKind::NotFound,
+            Self::Conflict(_) => ErrorKind::Conflict,
+            Self::Unsupported(_) => ErrorKind::Unsupported,
+            Self::Sandbox(error) => match error {
+                cove_sandbox::Error::Init {
+                    fault: InitFault::NotFound,
+                    ..
+                } => ErrorKind::CommandNotFound,
+                cove_sandbox::Error::Init {
+                    fault: InitFault::NotExecutable,
+                    ..
+                } => ErrorKind::CommandNotExecutable,
+                cove_sandbox::Error::Unsupported(_) => ErrorKind::Unsupported,
+                _ => ErrorKind::Internal,
+            },
+            Self::Document { .. }
+            | Self::Unreachable { .. }
+            | Self::Observe { .. }
+            | Self::Spawn { .. }
+            | Self::File { .. }
+            | Self::Stream { .. } => ErrorKind::Internal,
+        }
+    }
+}
+
+/// An error and its causes in one sentence.
+#[must_use]
+pub fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // A transparent error repeats its cause.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

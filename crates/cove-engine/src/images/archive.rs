@@ -1,0 +1,132 @@
+//! Images as files: save, load, import.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use cove_model::image::{History, ImageConfig};
+use cove_model::{Digest, Reference};
+pub use cove_storage::{Format as SaveFormat, Loaded};
+use cove_storage::{Lease, Saved};
+
+use super::changes;
+use crate::Engine;
+use crate::error::{Error, Result};
+
+impl Engine {
+    /// Writes images as one stream: a name that says a tag brings that tag,
+    /// a bare repository all its tags, an id the image without a name.
+    ///
+    /// # Errors
+    /// When an image is not here or damaged, or the stream takes no more.
+    pub fn save(&self, names: &[String], format: SaveFormat, out: impl Write) -> Result<()> {
+        let images = self.to_save(names)?;
+        self.store
+            .save(&images, format, out)
+            .map_err(Error::Storage)
+    }
+
+    /// Writes images as an OCI layout into a directory.
+    ///
+    /// # Errors
+    /// As [`Engine::save`].
+    pub fn save_layout(&self, names: &[String], directory: &Path) -> Result<()> {
+        let images = self.to_save(names)?;
+        self.store
+            .save_layout(&images, directory)
+            .map_err(Error::Storage)
+    }
+
+    fn to_save(&self, names: &[String]) -> Result<Vec<Saved>> {
+        let mut saved: Vec<Saved> = Vec::new();
+        for name in names {
+            let image = self.image(name)?;
+            let named: Vec<Reference> = match Reference::parse_docker(name) {
+                Ok(reference) if reference.tag().is_some() => image
+                    .tags
+                    .into_iter()
+                    .filter(|tag| *tag == reference)
+                    .collect(),
+                Ok(reference) => image
+                    .tags
+                    .into_iter()
+                    .filter(|tag| tag.name() == reference.name())
+                    .collect(),
+                Err(_) => Vec::new(),
+            };
+            match saved.iter_mut().find(|known| known.id == image.id) {
+                Some(known) => known.names.extend(named),
+                None => saved.push(Saved {
+                    id: image.id,
+                    names: named,
+                }),
+            }
+        }
+        Ok(saved)
+    }
+
+    /// Reads images from a docker-archive or OCI archive, compressed or not.
+    ///
+    /// # Errors
+    /// When the archive is damaged, incomplete or of another form.
+    pub fn load(&self, reader: impl Read + Send) -> Result<Vec<Loaded>> {
+        self.store.load(reader).map_err(Error::Storage)
+    }
+
+    /// Reads images from an OCI layout in a directory.
+    ///
+    /// # Errors
+    /// As [`Engine::load`].
+    pub fn load_layout(&self, directory: &Path) -> Result<Vec<Loaded>> {
+        self.store.load_layout(directory).map_err(Error::Storage)
+    }
+
+    /// Makes an image of one layer from an archive of a root file system.
+    ///
+    /// # Errors
+    /// When the archive is damaged, a change is none, or the name is none.
+    pub fn import(
+        &self,
+        reader: impl Read + Send,
+        name: Option<&str>,
+        instructions: &[String],
+        message: &str,
+    ) -> Result<Digest> {
+        let name = name
+            .map(|name| Reference::parse_docker(name).map(Reference::with_default_tag))
+            .transpose()
+            .map_err(Error::Reference)?;
+        let platform = cove_image::client::host_platform();
+        let now = jiff::Timestamp::now().to_string();
+        let mut config = ImageConfig {
+            created: Some(now.clone()),
+            architecture: platform.architecture,
+            os: platform.os,
+            variant: platform.variant,
+            ..ImageConfig::default()
+        };
+        changes::apply(&mut config.config, instructions)?;
+        config.history.push(History {
+            created: Some(now),
+            comment: Some(
+                if message.is_empty() {
+                    "Imported from -"
+                } else {
+                    message
+                }
+                .to_owned(),
+            ),
+            ..History::default()
+        });
+        let lease = Lease::new(&self.store).map_err(Error::Storage)?;
+        let staged = self.store.import(reader).map_err(Error::Storage)?;
+        let layer = staged.info().diff_id;
+        self.store
+            .publish(&lease, vec![staged])
+            .map_err(Error::Storage)?;
+        let record = self
+            .store
+            .create_image(&lease, config, &[layer], name.as_slice())
+            .map_err(Error::Storage)?;
+        Ok(record.id)
+    }
+}

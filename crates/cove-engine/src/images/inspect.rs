@@ -1,0 +1,182 @@
+//! Looking at images.
+
+use cove_model::image::{ImageConfig, Platform};
+use cove_model::{Digest, Reference};
+use cove_storage::{BLOB_LIMIT, Image};
+
+use super::ImageInfo;
+use crate::Engine;
+use crate::error::{Error, Result};
+
+/// One step of an image's making.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// The image, at its last step; earlier steps are not images here.
+    pub id: Option<Digest>,
+    /// When, in RFC 3339; empty when it does not say.
+    pub created: String,
+    /// The command.
+    pub created_by: String,
+    /// Bytes it added.
+    pub size: u64,
+    /// A remark.
+    pub comment: String,
+    /// The names of the image, at its last step.
+    pub tags: Vec<Reference>,
+}
+
+impl Engine {
+    /// All images, the newest first.
+    ///
+    /// # Errors
+    /// When a record or a configuration is damaged.
+    pub fn images(&self) -> Result<Vec<ImageInfo>> {
+        let images = self.store.images().map_err(Error::Storage)?;
+        images.into_iter().map(|image| self.info(image)).collect()
+    }
+
+    /// The image that a name, an id or the beginning of one stands for.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`], or when several ids begin so.
+    pub fn image(&self, text: &str) -> Result<ImageInfo> {
+        match self.store.find_image(text) {
+            Ok(image) => self.info(image),
+            Err(cove_storage::Error::NotFound { kind: "image", .. }) => {
+                let name = Reference::parse_docker(text).map_or_else(
+                    |_| text.to_owned(),
+                    |name| name.with_default_tag().familiar(),
+                );
+                Err(Error::NoSuchImage { name })
+            }
+            Err(error) => Err(Error::Storage(error)),
+        }
+    }
+
+    fn info(&self, image: Image) -> Result<ImageInfo> {
+        let record = image.record;
+        let bytes = self
+            .store
+            .blob(&record.id, BLOB_LIMIT)
+            .map_err(Error::Storage)?;
+        let config: ImageConfig =
+            serde_json::from_slice(&bytes).map_err(|source| Error::Document {
+                what: format!("the configuration of image {}", record.id),
+                source,
+            })?;
+        Ok(ImageInfo {
+            id: record.id,
+            tags: image.names,
+            repo_digests: record
+                .repo_digests
+                .iter()
+                .filter_map(|text| Reference::parse_docker(text).ok())
+                .collect(),
+            created: config.created.clone().unwrap_or_default(),
+            size: record.size,
+            layers: record.layers.iter().map(|layer| layer.diff_id).collect(),
+            manifest: record.manifest,
+            config,
+        })
+    }
+
+    /// How an image came to be, the last step first.
+    ///
+    /// # Errors
+    /// As [`Engine::image`].
+    pub fn history(&self, text: &str) -> Result<Vec<HistoryEntry>> {
+        let image = self.image(text)?;
+        let mut layers = image.layers.iter();
+        let mut entries = Vec::with_capacity(image.config.history.len());
+        for step in &image.config.history {
+            let layer = if step.empty_layer {
+                None
+            } else {
+                layers.next()
+            };
+            let size = match layer {
+                Some(layer) => self.size_of([layer])?,
+                None => 0,
+            };
+            entries.push(HistoryEntry {
+                id: None,
+                created: step.created.clone().unwrap_or_default(),
+                created_by: step.created_by.clone().unwrap_or_default(),
+                size,
+                comment: step.comment.clone().unwrap_or_default(),
+                tags: Vec::new(),
+            });
+        }
+        // An image without history still has layers.
+        for layer in layers {
+            entries.push(HistoryEntry {
+                id: None,
+                created: image.created.clone(),
+                created_by: String::new(),
+                size: self.size_of([layer])?,
+                comment: String::new(),
+                tags: Vec::new(),
+            });
+        }
+        if let Some(last) = entries.last_mut() {
+            last.id = Some(image.id);
+            last.tags = image.tags;
+        }
+        entries.reverse();
+        Ok(entries)
+    }
+
+    /// Lets another name stand for an image.
+    ///
+    /// # Errors
+    /// When there is no such image, or the name is none.
+    pub fn tag(&self, source: &str, target: &str) -> Result<()> {
+        let image = self.image(source)?;
+        let name = Reference::parse_docker(target).map_err(Error::Reference)?;
+        if name.digest().is_some() {
+            return Err(Error::Invalid(
+                "refusing to create a tag with a digest reference".to_owned(),
+            ));
+        }
+        self.store
+            .tag(&image.id, &name.with_default_tag())
+            .map_err(Error::Storage)
+    }
+
+    /// Bytes of the files in these layers.
+    pub(crate) fn size_of<'a>(&self, layers: impl IntoIterator<Item = &'a Digest>) -> Result<u64> {
+        let mut size = 0;
+        for layer in layers {
+            size += self.store.layer(layer).map_err(Error::Storage)?.info().size;
+        }
+        Ok(size)
+    }
+}
+
+impl ImageInfo {
+    /// Whether the image is for a platform; a variant that one of them leaves
+    /// open fits any.
+    #[must_use]
+    pub fn is_for(&self, wanted: &Platform) -> bool {
+        let variant = match (&self.config.variant, &wanted.variant) {
+            (Some(own), Some(wanted)) => own == wanted,
+            (None, _) | (_, None) => true,
+        };
+        self.config.os == wanted.os && self.config.architecture == wanted.architecture && variant
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        let id = Digest::from_bytes([1; 32]);
+        Self {
+            id,
+            tags: Vec::new(),
+            repo_digests: Vec::new(),
+            created: String::new(),
+            size: 0,
+            config: ImageConfig::default(),
+            layers: Vec::new(),
+            manifest: id,
+        }
+    }
+}

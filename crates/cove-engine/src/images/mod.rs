@@ -1,0 +1,38 @@
+//! Images: what is here, by which names, and what happens to them.
+
+mod archive;
+pub(crate) mod changes;
+mod inspect;
+mod login;
+mod pull;
+mod remove;
+
+use cove_model::image::ImageConfig;
+use cove_model::{Digest, Reference};
+
+pub use archive::{Loaded, SaveFormat};
+pub use cove_storage::Removal;
+pub use inspect::HistoryEntry;
+pub use pull::{PullOptions, PullPolicy, Pulled};
+pub use remove::{Object, Problem, PruneReport};
+
+/// An image that is here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageInfo {
+    /// The digest of its configuration, which is its id.
+    pub id: Digest,
+    /// Its names with a tag.
+    pub tags: Vec<Reference>,
+    /// Its names by content, where a registry gave it one.
+    pub repo_digests: Vec<Reference>,
+    /// When it came to be, in RFC 3339; empty when it does not say.
+    pub created: String,
+    /// Bytes of the files in all its layers.
+    pub size: u64,
+    /// Its configuration.
+    pub config: ImageConfig,
+    /// Uncompressed digests of its layers, base first.
+    pub layers: Vec<Digest>,
+    /// The digest of its manifest.
+    pub manifest: Digest,
+}

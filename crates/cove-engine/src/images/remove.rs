@@ -1,0 +1,123 @@
+//! Removing images and what only they used.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use cove_model::Digest;
+use cove_model::instance::Record;
+pub use cove_storage::{Object, Problem};
+use cove_storage::{Removal, Usage};
+
+use super::ImageInfo;
+use crate::Engine;
+use crate::error::{Error, Result};
+
+/// What a prune removed.
+#[derive(Debug, Default)]
+pub struct PruneReport {
+    /// Each image.
+    pub removals: Vec<Removal>,
+    /// Bytes given back.
+    pub reclaimed: u64,
+}
+
+impl Engine {
+    /// Removes a name of an image, and the image with its last name. Layers
+    /// that nothing uses any more go with it.
+    ///
+    /// # Errors
+    /// When there is no such image, or an instance uses it.
+    pub fn remove_image(&self, name: &str, force: bool) -> Result<Vec<Removal>> {
+        let image = self.image(name)?;
+        let mut usage = Usage::Unused;
+        for record in self.records_of(&image)? {
+            if self.is_down(&record)? {
+                usage = if usage == Usage::Running {
+                    usage
+                } else {
+                    Usage::Stopped
+                };
+            } else {
+                usage = Usage::Running;
+            }
+        }
+        let removal = self
+            .store
+            .remove_image(name, force, usage)
+            .map_err(Error::Storage)?;
+        if removal.deleted.is_some() {
+            self.collect()?;
+        }
+        Ok(vec![removal])
+    }
+
+    /// Removes images without a name, or with `all` every image that no
+    /// instance uses, unless `keep` holds.
+    ///
+    /// # Errors
+    /// When a record cannot be read or removed.
+    pub fn prune_images(
+        &self,
+        all: bool,
+        keep: impl Fn(&ImageInfo) -> bool,
+    ) -> Result<PruneReport> {
+        let used = self.state.list().map_err(Error::State)?;
+        let used: BTreeSet<Digest> = used.into_iter().map(|record| record.image.id).collect();
+        let kept: BTreeSet<Digest> = self
+            .images()?
+            .iter()
+            .filter(|image| keep(image))
+            .map(|image| image.id)
+            .collect();
+        let removals = self
+            .store
+            .prune_images(all, &used, |image| kept.contains(&image.record.id))
+            .map_err(Error::Storage)?;
+        Ok(PruneReport {
+            removals,
+            reclaimed: self.collect()?,
+        })
+    }
+
+    /// Removes layers and blobs that nothing uses; returns the bytes.
+    ///
+    /// # Errors
+    /// When something cannot be read or removed.
+    pub fn collect(&self) -> Result<u64> {
+        let layers = || {
+            let records = self.state.list().map_err(io::Error::other)?;
+            Ok(records
+                .into_iter()
+                .flat_map(|record| record.image.layers)
+                .collect())
+        };
+        self.store
+            .collect(layers)
+            .map(|collected| collected.bytes)
+            .map_err(Error::Storage)
+    }
+
+    /// Verifies every blob and layer; with `repair` drops what is damaged, so
+    /// that the next pull brings it again. What a running instance uses is
+    /// never dropped.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn fsck(&self, repair: bool) -> Result<Vec<Problem>> {
+        let mut mounted = BTreeSet::new();
+        for instance in self.instances()? {
+            if !self.is_down(&instance.record)? {
+                mounted.extend(instance.record.image.layers);
+            }
+        }
+        self.store.fsck(repair, &mounted).map_err(Error::Storage)
+    }
+
+    fn records_of(&self, image: &ImageInfo) -> Result<Vec<Record>> {
+        let records = self.state.list().map_err(Error::State)?;
+        Ok(records
+            .into_iter()
+            .filter(|record| record.image.id == image.id)
+            .collect())
+    }
+}

@@ -1,0 +1,403 @@
+//! Making an instance: resolve the image, plan the spec, commit the record.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
+use cove_model::image::{Platform, RunConfig};
+use cove_model::instance::{ImageUse, InstanceId, InstanceSpec, MountSource, Record};
+
+use cove_storage::Lease;
+
+use crate::Engine;
+use crate::error::{Error, Result};
+use crate::images::{ImageInfo, PullPolicy};
+use crate::progress::Progress;
+
+/// The least memory a container can be limited to, as with Docker.
+const MIN_MEMORY: u64 = 6 << 20;
+
+/// What a user asks for.
+#[derive(Debug, Clone, Default)]
+pub struct CreateRequest {
+    /// The name; a free one is made up without it.
+    pub name: Option<String>,
+    /// The image as the user wrote it.
+    pub image: String,
+    /// When to ask the registry.
+    pub pull: PullPolicy,
+    /// The image's platform, when not the host's.
+    pub platform: Option<Platform>,
+    /// What the flags say; in `run` only what they set, the image fills the rest.
+    pub spec: InstanceSpec,
+    /// `--entrypoint`; an empty list resets the image's.
+    pub entrypoint: Option<Vec<String>>,
+    /// The words after the image.
+    pub command: Vec<String>,
+}
+
+/// What was made.
+#[derive(Debug, Clone)]
+pub struct Created {
+    /// The instance's id.
+    pub id: InstanceId,
+    /// Its name.
+    pub name: String,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+impl Engine {
+    /// Makes an instance that does not run yet. Once this returns, it
+    /// survives a power cut, unless it is to be removed when it ends.
+    ///
+    /// # Errors
+    /// When the image is not to be had, the name is taken, or what is asked
+    /// for contradicts itself; nothing is left then.
+    pub fn create(&self, request: &CreateRequest, progress: &dyn Progress) -> Result<Created> {
+        validate(&request.spec)?;
+        let image = self.image_for_run(
+            &request.image,
+            request.pull,
+            request.platform.as_ref(),
+            progress,
+        )?;
+        let mut bytes = [0; 32];
+        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(
+            |errno| Error::Stream {
+                action: "make a random id",
+                source: errno.into(),
+            },
+        )?;
+        let id = InstanceId::from_random(bytes);
+        let spec = plan(request, &image, &id)?;
+        prepare_bind_sources(&spec)?;
+        // Until the record says so, the lease says that the layers are in use.
+        let lease = Lease::new(&self.store).map_err(Error::Storage)?;
+        lease.protect(&image.layers).map_err(Error::Storage)?;
+        if !image.layers.iter().all(|layer| self.store.has_layer(layer)) {
+            return Err(Error::NoSuchImage {
+                name: request.image.clone(),
+            });
+        }
+        let durable = !spec.auto_remove;
+        let reservation = self
+            .state
+            .reserve(id.clone(), request.name.as_deref())
+            .map_err(Error::State)?;
+        let record = Record {
+            id: id.clone(),
+            name: reservation.name().to_owned(),
+            created: jiff::Timestamp::now().to_string(),
+            image: ImageUse {
+                name: request.image.clone(),
+                id: image.id,
+                layers: image.layers.clone(),
+            },
+            spec,
+        };
+        self.store
+            .prepare(&reservation.directory(), &record.image.layers)
+            .map_err(Error::Storage)?;
+        reservation.commit(&record, durable).map_err(Error::State)?;
+        drop(lease);
+        Ok(Created {
+            id,
+            name: record.name,
+            warnings: Vec::new(),
+        })
+    }
+}
+
+/// Completes what the flags say with the image and the defaults.
+fn plan(request: &CreateRequest, image: &ImageInfo, id: &InstanceId) -> Result<InstanceSpec> {
+    let mut spec = request.spec.clone();
+    let base = &image.config.config;
+    let (entrypoint, cmd) = match (&request.entrypoint, request.command.is_empty()) {
+        // A new entrypoint makes the image's default arguments meaningless.
+        (Some(entrypoint), empty) => {
+            let entrypoint = entrypoint
+                .iter()
+                .filter(|word| !word.is_empty())
+                .cloned()
+                .collect();
+            (Some(entrypoint), (!empty).then(|| request.command.clone()))
+        }
+        (None, true) => (base.entrypoint.clone(), base.cmd.clone()),
+        (None, false) => (base.entrypoint.clone(), Some(request.command.clone())),
+    };
+    let mut argv = entrypoint.clone().unwrap_or_default();
+    argv.extend(cmd.iter().flatten().cloned());
+    if argv.is_empty() {
+        return Err(Error::Invalid("No command specified.".to_owned()));
+    }
+    spec.run = merge(&spec.run, base);
+    spec.run.entrypoint = entrypoint;
+    spec.run.cmd = cmd;
+    spec.argv = argv;
+    if !spec.run.working_dir.is_empty() && !spec.run.working_dir.starts_with('/') {
+        return Err(Error::Invalid(format!(
+            "the working directory '{}' is invalid, it needs to be an absolute path",
+            spec.run.working_dir
+        )));
+    }
+    if spec.hostname.is_empty()
+        && spec.namespaces.uts == cove_model::instance::NamespaceMode::Private
+    {
+        id.short().clone_into(&mut spec.hostname);
+    }
+    Ok(spec)
+}
+
+/// The user's configuration over the image's.
+fn merge(flags: &RunConfig, image: &RunConfig) -> RunConfig {
+    let or = |flag: &String, image: &String| if flag.is_empty() { image } else { flag }.clone();
+    let key = |pair: &str| pair.split_once('=').map_or(pair, |(key, _)| key).to_owned();
+    let overridden: HashSet<String> = flags.env.iter().map(|pair| key(pair)).collect();
+    let mut merged = image.clone();
+    merged.env.retain(|pair| !overridden.contains(&key(pair)));
+    // `KEY` without a value takes the image's variable away.
+    merged
+        .env
+        .extend(flags.env.iter().filter(|pair| pair.contains('=')).cloned());
+    merged.user = or(&flags.user, &image.user);
+    merged.working_dir = or(&flags.working_dir, &image.working_dir);
+    merged.labels.extend(flags.labels.clone());
+    merged.exposed_ports.extend(flags.exposed_ports.clone());
+    merged.volumes.extend(flags.volumes.clone());
+    if flags.stop_signal.is_some() {
+        merged.stop_signal.clone_from(&flags.stop_signal);
+    }
+    if flags.healthcheck.is_some() {
+        merged.healthcheck.clone_from(&flags.healthcheck);
+    }
+    merged
+}
+
+/// What contradicts itself is refused before anything is made.
+fn validate(spec: &InstanceSpec) -> Result<()> {
+    let invalid = |text: &str| Err(Error::Invalid(text.to_owned()));
+    let limits = &spec.limits;
+    if limits
+        .memory
+        .is_some_and(|memory| memory != 0 && memory < MIN_MEMORY)
+    {
+        return invalid("Minimum memory limit allowed is 6MB");
+    }
+    if let (Some(memory), Some(swap)) = (limits.memory, limits.memory_swap)
+        && swap >= 0
+        && u64::try_from(swap).is_ok_and(|swap| swap < memory)
+    {
+        return invalid("Minimum memoryswap limit should be larger than memory limit, see usage");
+    }
+    if limits.memory.is_none() && limits.memory_swap.is_some_and(|swap| swap > 0) {
+        return invalid(
+            "You should always set the Memory limit when using Memoryswap limit, see usage",
+        );
+    }
+    if let (Some(memory), Some(reservation)) = (limits.memory, limits.memory_reservation)
+        && memory < reservation
+    {
+        return invalid(
+            "Minimum memory limit can not be less than memory reservation limit, see usage",
+        );
+    }
+    if limits.nano_cpus.is_some() && (limits.cpu_quota.is_some() || limits.cpu_period.is_some()) {
+        return invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set.");
+    }
+    let mut targets = HashSet::new();
+    for mount in &spec.mounts {
+        if !mount.target.starts_with('/') {
+            return Err(Error::Invalid(format!(
+                "invalid mount path: '{}' mount path must be absolute",
+                mount.target
+            )));
+        }
+        if mount.target.split('/').any(|part| part == "..") {
+            return Err(Error::Invalid(format!(
+                "invalid mount path: '{}'",
+                mount.target
+            )));
+        }
+        let target = mount.target.trim_end_matches('/');
+        if target.is_empty() {
+            return invalid("invalid volume specification: destination can't be '/'");
+        }
+        if !targets.insert(target) {
+            return Err(Error::Invalid(format!("Duplicate mount point: {target}")));
+        }
+    }
+    Ok(())
+}
+
+/// `-v` makes a missing directory, `--mount` insists on it.
+fn prepare_bind_sources(spec: &InstanceSpec) -> Result<()> {
+    for mount in &spec.mounts {
+        let MountSource::Bind { path, create, .. } = &mount.source else {
+            continue;
+        };
+        match fs::metadata(path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && *create => {
+                fs::create_dir_all(path).map_err(|source| Error::File {
+                    action: "make the bind source",
+                    path: path.clone(),
+                    source,
+                })?;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(missing_source(path));
+            }
+            Err(source) => {
+                let action = "look at the bind source";
+                return Err(Error::File {
+                    action,
+                    path: path.clone(),
+                    source,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn missing_source(path: &Path) -> Error {
+    Error::Invalid(format!(
+        "invalid mount config for type \"bind\": bind source path does not exist: {}",
+        path.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use cove_model::instance::{Limits, Mount};
+
+    use super::*;
+
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(|&word| word.to_owned()).collect()
+    }
+
+    fn image(entrypoint: Option<&[&str]>, cmd: Option<&[&str]>) -> ImageInfo {
+        let mut image = ImageInfo::for_tests();
+        image.config.config.entrypoint = entrypoint.map(words);
+        image.config.config.cmd = cmd.map(words);
+        image
+    }
+
+    #[test]
+    fn program_and_arguments_follow_dockers_rules() {
+        for (entrypoint, cmd, flag, command, argv) in [
+            (None, Some(&["sh"][..]), None, &[][..], Some(&["sh"][..])),
+            (None, Some(&["sh"]), None, &["ls"], Some(&["ls"])),
+            (Some(&["e"][..]), Some(&["c"]), None, &[], Some(&["e", "c"])),
+            (
+                Some(&["e"]),
+                Some(&["c"]),
+                None,
+                &["x", "y"],
+                Some(&["e", "x", "y"]),
+            ),
+            (
+                Some(&["e"]),
+                Some(&["c"]),
+                Some(&["f"][..]),
+                &[],
+                Some(&["f"]),
+            ),
+            (
+                Some(&["e"]),
+                Some(&["c"]),
+                Some(&["f"]),
+                &["x"],
+                Some(&["f", "x"]),
+            ),
+            (
+                Some(&["e"]),
+                Some(&["c"]),
+                Some(&[""]),
+                &["x"],
+                Some(&["x"]),
+            ),
+            (Some(&["e"]), Some(&["c"]), Some(&[""]), &[], None),
+            (None, None, None, &[], None),
+        ] {
+            let request = CreateRequest {
+                entrypoint: flag.map(words),
+                command: words(command),
+                ..CreateRequest::default()
+            };
+            let id = InstanceId::from_random([1; 32]);
+            let result = plan(&request, &image(entrypoint, cmd), &id);
+            match argv {
+                Some(argv) => assert_eq!(result.unwrap().argv, words(argv)),
+                None => assert_eq!(result.unwrap_err().to_string(), "No command specified."),
+            }
+        }
+    }
+
+    #[test]
+    fn the_users_environment_wins_by_key() {
+        let image = RunConfig {
+            env: words(&["A=1", "B=2", "C=3"]),
+            ..RunConfig::default()
+        };
+        let flags = RunConfig {
+            env: words(&["B=x=y", "C", "D="]),
+            ..RunConfig::default()
+        };
+        assert_eq!(merge(&flags, &image).env, words(&["A=1", "B=x=y", "D="]));
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let tmpfs = |target: &str| Mount {
+            source: MountSource::Tmpfs {
+                options: String::new(),
+            },
+            target: target.to_owned(),
+            read_only: false,
+        };
+        let limits = |limits| InstanceSpec {
+            limits,
+            ..InstanceSpec::default()
+        };
+        let mounts = |mounts| InstanceSpec {
+            mounts,
+            ..InstanceSpec::default()
+        };
+        for (spec, word) in [
+            (
+                limits(Limits {
+                    memory: Some(1 << 20),
+                    ..Limits::default()
+                }),
+                "6MB",
+            ),
+            (
+                limits(Limits {
+                    memory: Some(64 << 20),
+                    memory_swap: Some(32 << 20),
+                    ..Limits::default()
+                }),
+                "memoryswap",
+            ),
+            (
+                limits(Limits {
+                    nano_cpus: Some(1),
+                    cpu_quota: Some(1),
+                    ..Limits::default()
+                }),
+                "Nano",
+            ),
+            (mounts(vec![tmpfs("relative")]), "absolute"),
+            (mounts(vec![tmpfs("/")]), "destination"),
+            (mounts(vec![tmpfs("/a/../b")]), "invalid mount path"),
+            (mounts(vec![tmpfs("/a"), tmpfs("/a/")]), "Duplicate"),
+        ] {
+            let error = validate(&spec).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+        assert!(validate(&InstanceSpec::default()).is_ok());
+    }
+}

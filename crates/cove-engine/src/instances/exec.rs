@@ -1,0 +1,116 @@
+//! Running another program in a running instance, straight from the command
+//! that asks: no supervisor and no daemon is between them.
+
+use std::os::fd::AsFd;
+
+use cove_model::instance::Record;
+use cove_model::status::State;
+use cove_sandbox::{ExecChild, ExecOptions};
+use oci_spec::runtime::{Process, ProcessBuilder};
+use rustix::fs::{Mode, OFlags};
+
+use crate::Engine;
+use crate::error::{Error, Result};
+use crate::spec;
+use crate::users::Accounts;
+
+/// What runs.
+#[derive(Debug, Clone, Default)]
+pub struct ExecRequest {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// More environment, as `KEY=value`.
+    pub env: Vec<String>,
+    /// `user[:group]`; without it the instance's own.
+    pub user: Option<String>,
+    /// Working directory; without it the instance's own.
+    pub working_dir: Option<String>,
+    /// Whether it gets a terminal.
+    pub terminal: bool,
+    /// Whether it has all privileges.
+    pub privileged: bool,
+}
+
+impl Engine {
+    /// Starts a program in a running instance. The calling process must be
+    /// single-threaded and sealed (`cove_sys::seal`).
+    ///
+    /// # Errors
+    /// When the instance does not run or is paused, the user is unknown, or
+    /// the program cannot be executed.
+    pub fn exec(
+        &self,
+        record: &Record,
+        request: &ExecRequest,
+        options: ExecOptions<'_>,
+    ) -> Result<ExecChild> {
+        let status = self.status(record)?;
+        match status.state {
+            State::Running => {}
+            State::Paused => {
+                return Err(Error::Conflict(format!(
+                    "Container {} is paused, unpause the container before exec",
+                    record.name
+                )));
+            }
+            State::Restarting => {
+                return Err(Error::Conflict(format!(
+                    "Container {} is restarting, wait until the container is running",
+                    record.id
+                )));
+            }
+            State::Created | State::Exited | State::Dead => {
+                return Err(Error::Conflict(format!(
+                    "container {} is not running",
+                    record.id
+                )));
+            }
+        }
+        let container = cove_sandbox::Container::load(&self.roots.sandbox(), record.id.as_str())
+            .map_err(Error::Sandbox)?;
+        let process = self.exec_process(record, request, status.init.map_or(0, |init| init.pid))?;
+        container.exec(&process, options).map_err(Error::Sandbox)
+    }
+
+    fn exec_process(&self, record: &Record, request: &ExecRequest, pid: i32) -> Result<Process> {
+        let spec = &record.spec;
+        // The instance's root as it sees it, through its first process.
+        let path = format!("/proc/{pid}/root");
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(&path, flags, Mode::empty()).map_err(|errno| Error::File {
+            action: "open",
+            path: path.into(),
+            source: errno.into(),
+        })?;
+        let user = request.user.as_deref().unwrap_or(&spec.run.user);
+        let identity = Accounts::read(root.as_fd())?.identify(user, &spec.groups)?;
+        let mut security = spec.security.clone();
+        security.privileged |= request.privileged;
+        let mut env = spec.run.env.clone();
+        for pair in &request.env {
+            let key = pair.split_once('=').map_or(pair.as_str(), |(key, _)| key);
+            env.retain(|old| old.split_once('=').is_none_or(|(name, _)| name != key));
+            env.push(pair.clone());
+        }
+        let own_dir = if spec.run.working_dir.is_empty() {
+            "/"
+        } else {
+            &spec.run.working_dir
+        };
+        let mut builder = ProcessBuilder::default()
+            .terminal(request.terminal)
+            .user(identity.to_oci())
+            .args(request.argv.clone())
+            .env(spec::environment(spec, &env, &identity, request.terminal))
+            .cwd(request.working_dir.as_deref().unwrap_or(own_dir))
+            .capabilities(spec::capabilities(&security, identity.uid)?)
+            .no_new_privileges(security.no_new_privileges)
+            .rlimits(spec::rlimits(spec)?);
+        if let Some(adjustment) = spec.oom_score_adj {
+            builder = builder.oom_score_adj(adjustment);
+        }
+        builder
+            .build()
+            .map_err(|error| Error::Invalid(error.to_string()))
+    }
+}

@@ -1,0 +1,163 @@
+//! The files of an instance: what it changed, as a list, an image, an archive.
+
+use std::io::Write;
+use std::os::fd::OwnedFd;
+
+use cove_model::image::{History, ImageConfig};
+use cove_model::instance::Record;
+use cove_model::status::State;
+use cove_model::{Digest, Reference};
+use cove_storage::{BLOB_LIMIT, Lease, Snapshot};
+pub use cove_storage::{Change, ChangeKind};
+use rustix::fs::{Mode, OFlags};
+
+use crate::Engine;
+use crate::error::{Error, Result};
+use crate::images::changes;
+
+/// How an image is made of an instance.
+#[derive(Debug, Clone, Default)]
+pub struct CommitRequest {
+    /// The new image's name; without it the image is dangling.
+    pub name: Option<String>,
+    /// Who made it.
+    pub author: Option<String>,
+    /// A remark.
+    pub message: Option<String>,
+    /// Instructions of a Dockerfile that alter the configuration.
+    pub changes: Vec<String>,
+    /// Whether a running instance is frozen meanwhile.
+    pub pause: bool,
+}
+
+impl Engine {
+    /// What an instance changed in its image.
+    ///
+    /// # Errors
+    /// When a directory cannot be read.
+    pub fn diff(&self, record: &Record) -> Result<Vec<Change>> {
+        let snapshot = Snapshot::in_directory(&self.directory(record));
+        let lowers = self
+            .store
+            .lowers(&record.image.layers)
+            .map_err(Error::Storage)?;
+        let changes = self
+            .store
+            .changes(&snapshot.upper, &lowers)
+            .map_err(Error::Storage)?;
+        Ok(changes)
+    }
+
+    /// Makes an image of an instance's image and changes. Once this returns
+    /// it survives a power cut.
+    ///
+    /// # Errors
+    /// When the instance is running and cannot be frozen, a change is none,
+    /// or something cannot be read or written.
+    pub fn commit(&self, record: &Record, request: &CommitRequest) -> Result<Digest> {
+        let name = request
+            .name
+            .as_deref()
+            .map(|name| Reference::parse_docker(name).map(Reference::with_default_tag))
+            .transpose()
+            .map_err(Error::Reference)?;
+        let running = self.status(record)?.state == State::Running;
+        let _frozen = if request.pause && running {
+            self.pause(record)?;
+            Some(Thaw {
+                engine: self,
+                record,
+            })
+        } else {
+            None
+        };
+        let base = self
+            .store
+            .blob(&record.image.id, BLOB_LIMIT)
+            .map_err(Error::Storage)?;
+        let mut config: ImageConfig =
+            serde_json::from_slice(&base).map_err(|source| Error::Document {
+                what: format!("the configuration of image {}", record.image.id),
+                source,
+            })?;
+        // The container's configuration, as Docker commits it.
+        config.config = record.spec.run.clone();
+        changes::apply(&mut config.config, &request.changes)?;
+        let now = jiff::Timestamp::now().to_string();
+        config.created = Some(now.clone());
+        config.author.clone_from(&request.author);
+        config.history.push(History {
+            created: Some(now),
+            created_by: Some(record.spec.argv.join(" ")),
+            author: request.author.clone(),
+            comment: request.message.clone(),
+            empty_layer: false,
+        });
+        let lease = Lease::new(&self.store).map_err(Error::Storage)?;
+        lease
+            .protect(&record.image.layers)
+            .map_err(Error::Storage)?;
+        let snapshot = Snapshot::in_directory(&self.directory(record));
+        let lowers = self
+            .store
+            .lowers(&record.image.layers)
+            .map_err(Error::Storage)?;
+        let staged = self
+            .store
+            .commit(&snapshot.upper, &lowers)
+            .map_err(Error::Storage)?;
+        let mut layers = record.image.layers.clone();
+        layers.push(staged.info().diff_id);
+        self.store
+            .publish(&lease, vec![staged])
+            .map_err(Error::Storage)?;
+        let image = self
+            .store
+            .create_image(&lease, config, &layers, name.as_slice())
+            .map_err(Error::Storage)?;
+        Ok(image.id)
+    }
+
+    /// Writes the whole root of an instance as an archive, without what is
+    /// mounted in it.
+    ///
+    /// # Errors
+    /// When a file cannot be read or the stream takes no more.
+    pub fn export(&self, record: &Record, out: impl Write) -> Result<()> {
+        let root = self.root_of(record)?;
+        let name = std::path::PathBuf::from(format!("the root of container {}", record.name));
+        cove_storage::export(&root, &name, out).map_err(Error::Storage)
+    }
+
+    /// The root of an instance as a directory: that of its first process when
+    /// it runs, else its layers mounted where no mount table shows them.
+    pub(crate) fn root_of(&self, record: &Record) -> Result<OwnedFd> {
+        let status = self.status(record)?;
+        if let Some(init) = status.init.filter(|_| status.state.is_running()) {
+            let path = format!("/proc/{}/root", init.pid);
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            return rustix::fs::open(&path, flags, Mode::empty()).map_err(|errno| Error::File {
+                action: "open",
+                path: path.into(),
+                source: errno.into(),
+            });
+        }
+        let snapshot = Snapshot::in_directory(&self.directory(record));
+        self.store
+            .mount(&record.image.layers, &snapshot, false)
+            .map_err(Error::Storage)
+    }
+}
+
+/// Thaws an instance whatever happens.
+struct Thaw<'a> {
+    engine: &'a Engine,
+    record: &'a Record,
+}
+
+impl Drop for Thaw<'_> {
+    fn drop(&mut self) {
+        // It may have been thawed or killed meanwhile.
+        drop(self.engine.unpause(self.record));
+    }
+}

@@ -1,0 +1,241 @@
+//! Starting, stopping and everything between.
+
+use cove_model::control::{Attach, Reply, Request, StopTimeout, TerminalSize, WaitUntil};
+use cove_model::instance::Record;
+use cove_model::status::State;
+use cove_supervisor::client::{Attachment, Client, ClientError, Pending};
+
+use crate::Engine;
+use crate::error::{Error, Result};
+use crate::supervise::{self, Begin};
+
+impl Engine {
+    /// Starts an instance; one that runs is left alone, as with Docker.
+    ///
+    /// # Errors
+    /// When it cannot start, which says why, or is paused.
+    pub fn start(&self, record: &Record, size: Option<TerminalSize>) -> Result<()> {
+        if !self.startable(record)? {
+            return Ok(());
+        }
+        supervise::spawn(self, record, &Begin::Start { size }).map(drop)
+    }
+
+    /// Starts an instance with a client attached, so that no byte is lost.
+    ///
+    /// # Errors
+    /// When it cannot start, or runs already.
+    pub fn start_attached(&self, record: &Record, attach: Attach) -> Result<Attachment> {
+        if !self.startable(record)? {
+            return self.attach(record, attach);
+        }
+        supervise::spawn(self, record, &Begin::Create { size: attach.size })?;
+        self.client(record)
+            .attach(Attach {
+                start: true,
+                ..attach
+            })
+            .map_err(|error| refused(record, error))
+    }
+
+    /// Whether an instance is down; an error when it is neither down nor running.
+    fn startable(&self, record: &Record) -> Result<bool> {
+        match self.status(record)?.state {
+            State::Created | State::Exited => Ok(true),
+            State::Running | State::Restarting => Ok(false),
+            State::Paused => Err(Error::Conflict(
+                "cannot start a paused container, try unpause instead".to_owned(),
+            )),
+            State::Dead => Err(Error::Conflict(format!(
+                "container {} is marked for removal and cannot be started",
+                record.name
+            ))),
+        }
+    }
+
+    /// Attaches to a running instance.
+    ///
+    /// # Errors
+    /// When it does not run, is paused or restarting.
+    pub fn attach(&self, record: &Record, attach: Attach) -> Result<Attachment> {
+        match self.status(record)?.state {
+            State::Running => {}
+            State::Paused => {
+                return Err(Error::Conflict(
+                    "You cannot attach to a paused container, unpause it first".to_owned(),
+                ));
+            }
+            State::Restarting => {
+                return Err(Error::Conflict(
+                    "You cannot attach to a restarting container, wait until it is running"
+                        .to_owned(),
+                ));
+            }
+            State::Created | State::Exited | State::Dead => {
+                return Err(Error::Conflict(
+                    "You cannot attach to a stopped container, start it first".to_owned(),
+                ));
+            }
+        }
+        self.client(record)
+            .attach(attach)
+            .map_err(|error| refused(record, error))
+    }
+
+    /// Asks an instance to end, and kills it when it does not. Its restart
+    /// policy does not fire. One that is down is left alone.
+    ///
+    /// # Errors
+    /// When the signal is none, or the supervisor cannot do it.
+    pub fn stop(&self, record: &Record, timeout: StopTimeout, signal: Option<&str>) -> Result<()> {
+        let signal = signal.map(crate::signals::parse).transpose()?;
+        if self.is_down(record)? {
+            return Ok(());
+        }
+        self.ask(record, &Request::Stop { timeout, signal })
+    }
+
+    /// Stops and starts an instance; one that is down is started.
+    ///
+    /// # Errors
+    /// As [`Engine::stop`] and [`Engine::start`].
+    pub fn restart(
+        &self,
+        record: &Record,
+        timeout: StopTimeout,
+        signal: Option<&str>,
+    ) -> Result<()> {
+        let signal = signal.map(crate::signals::parse).transpose()?;
+        if self.is_down(record)? {
+            return self.start(record, None);
+        }
+        self.ask(record, &Request::Restart { timeout, signal })
+    }
+
+    /// Sends a signal to the first process.
+    ///
+    /// # Errors
+    /// When the signal is none or the instance does not run.
+    pub fn kill(&self, record: &Record, signal: &str) -> Result<()> {
+        let signal = crate::signals::parse(signal)?;
+        if !self.status(record)?.state.is_running() {
+            return Err(Error::Conflict(format!(
+                "cannot kill container: {}: container {} is not running",
+                record.name, record.id
+            )));
+        }
+        self.ask(record, &Request::Signal { signal, all: false })
+    }
+
+    /// Freezes an instance.
+    ///
+    /// # Errors
+    /// When it does not run or is frozen already.
+    pub fn pause(&self, record: &Record) -> Result<()> {
+        match self.status(record)?.state {
+            State::Running => self.ask(record, &Request::Pause),
+            State::Paused => Err(Error::Conflict(format!(
+                "Container {} is already paused",
+                record.id
+            ))),
+            State::Created | State::Restarting | State::Exited | State::Dead => Err(
+                Error::Conflict(format!("Container {} is not running", record.id)),
+            ),
+        }
+    }
+
+    /// Thaws an instance.
+    ///
+    /// # Errors
+    /// When it is not frozen.
+    pub fn unpause(&self, record: &Record) -> Result<()> {
+        if self.status(record)?.state != State::Paused {
+            return Err(Error::Conflict(format!(
+                "Container {} is not paused",
+                record.id
+            )));
+        }
+        self.ask(record, &Request::Resume)
+    }
+
+    /// Waits for the end of an instance and returns its exit status.
+    ///
+    /// # Errors
+    /// When its supervisor goes without a word.
+    pub fn wait(&self, record: &Record, until: WaitUntil) -> Result<i32> {
+        loop {
+            let status = self.status(record)?;
+            let waiting = match until {
+                WaitUntil::NotRunning => {
+                    status.state.is_running() || status.state == State::Restarting
+                }
+                WaitUntil::NextExit => true,
+                WaitUntil::Removed => status.state != State::Exited,
+            };
+            if !waiting {
+                return Ok(status.exit_code.unwrap_or(0));
+            }
+            match self.client(record).wait(until) {
+                Ok(exited) => return Ok(exited.exit_code),
+                // Its supervisor was killed: look again, which makes a new one.
+                Err(ClientError::Receive { .. }) => {}
+                Err(error) => return Err(refused(record, error)),
+            }
+        }
+    }
+
+    /// Begins to wait; the answer makes the returned descriptor readable.
+    ///
+    /// # Errors
+    /// When no supervisor answers.
+    pub fn begin_wait(&self, record: &Record) -> Result<Pending> {
+        self.client(record)
+            .begin(&Request::Wait {
+                until: WaitUntil::NotRunning,
+            })
+            .map_err(|error| refused(record, error))
+    }
+
+    /// Tells an instance the size of its terminal.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resize(&self, record: &Record, size: TerminalSize) -> Result<()> {
+        self.ask(record, &Request::Resize(size))
+    }
+
+    pub(crate) fn is_down(&self, record: &Record) -> Result<bool> {
+        let state = self.status(record)?.state;
+        Ok(matches!(
+            state,
+            State::Created | State::Exited | State::Dead
+        ))
+    }
+
+    pub(crate) fn client(&self, record: &Record) -> Client {
+        Client::new(&self.runtime_dir(record))
+    }
+
+    /// Asks the supervisor for something that has no other answer than done.
+    pub(crate) fn ask(&self, record: &Record, request: &Request) -> Result<()> {
+        match self.client(record).request(request) {
+            Ok(Reply::Done | Reply::Status(_) | Reply::Exited(_) | Reply::Attached { .. }) => {
+                Ok(())
+            }
+            Ok(Reply::Failed(failure)) => Err(Error::Supervisor { failure }),
+            Err(error) => Err(refused(record, error)),
+        }
+    }
+}
+
+fn refused(record: &Record, error: ClientError) -> Error {
+    match error {
+        ClientError::Refused(failure) => Error::Supervisor { failure },
+        source @ (ClientError::NoSupervisor { .. }
+        | ClientError::Send { .. }
+        | ClientError::Receive { .. }) => Error::Unreachable {
+            id: record.id.to_string(),
+            source,
+        },
+    }
+}

@@ -1,0 +1,45 @@
+//! Instances: what a user can do with them.
+
+mod create;
+mod exec;
+mod files;
+mod lifecycle;
+mod remove;
+mod status;
+mod top;
+mod update;
+
+use std::path::PathBuf;
+
+use cove_model::instance::Record;
+
+use crate::Engine;
+
+pub use create::{CreateRequest, Created};
+pub use exec::ExecRequest;
+pub use files::{Change, ChangeKind, CommitRequest};
+pub use remove::PrunedInstances;
+pub use status::Instance;
+pub use top::Processes;
+
+pub(crate) use remove::forget;
+
+impl Engine {
+    /// Where the output of an instance is kept, when it is.
+    #[must_use]
+    pub fn log_path(&self, record: &Record) -> PathBuf {
+        self.state.directory(&record.id).join("output.log")
+    }
+
+    /// The directory of an instance that dies with a boot.
+    #[must_use]
+    pub fn runtime_dir(&self, record: &Record) -> PathBuf {
+        self.roots.runtime_dir(record.id.as_str())
+    }
+
+    /// The directory of an instance that lasts.
+    #[must_use]
+    pub fn directory(&self, record: &Record) -> PathBuf {
+        self.state.directory(&record.id)
+    }
+}

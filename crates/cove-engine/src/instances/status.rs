@@ -1,0 +1,108 @@
+//! How instances are: read from what their supervisors publish, without
+//! asking one of them, so that a list of hundreds costs milliseconds.
+
+use std::io;
+use std::path::Path;
+
+use cove_model::instance::Record;
+use cove_model::status::{State, Status};
+use cove_supervisor::paths;
+use cove_supervisor::state::observe;
+
+use crate::Engine;
+use crate::error::{Error, Result};
+use crate::supervise::{self, Begin};
+
+/// A status is a few hundred bytes.
+const MAX_STATUS: u64 = 64 << 10;
+
+/// An instance and how it is.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    /// What was asked for.
+    pub record: Record,
+    /// How it is.
+    pub status: Status,
+}
+
+impl Engine {
+    /// An instance by id, name or beginning of its id.
+    ///
+    /// # Errors
+    /// When there is none, or several.
+    pub fn instance(&self, text: &str) -> Result<Instance> {
+        let record = self.state.find(text).map_err(Error::State)?;
+        let status = self.status(&record)?;
+        Ok(Instance { record, status })
+    }
+
+    /// All instances, the newest first.
+    ///
+    /// # Errors
+    /// When a record or a status is damaged.
+    pub fn instances(&self) -> Result<Vec<Instance>> {
+        let mut list = Vec::new();
+        for record in self.state.list().map_err(Error::State)? {
+            let status = self.status(&record)?;
+            list.push(Instance { record, status });
+        }
+        list.sort_by(|a, b| b.record.created.cmp(&a.record.created));
+        Ok(list)
+    }
+
+    /// How an instance is. One whose supervisor was killed gets a new one.
+    ///
+    /// # Errors
+    /// When its status is damaged or no supervisor can be started.
+    pub fn status(&self, record: &Record) -> Result<Status> {
+        let runtime = self.roots.runtime_dir(record.id.as_str());
+        let look = || observe(&runtime).map_err(|source| Error::Observe { source });
+        let Some(seen) = look()? else {
+            return self.last_status(record);
+        };
+        let settled = matches!(seen.status.state, State::Exited | State::Dead)
+            || (seen.status.state == State::Created && seen.status.init.is_none());
+        if settled || seen.supervised {
+            return Ok(seen.status);
+        }
+        supervise::spawn(self, record, &Begin::Adopt)?;
+        Ok(look()?.unwrap_or(seen).status)
+    }
+
+    /// How an instance that has not run since the boot was last.
+    fn last_status(&self, record: &Record) -> Result<Status> {
+        let path = self.last_status_path(record);
+        let created = || Status::created(record.id.as_str(), 0, record.created.clone());
+        let Some(mut status) = read(&path)? else {
+            return Ok(created());
+        };
+        if status.state.is_running() || status.state == State::Restarting {
+            // A boot or a power cut ended it, and nobody saw how.
+            status.state = State::Exited;
+            status.exit_code = Some(255);
+            status.init = None;
+        }
+        Ok(status)
+    }
+
+    /// Where the last status is kept beyond a boot.
+    pub(crate) fn last_status_path(&self, record: &Record) -> std::path::PathBuf {
+        self.state.directory(&record.id).join(paths::STATUS)
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Status>> {
+    let fail = |source| Error::File {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    };
+    let bytes = match cove_sys::fs::read(path, MAX_STATUS) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(fail(error)),
+    };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| fail(error.into()))
+}

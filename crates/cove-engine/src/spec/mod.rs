@@ -1,0 +1,271 @@
+//! From an instance's record to an OCI runtime specification: pure, so that a
+//! plan can be tested by looking at it. What must be read from the host or the
+//! image comes in as [`Facts`].
+
+mod mounts;
+mod profile;
+mod resources;
+mod security;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use cove_model::instance::{InstanceSpec, NamespaceMode, NetworkMode, Record};
+use oci_spec::OciSpecError;
+use oci_spec::runtime::{
+    LinuxBuilder, LinuxDevice, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType,
+    PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, ProcessBuilder, RootBuilder, Spec,
+    SpecBuilder,
+};
+
+pub use resources::{resources, without_devices};
+pub use security::{capabilities, default_seccomp};
+
+use crate::error::{Error, Result};
+use crate::users::Identity;
+
+/// What Docker gives a program that the image gives no search path.
+const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Where the engine's init appears inside an instance that asks for one.
+pub const INIT_PATH: &str = "/sbin/docker-init";
+
+/// What the plan needs to know of the host and the image.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// Who the program runs as, looked up in the image's files.
+    pub identity: &'a Identity,
+    /// The instance's cgroup, below the mount point of the hierarchy.
+    pub cgroup: PathBuf,
+    /// The directory with `hosts`, `hostname` and `resolv.conf`.
+    pub files: &'a Path,
+    /// Files of other instances' namespaces that are joined.
+    pub joined: Joined,
+    /// Device nodes of the host that the instance gets.
+    pub devices: Vec<LinuxDevice>,
+    /// The engine's own executable, for [`INIT_PATH`].
+    pub executable: PathBuf,
+}
+
+/// Namespaces of other instances, as files in `/proc`.
+#[derive(Debug, Default)]
+pub struct Joined {
+    /// Process ids.
+    pub pid: Option<PathBuf>,
+    /// IPC.
+    pub ipc: Option<PathBuf>,
+    /// Network.
+    pub network: Option<PathBuf>,
+}
+
+/// The runtime specification of an instance.
+///
+/// # Errors
+/// When the record holds a value that the specification cannot express.
+pub fn runtime_spec(record: &Record, facts: &Facts<'_>) -> Result<Spec> {
+    let spec = &record.spec;
+    let mut linux = LinuxBuilder::default()
+        .namespaces(namespaces(spec, &facts.joined)?)
+        .cgroups_path(facts.cgroup.clone())
+        .resources(resources(spec, &facts.devices)?)
+        .devices(facts.devices.clone())
+        .sysctl(sysctls(spec));
+    if spec.security.privileged || spec.security.unmasked {
+        linux = linux
+            .masked_paths(Vec::<String>::new())
+            .readonly_paths(Vec::<String>::new());
+    } else {
+        linux = linux
+            .masked_paths(strings(security::MASKED_PATHS))
+            .readonly_paths(strings(security::READ_ONLY_PATHS));
+    }
+    if let Some(filter) = security::seccomp(spec)? {
+        linux = linux.seccomp(filter);
+    }
+    let root = RootBuilder::default()
+        .path("rootfs")
+        .readonly(spec.read_only_root)
+        .build()
+        .map_err(invalid)?;
+    let mut builder = SpecBuilder::default()
+        .version("1.3.0")
+        .root(root)
+        .mounts(mounts::mounts(spec, facts)?)
+        .process(process(record, facts.identity)?)
+        .linux(linux.build().map_err(invalid)?)
+        .annotations(
+            spec.annotations
+                .clone()
+                .into_iter()
+                .collect::<HashMap<_, _>>(),
+        );
+    if spec.namespaces.uts != NamespaceMode::Host {
+        builder = builder.hostname(spec.hostname.clone());
+        if !spec.domainname.is_empty() {
+            builder = builder.domainname(spec.domainname.clone());
+        }
+    }
+    builder.build().map_err(invalid)
+}
+
+fn process(record: &Record, identity: &Identity) -> Result<Process> {
+    let spec = &record.spec;
+    let mut argv = spec.argv.clone();
+    if spec.init {
+        argv.splice(0..0, [INIT_PATH.to_owned(), "--".to_owned()]);
+    }
+    let cwd = if spec.run.working_dir.is_empty() {
+        "/"
+    } else {
+        &spec.run.working_dir
+    };
+    let mut process = ProcessBuilder::default()
+        .terminal(spec.terminal)
+        .user(identity.to_oci())
+        .args(argv)
+        .env(environment(spec, &spec.run.env, identity, spec.terminal))
+        .cwd(cwd)
+        .capabilities(capabilities(&spec.security, identity.uid)?)
+        .no_new_privileges(spec.security.no_new_privileges)
+        .rlimits(rlimits(spec)?);
+    if let Some(adjustment) = spec.oom_score_adj {
+        process = process.oom_score_adj(adjustment);
+    }
+    if let Some(profile) = &spec.security.apparmor
+        && !spec.security.privileged
+    {
+        process = process.apparmor_profile(profile.clone());
+    }
+    process.build().map_err(invalid)
+}
+
+/// The limits of setrlimit(2).
+///
+/// # Errors
+/// When a name is no limit.
+pub fn rlimits(spec: &InstanceSpec) -> Result<Vec<PosixRlimit>> {
+    spec.ulimits
+        .iter()
+        .map(|limit| {
+            PosixRlimitBuilder::default()
+                .typ(rlimit_type(&limit.name)?)
+                .soft(limit.soft)
+                .hard(limit.hard)
+                .build()
+                .map_err(invalid)
+        })
+        .collect()
+}
+
+/// The environment as Docker makes it: a search path, the host name, `TERM`
+/// with a terminal, what image and user say, and a home.
+#[must_use]
+pub fn environment(
+    spec: &InstanceSpec,
+    given: &[String],
+    identity: &Identity,
+    terminal: bool,
+) -> Vec<String> {
+    let has = |key: &str| {
+        given
+            .iter()
+            .any(|pair| pair.split_once('=').is_some_and(|(name, _)| name == key))
+    };
+    let mut environment = Vec::with_capacity(given.len() + 4);
+    if !has("PATH") {
+        environment.push(DEFAULT_PATH.to_owned());
+    }
+    if !has("HOSTNAME") && !spec.hostname.is_empty() {
+        environment.push(format!("HOSTNAME={}", spec.hostname));
+    }
+    if terminal && !has("TERM") {
+        environment.push("TERM=xterm".to_owned());
+    }
+    environment.extend(given.iter().filter(|pair| pair.contains('=')).cloned());
+    if !has("HOME") {
+        environment.push(format!("HOME={}", identity.home));
+    }
+    environment
+}
+
+fn namespaces(spec: &InstanceSpec, joined: &Joined) -> Result<Vec<LinuxNamespace>> {
+    let mut list = Vec::new();
+    let mut add = |typ, path: Option<&PathBuf>| {
+        let mut builder = LinuxNamespaceBuilder::default().typ(typ);
+        if let Some(path) = path {
+            builder = builder.path(path.clone());
+        }
+        list.push(builder.build().map_err(invalid)?);
+        Ok::<_, Error>(())
+    };
+    add(LinuxNamespaceType::Mount, None)?;
+    if spec.namespaces.pid != NamespaceMode::Host {
+        add(LinuxNamespaceType::Pid, joined.pid.as_ref())?;
+    }
+    if spec.namespaces.ipc != NamespaceMode::Host {
+        add(LinuxNamespaceType::Ipc, joined.ipc.as_ref())?;
+    }
+    if spec.namespaces.uts != NamespaceMode::Host {
+        add(LinuxNamespaceType::Uts, None)?;
+    }
+    if spec.network != NetworkMode::Host {
+        add(LinuxNamespaceType::Network, joined.network.as_ref())?;
+    }
+    if spec.namespaces.cgroup != NamespaceMode::Host {
+        add(LinuxNamespaceType::Cgroup, None)?;
+    }
+    Ok(list)
+}
+
+/// The user's kernel parameters on top of Docker's: with a network of its own
+/// a container may use any port and send pings without privileges.
+fn sysctls(spec: &InstanceSpec) -> HashMap<String, String> {
+    let mut sysctls = HashMap::new();
+    if spec.network != NetworkMode::Host {
+        for (key, value) in [
+            ("net.ipv4.ip_unprivileged_port_start", "0"),
+            ("net.ipv4.ping_group_range", "0 2147483647"),
+        ] {
+            sysctls.insert(key.to_owned(), value.to_owned());
+        }
+    }
+    sysctls.extend(spec.sysctls.clone());
+    sysctls
+}
+
+fn rlimit_type(name: &str) -> Result<PosixRlimitType> {
+    Ok(match name {
+        "cpu" => PosixRlimitType::RlimitCpu,
+        "fsize" => PosixRlimitType::RlimitFsize,
+        "data" => PosixRlimitType::RlimitData,
+        "stack" => PosixRlimitType::RlimitStack,
+        "core" => PosixRlimitType::RlimitCore,
+        "rss" => PosixRlimitType::RlimitRss,
+        "nproc" => PosixRlimitType::RlimitNproc,
+        "nofile" => PosixRlimitType::RlimitNofile,
+        "memlock" => PosixRlimitType::RlimitMemlock,
+        "as" => PosixRlimitType::RlimitAs,
+        "locks" => PosixRlimitType::RlimitLocks,
+        "sigpending" => PosixRlimitType::RlimitSigpending,
+        "msgqueue" => PosixRlimitType::RlimitMsgqueue,
+        "nice" => PosixRlimitType::RlimitNice,
+        "rtprio" => PosixRlimitType::RlimitRtprio,
+        "rttime" => PosixRlimitType::RlimitRttime,
+        _ => return Err(Error::Invalid(format!("invalid ulimit type: {name}"))),
+    })
+}
+
+fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|&text| text.to_owned()).collect()
+}
+
+/// A value that the specification's builders refuse.
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err calls")]
+fn invalid(error: OciSpecError) -> Error {
+    Error::Invalid(format!(
+        "the container cannot be expressed as a runtime specification: {error}"
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! The mounts of an instance: those every container has, the files that Cove
+//! writes for it, and the user's.
+
+use std::path::PathBuf;
+
+use cove_model::instance::{InstanceSpec, MountSource, NamespaceMode};
+use oci_spec::runtime::{Mount, MountBuilder};
+
+use super::{Facts, INIT_PATH, invalid};
+use crate::error::Result;
+
+/// Bytes of `/dev/shm` when the user does not say.
+const DEFAULT_SHM: u64 = 64 << 20;
+
+/// All mounts in the order they are made: a later one may lie in an earlier.
+pub(super) fn mounts(spec: &InstanceSpec, facts: &Facts<'_>) -> Result<Vec<Mount>> {
+    let mut mounts = Vec::new();
+    for (target, kind, options) in basics(spec) {
+        if !covered(spec, target) {
+            mounts.push(mount(target, kind, kind.into(), options)?);
+        }
+    }
+    if !covered(spec, "/dev/shm") {
+        mounts.push(shared_memory(spec)?);
+    }
+    let mut files = vec!["hosts", "resolv.conf"];
+    if spec.namespaces.uts != NamespaceMode::Host {
+        files.push("hostname");
+    }
+    for file in files {
+        let target = format!("/etc/{file}");
+        if !covered(spec, &target) {
+            mounts.push(bind(
+                facts.files.join(file),
+                &target,
+                &["rbind", "rprivate"],
+            )?);
+        }
+    }
+    if spec.init {
+        mounts.push(bind(
+            facts.executable.clone(),
+            INIT_PATH,
+            &["bind", "ro", "nosuid", "nodev"],
+        )?);
+    }
+    // Outer before inner, whatever the order of the flags.
+    let mut users: Vec<_> = spec.mounts.iter().collect();
+    users.sort_by_key(|mount| {
+        mount
+            .target
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .count()
+    });
+    for user in users {
+        let access = if user.read_only { "ro" } else { "rw" };
+        mounts.push(match &user.source {
+            MountSource::Bind {
+                path,
+                propagation,
+                non_recursive,
+                create: _,
+            } => {
+                let kind = if *non_recursive { "bind" } else { "rbind" };
+                let propagation = propagation.as_deref().unwrap_or("rprivate");
+                bind(path.clone(), &user.target, &[kind, access, propagation])?
+            }
+            MountSource::Tmpfs { options } => {
+                let mut list = vec!["nosuid", "nodev", "noexec", access];
+                list.extend(options.split(',').filter(|option| !option.is_empty()));
+                mount(&user.target, "tmpfs", "tmpfs".into(), &list)?
+            }
+        });
+    }
+    Ok(mounts)
+}
+
+/// Whether the user mounts something at this very place.
+fn covered(spec: &InstanceSpec, target: &str) -> bool {
+    spec.mounts
+        .iter()
+        .any(|mount| mount.target.trim_end_matches('/') == target)
+}
+
+type Basic = (&'static str, &'static str, &'static [&'static str]);
+
+fn basics(spec: &InstanceSpec) -> Vec<Basic> {
+    let mut list: Vec<Basic> = vec![
+        ("/proc", "proc", &["nosuid", "noexec", "nodev"]),
+        (
+            "/dev",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
+        (
+            "/dev/pts",
+            "devpts",
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
+            ],
+        ),
+    ];
+    let privileged = spec.security.privileged;
+    list.push(if privileged {
+        ("/sys", "sysfs", &["nosuid", "noexec", "nodev"])
+    } else {
+        ("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"])
+    });
+    list.push(if privileged {
+        (
+            "/sys/fs/cgroup",
+            "cgroup",
+            &["nosuid", "noexec", "nodev", "relatime"],
+        )
+    } else {
+        (
+            "/sys/fs/cgroup",
+            "cgroup",
+            &["nosuid", "noexec", "nodev", "relatime", "ro"],
+        )
+    });
+    list.push(("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
+    list
+}
+
+fn shared_memory(spec: &InstanceSpec) -> Result<Mount> {
+    if spec.namespaces.ipc == NamespaceMode::Host {
+        return bind("/dev/shm".into(), "/dev/shm", &["rbind", "rprivate"]);
+    }
+    let size = if spec.shm_size == 0 {
+        DEFAULT_SHM
+    } else {
+        spec.shm_size
+    };
+    let size = format!("size={size}");
+    mount(
+        "/dev/shm",
+        "tmpfs",
+        "shm".into(),
+        &["nosuid", "noexec", "nodev", "mode=1777", &size],
+    )
+}
+
+fn bind(source: PathBuf, target: &str, options: &[&str]) -> Result<Mount> {
+    mount(target, "bind", source, options)
+}
+
+fn mount(target: &str, kind: &str, source: PathBuf, options: &[&str]) -> Result<Mount> {
+    MountBuilder::default()
+        .destination(target)
+        .typ(kind)
+        .source(source)
+        .options(super::strings(options))
+        .build()
+        .map_err(invalid)
+}

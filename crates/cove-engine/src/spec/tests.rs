@@ -1,0 +1,293 @@
+//! The runtime specification of typical instances.
+
+use cove_model::instance::{ImageUse, Mount, MountSource, Security, Ulimit};
+use cove_model::{Digest, InstanceId};
+use oci_spec::runtime::Capability;
+
+use super::*;
+
+fn record(spec: InstanceSpec) -> Record {
+    Record {
+        id: InstanceId::from_random([7; 32]),
+        name: "test".to_owned(),
+        created: "2026-01-01T00:00:00Z".to_owned(),
+        image: ImageUse {
+            name: "busybox".to_owned(),
+            id: Digest::from_bytes([1; 32]),
+            layers: Vec::new(),
+        },
+        spec,
+    }
+}
+
+fn build(spec: InstanceSpec, uid: u32) -> Spec {
+    let identity = Identity {
+        uid,
+        gid: uid,
+        groups: Vec::new(),
+        home: "/root".to_owned(),
+    };
+    let facts = Facts {
+        identity: &identity,
+        cgroup: "/cove/id".into(),
+        files: Path::new("/run/files"),
+        joined: Joined::default(),
+        devices: Vec::new(),
+        executable: "/usr/bin/cove".into(),
+    };
+    runtime_spec(&record(spec), &facts).unwrap()
+}
+
+fn plain() -> InstanceSpec {
+    InstanceSpec {
+        argv: vec!["sh".to_owned()],
+        hostname: "box".to_owned(),
+        ..InstanceSpec::default()
+    }
+}
+
+fn kinds(spec: &Spec) -> Vec<String> {
+    let linux = spec.linux().as_ref().unwrap();
+    linux
+        .namespaces()
+        .as_ref()
+        .unwrap()
+        .iter()
+        .map(|ns| ns.typ().to_string())
+        .collect()
+}
+
+#[test]
+fn a_plain_container_is_isolated_and_hardened() {
+    let spec = build(plain(), 0);
+    assert_eq!(kinds(&spec), ["mnt", "pid", "ipc", "uts", "net", "cgroup"]);
+    let linux = spec.linux().as_ref().unwrap();
+    assert!(
+        linux
+            .masked_paths()
+            .as_ref()
+            .unwrap()
+            .contains(&"/proc/kcore".to_owned())
+    );
+    assert!(
+        linux
+            .readonly_paths()
+            .as_ref()
+            .unwrap()
+            .contains(&"/proc/sys".to_owned())
+    );
+    assert!(linux.seccomp().is_some());
+    let resources = linux.resources().as_ref().unwrap();
+    assert_eq!(resources.pids().as_ref().unwrap().limit(), 2048);
+    assert!(!resources.devices().as_ref().unwrap()[0].allow());
+    let process = spec.process().as_ref().unwrap();
+    let capabilities = process.capabilities().as_ref().unwrap();
+    assert_eq!(capabilities.bounding().as_ref().unwrap().len(), 11);
+    assert!(
+        !capabilities
+            .bounding()
+            .as_ref()
+            .unwrap()
+            .contains(&Capability::NetRaw)
+    );
+    assert!(capabilities.inheritable().as_ref().unwrap().is_empty());
+    let environment = process.env().as_ref().unwrap();
+    assert!(environment.contains(&"HOSTNAME=box".to_owned()));
+    assert!(environment.contains(&"HOME=/root".to_owned()));
+}
+
+#[test]
+fn an_ordinary_user_holds_no_capability() {
+    let spec = build(plain(), 1000);
+    let capabilities = spec
+        .process()
+        .as_ref()
+        .unwrap()
+        .capabilities()
+        .as_ref()
+        .unwrap();
+    assert!(capabilities.effective().as_ref().unwrap().is_empty());
+    assert!(capabilities.permitted().as_ref().unwrap().is_empty());
+    assert_eq!(capabilities.bounding().as_ref().unwrap().len(), 11);
+}
+
+#[test]
+fn privileges_are_added_and_dropped_by_name() {
+    for (add, drop, has, hasnot) in [
+        (
+            &["NET_ADMIN"][..],
+            &[][..],
+            Some(Capability::NetAdmin),
+            None,
+        ),
+        (
+            &["cap_net_raw"],
+            &["ALL"],
+            Some(Capability::NetRaw),
+            Some(Capability::Chown),
+        ),
+        (
+            &[],
+            &["chown"],
+            Some(Capability::Kill),
+            Some(Capability::Chown),
+        ),
+        (
+            &["ALL"],
+            &["SYS_ADMIN"],
+            Some(Capability::Bpf),
+            Some(Capability::SysAdmin),
+        ),
+    ] {
+        let own = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let security = Security {
+            cap_add: own(add),
+            cap_drop: own(drop),
+            ..Security::default()
+        };
+        let set = capabilities(&security, 0)
+            .unwrap()
+            .bounding()
+            .clone()
+            .unwrap();
+        assert!(
+            has.is_none_or(|capability| set.contains(&capability)),
+            "{add:?} {drop:?}"
+        );
+        assert!(
+            hasnot.is_none_or(|capability| !set.contains(&capability)),
+            "{add:?} {drop:?}"
+        );
+    }
+    let security = Security {
+        cap_add: vec!["FLY".to_owned()],
+        ..Security::default()
+    };
+    let error = capabilities(&security, 0).unwrap_err();
+    assert_eq!(error.to_string(), "invalid capability: \"CAP_FLY\"");
+}
+
+#[test]
+fn privileged_is_without_protection() {
+    let security = Security {
+        privileged: true,
+        ..Security::default()
+    };
+    let spec = build(
+        InstanceSpec {
+            security,
+            ..plain()
+        },
+        0,
+    );
+    let linux = spec.linux().as_ref().unwrap();
+    assert!(linux.seccomp().is_none());
+    assert!(linux.masked_paths().as_ref().unwrap().is_empty());
+    let capabilities = spec
+        .process()
+        .as_ref()
+        .unwrap()
+        .capabilities()
+        .as_ref()
+        .unwrap();
+    assert_eq!(capabilities.effective().as_ref().unwrap().len(), 41);
+}
+
+#[test]
+fn host_namespaces_are_left_out() {
+    let mut spec = plain();
+    spec.network = NetworkMode::Host;
+    spec.namespaces.pid = NamespaceMode::Host;
+    spec.namespaces.uts = NamespaceMode::Host;
+    let spec = build(spec, 0);
+    assert_eq!(kinds(&spec), ["mnt", "ipc", "cgroup"]);
+    assert!(spec.hostname().is_none());
+    assert!(
+        spec.linux()
+            .as_ref()
+            .unwrap()
+            .sysctl()
+            .as_ref()
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn the_users_mounts_come_last_outer_first_and_replace_ours() {
+    let mount = |target: &str, source| Mount {
+        source,
+        target: target.to_owned(),
+        read_only: true,
+    };
+    let bind = |path: &str| MountSource::Bind {
+        path: path.into(),
+        propagation: None,
+        non_recursive: false,
+        create: true,
+    };
+    let mut spec = plain();
+    spec.mounts = vec![
+        mount("/data/inner", bind("/b")),
+        mount(
+            "/data",
+            MountSource::Tmpfs {
+                options: "size=1m".to_owned(),
+            },
+        ),
+        mount("/etc/hosts", bind("/my/hosts")),
+    ];
+    let spec = build(spec, 0);
+    let mounts = spec.mounts().as_ref().unwrap();
+    let targets: Vec<_> = mounts
+        .iter()
+        .map(|mount| mount.destination().to_str().unwrap())
+        .collect();
+    let at = |target| targets.iter().position(|&t| t == target).unwrap();
+    assert!(at("/data") < at("/data/inner"));
+    assert_eq!(targets.iter().filter(|&&t| t == "/etc/hosts").count(), 1);
+    let data = &mounts[at("/data")];
+    assert!(data.options().as_ref().unwrap().contains(&"ro".to_owned()));
+    assert!(
+        data.options()
+            .as_ref()
+            .unwrap()
+            .contains(&"size=1m".to_owned())
+    );
+}
+
+#[test]
+fn an_init_goes_before_the_program() {
+    let spec = build(
+        InstanceSpec {
+            init: true,
+            ..plain()
+        },
+        0,
+    );
+    assert_eq!(
+        spec.process().as_ref().unwrap().args().as_ref().unwrap(),
+        &[INIT_PATH, "--", "sh"]
+    );
+}
+
+#[test]
+fn unknown_ulimits_are_refused() {
+    let limit = Ulimit {
+        name: "wings".to_owned(),
+        soft: 1,
+        hard: 1,
+    };
+    let spec = InstanceSpec {
+        ulimits: vec![limit],
+        ..plain()
+    };
+    let identity = Identity {
+        uid: 0,
+        gid: 0,
+        groups: Vec::new(),
+        home: "/".to_owned(),
+    };
+    let error = process(&record(spec), &identity).unwrap_err();
+    assert_eq!(error.to_string(), "invalid ulimit type: wings");
+}

@@ -1,0 +1,174 @@
+//! Supervisors: how a command starts one, and what runs inside it.
+
+mod devices;
+mod files;
+mod workload;
+
+use std::ffi::CString;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use cove_model::control::{Failure, TerminalSize};
+use cove_model::instance::{LogDriver, Record};
+use cove_model::status::Status;
+use cove_supervisor::ExitReason;
+use cove_supervisor::config::{Config, LogConfig};
+use cove_supervisor::spawn::{Inherited, SpawnError};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::{Engine, Roots};
+
+pub(crate) use workload::{Container, remove_tree};
+
+/// The name under which the binary runs as a supervisor: its `argv[0]`.
+pub const ARGV0: &str = "cove-supervisor";
+
+/// Milliseconds between the stop signal and the kill when nobody says.
+const STOP_TIMEOUT: u64 = 10_000;
+
+/// How a supervisor begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// The instance is created and started.
+    Start {
+        /// The first size of its terminal.
+        size: Option<TerminalSize>,
+    },
+    /// The instance is created; a client attaches and then starts it.
+    Create {
+        /// The first size of its terminal.
+        size: Option<TerminalSize>,
+    },
+    /// The instance runs without a supervisor.
+    Adopt,
+}
+
+/// What a supervisor is told.
+#[derive(Debug, Serialize, Deserialize)]
+struct Task {
+    root: PathBuf,
+    runroot: PathBuf,
+    /// The binary as the host knows it; ours is sealed and has no path.
+    executable: PathBuf,
+    /// The image's layers as overlayfs wants them.
+    lowers: Vec<PathBuf>,
+    record: Record,
+    config: Config,
+}
+
+/// Starts a supervisor for an instance and waits until it has done what
+/// `begin` says.
+///
+/// # Errors
+/// When it cannot be started, or what made the instance fail to start.
+pub(crate) fn spawn(engine: &Engine, record: &Record, begin: &Begin) -> Result<Status> {
+    let id = record.id.as_str();
+    let fail = |source| Error::Spawn {
+        id: id.to_owned(),
+        source,
+    };
+    let runtime_dir = engine.roots.runtime_dir(id);
+    super::make_private(&runtime_dir)?;
+    let task = Task {
+        root: engine.roots.root.clone(),
+        runroot: engine.roots.runroot.clone(),
+        executable: std::env::current_exe().map_err(|source| fail(SpawnError::Execute(source)))?,
+        lowers: engine
+            .store
+            .lowers(&record.image.layers)
+            .map_err(Error::Storage)?,
+        config: config(engine, record, begin, runtime_dir)?,
+        record: record.clone(),
+    };
+    let task = serde_json::to_vec(&task).map_err(|error| fail(SpawnError::Config(error.into())))?;
+    let image =
+        cove_sys::seal::sealed_image().map_err(|source| fail(SpawnError::Execute(source)))?;
+    let argv = [ARGV0, id].map(|word| CString::new(word).unwrap_or_default());
+    let handle =
+        cove_supervisor::spawn::spawn(image.as_fd(), &argv, &environment(), &task).map_err(fail)?;
+    match handle.wait_ready() {
+        Ok(status) => Ok(status),
+        Err(SpawnError::Failed(failure)) => Err(Error::Supervisor { failure }),
+        Err(other) => Err(fail(other)),
+    }
+}
+
+/// What a supervisor needs of our environment: where helpers and rootless
+/// directories are, no secrets.
+fn environment() -> Vec<CString> {
+    ["PATH", "HOME", "XDG_RUNTIME_DIR", "XDG_DATA_HOME"]
+        .into_iter()
+        .filter_map(|key| {
+            let value = std::env::var(key).ok()?;
+            CString::new(format!("{key}={value}")).ok()
+        })
+        .collect()
+}
+
+fn config(engine: &Engine, record: &Record, begin: &Begin, runtime_dir: PathBuf) -> Result<Config> {
+    let spec = &record.spec;
+    let mut config = Config::new(record.id.as_str(), runtime_dir);
+    config.log = match spec.log.driver {
+        LogDriver::None => None,
+        LogDriver::File => Some(LogConfig {
+            path: engine.log_path(record),
+            max_size: spec.log.max_size,
+            max_files: spec.log.max_file,
+        }),
+    };
+    config.tty = spec.terminal;
+    config.open_stdin = spec.open_stdin;
+    config.stdin_once = spec.stdin_once;
+    config.restart = spec.restart;
+    config.auto_remove = spec.auto_remove;
+    config.stop_signal = match &spec.run.stop_signal {
+        Some(name) => crate::signals::parse(name)?,
+        None => crate::signals::TERM,
+    };
+    config.stop_timeout_ms = Some(
+        spec.stop_timeout
+            .map_or(STOP_TIMEOUT, |seconds| u64::from(seconds) * 1000),
+    );
+    match *begin {
+        Begin::Start { size } => {
+            config.size = size;
+            config.start = true;
+        }
+        Begin::Create { size } => config.size = size,
+        Begin::Adopt => config.adopt = true,
+    }
+    Ok(config)
+}
+
+/// Runs as a supervisor until the instance is finally down; returns the exit
+/// status of the process. Call it first thing in a process whose `argv[0]` is
+/// [`ARGV0`].
+#[must_use]
+pub fn main() -> i32 {
+    let Ok(Inherited { config, mut ready }) = Inherited::take() else {
+        eprintln!("{ARGV0}: this is started by cove, not by hand");
+        return 125;
+    };
+    let task: Task = match serde_json::from_slice(&config) {
+        Ok(task) => task,
+        Err(error) => {
+            ready.failed(&Failure::new("configuration", error.to_string()));
+            return 125;
+        }
+    };
+    drop(config);
+    let Task {
+        root,
+        runroot,
+        executable,
+        lowers,
+        record,
+        config,
+    } = task;
+    let mut container = Container::new(Roots { root, runroot }, record, executable, lowers);
+    match cove_supervisor::run(&config, &mut container, ready) {
+        ExitReason::Down(_) | ExitReason::Removed(_) => 0,
+        ExitReason::Failed(_) => 125,
+    }
+}

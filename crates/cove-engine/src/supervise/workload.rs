@@ -1,0 +1,294 @@
+//! What a supervisor runs: an instance as namespaces, through the sandbox.
+
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use cove_model::control::{Exited, Failure};
+use cove_model::instance::{InstanceId, InstanceSpec, NamespaceMode, NetworkMode, Record};
+use cove_model::status::ProcessId;
+use cove_sandbox::{CgroupManagerChoice, Console, CreateOptions, InitFault, StartMode, Stdio};
+use cove_supervisor::workload::{ContainerStdio, Created, Workload};
+use cove_sys::overlay::Overlay;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+
+use super::{devices, files};
+use crate::Roots;
+use crate::error::{Error, Result};
+use crate::spec::{Facts, Joined, runtime_spec};
+use crate::users::Accounts;
+
+/// One instance, seen from its supervisor.
+#[derive(Debug)]
+pub(crate) struct Container {
+    roots: Roots,
+    record: Record,
+    executable: PathBuf,
+    lowers: Vec<PathBuf>,
+    created: Option<cove_sandbox::Created>,
+}
+
+impl Container {
+    pub(crate) const fn new(
+        roots: Roots,
+        record: Record,
+        executable: PathBuf,
+        lowers: Vec<PathBuf>,
+    ) -> Self {
+        Self {
+            roots,
+            record,
+            executable,
+            lowers,
+            created: None,
+        }
+    }
+
+    fn id(&self) -> &str {
+        self.record.id.as_str()
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.roots.root.join("containers").join(self.id())
+    }
+
+    /// The instance as the sandbox knows it.
+    fn sandbox(&self) -> Result<cove_sandbox::Container> {
+        cove_sandbox::Container::load(&self.roots.sandbox(), self.id()).map_err(Error::Sandbox)
+    }
+
+    fn create_in(&mut self, stdio: ContainerStdio) -> Result<Created> {
+        let runtime = self.roots.runtime_dir(self.id());
+        let sandbox = self.roots.sandbox();
+        crate::make_private(&sandbox)?;
+        let spec = &self.record.spec;
+        files::write(&runtime, spec)?;
+        let root = self.mount_root()?;
+        let identity = Accounts::read(root.as_fd())?.identify(&spec.run.user, &spec.groups)?;
+        make_working_dir(root.as_fd(), &spec.run.working_dir)?;
+        let facts = Facts {
+            identity: &identity,
+            cgroup: cgroup(&self.roots, spec, &self.record.id),
+            files: &runtime,
+            joined: self.joined()?,
+            devices: devices::devices(spec)?,
+            executable: self.executable.clone(),
+        };
+        let plan = runtime_spec(&self.record, &facts)?;
+        let mut options = CreateOptions::new(self.record.id.as_str(), &runtime, &sandbox);
+        options.rootfs = Some(root);
+        options.start = StartMode::Direct;
+        options.cgroup = CgroupManagerChoice::Fs;
+        options.console = Console::Return;
+        if let ContainerStdio::Pipes {
+            stdin,
+            stdout,
+            stderr,
+        } = stdio
+        {
+            options.stdio = Stdio::Fds([stdin, stdout, stderr]);
+        }
+        let mut created = cove_sandbox::create(&plan, options).map_err(Error::Sandbox)?;
+        let answer = Created {
+            pid: created.pid.as_raw_nonzero().get(),
+            pidfd: created.pidfd.try_clone().map_err(|source| Error::Stream {
+                action: "keep the pidfd",
+                source,
+            })?,
+            console: created.console.take(),
+        };
+        self.created = Some(created);
+        Ok(answer)
+    }
+
+    /// The instance's root: its layers under its own directory, mounted where
+    /// no mount table shows it.
+    fn mount_root(&self) -> Result<OwnedFd> {
+        let directory = self.directory();
+        cove_sys::overlay::mount(&Overlay {
+            lowers: &self.lowers,
+            upper: Some((&directory.join("upper"), &directory.join("work"))),
+            user_xattr: !rustix::process::geteuid().is_root(),
+            volatile: self.record.spec.auto_remove,
+        })
+        .map_err(|source| Error::Storage(cove_storage::Error::Overlay(source)))
+    }
+
+    fn joined(&self) -> Result<Joined> {
+        let spec = &self.record.spec;
+        let namespace = |mode: &NamespaceMode, file: &str| match mode {
+            NamespaceMode::Instance(other) => self.namespace_of(other, file).map(Some),
+            NamespaceMode::Private | NamespaceMode::Host => Ok(None),
+        };
+        Ok(Joined {
+            pid: namespace(&spec.namespaces.pid, "pid")?,
+            ipc: namespace(&spec.namespaces.ipc, "ipc")?,
+            network: match &spec.network {
+                NetworkMode::Instance(other) => Some(self.namespace_of(other, "net")?),
+                NetworkMode::None | NetworkMode::Host => None,
+            },
+        })
+    }
+
+    fn namespace_of(&self, other: &InstanceId, file: &str) -> Result<PathBuf> {
+        let container = cove_sandbox::Container::load(&self.roots.sandbox(), other.as_str())
+            .and_then(|container| container.state())
+            .map_err(Error::Sandbox)?;
+        let pid = container.pid.filter(|pid| *pid > 0).ok_or_else(|| {
+            Error::Conflict(format!(
+                "cannot join a namespace of a non running container: {other}"
+            ))
+        })?;
+        Ok(format!("/proc/{pid}/ns/{file}").into())
+    }
+}
+
+impl Workload for Container {
+    fn create(&mut self, stdio: ContainerStdio) -> Result<Created, Failure> {
+        self.create_in(stdio)
+            .map_err(|error| failure("create", &error))
+    }
+
+    fn adopt(&mut self, _init: ProcessId) -> Result<(), Failure> {
+        self.sandbox()
+            .map(drop)
+            .map_err(|error| failure("adopt", &error))
+    }
+
+    fn start(&mut self) -> Result<(), Failure> {
+        match self.created.take() {
+            Some(created) => created
+                .start()
+                .map(drop)
+                .map_err(|source| failure("start", &Error::Sandbox(source))),
+            None => Err(Failure::new("start", "the container has not been created")),
+        }
+    }
+
+    fn signal(&mut self, signal: i32, all: bool) -> Result<(), Failure> {
+        self.sandbox()
+            .and_then(|container| container.kill(signal, all).map_err(Error::Sandbox))
+            .map_err(|error| failure("signal", &error))
+    }
+
+    fn pause(&mut self) -> Result<(), Failure> {
+        self.sandbox()
+            .and_then(|container| container.pause().map_err(Error::Sandbox))
+            .map_err(|error| failure("pause", &error))
+    }
+
+    fn resume(&mut self) -> Result<(), Failure> {
+        self.sandbox()
+            .and_then(|container| container.resume().map_err(Error::Sandbox))
+            .map_err(|error| failure("resume", &error))
+    }
+
+    fn oom_killed(&mut self) -> bool {
+        // The count of a cgroup that cannot be read is unknown, not a reason to fail.
+        self.sandbox()
+            .ok()
+            .and_then(|container| container.cgroup().ok()??.watch_oom().ok()??.kills().ok())
+            .is_some_and(|kills| kills > 0)
+    }
+
+    fn cleanup(&mut self, _exited: &Exited) -> Result<(), Failure> {
+        self.created = None;
+        match self.sandbox() {
+            Ok(container) => container
+                .delete(true)
+                .map(drop)
+                .map_err(|source| failure("cleanup", &Error::Sandbox(source))),
+            // Somebody was faster.
+            Err(Error::Sandbox(cove_sandbox::Error::NotFound(_))) => Ok(()),
+            Err(error) => Err(failure("cleanup", &error)),
+        }
+    }
+
+    fn remove(&mut self) -> Result<(), Failure> {
+        crate::instances::forget(&self.roots, &self.record)
+            .map_err(|error| failure("remove", &error))
+    }
+}
+
+/// The instance's cgroup below the mount points of the hierarchies.
+fn cgroup(roots: &Roots, spec: &InstanceSpec, id: &InstanceId) -> PathBuf {
+    let parent = spec
+        .limits
+        .cgroup_parent
+        .clone()
+        .unwrap_or_else(|| roots.cgroup());
+    PathBuf::from("/")
+        .join(parent.trim_start_matches('/'))
+        .join(id.as_str())
+}
+
+/// As Docker does, a working directory that the image lacks is made.
+fn make_working_dir(root: BorrowedFd<'_>, path: &str) -> Result<()> {
+    let mut walked = PathBuf::new();
+    for part in path
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+    {
+        let fail = |errno: rustix::io::Errno| Error::File {
+            action: "make the working directory",
+            path: path.into(),
+            source: errno.into(),
+        };
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let open = |path: &std::path::Path| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let path = if path.as_os_str().is_empty() {
+                std::path::Path::new(".")
+            } else {
+                path
+            };
+            rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)
+        };
+        let parent = open(&walked).map_err(fail)?;
+        walked.push(part);
+        match open(&walked) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::NOENT) => {
+                rustix::fs::mkdirat(&parent, part, Mode::from_raw_mode(0o755)).map_err(fail)?;
+            }
+            Err(errno) => return Err(fail(errno)),
+        }
+    }
+    Ok(())
+}
+
+/// What the supervisor reports: the sentence with its causes, and the exit
+/// status that a foreground command ends with.
+fn failure(step: &str, error: &Error) -> Failure {
+    let message = crate::error::sentence(error);
+    let mut errno = None;
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            errno = io.raw_os_error();
+        }
+        source = cause.source();
+    }
+    let exit_code = match error {
+        Error::Sandbox(cove_sandbox::Error::Init { fault, .. }) => match fault {
+            InitFault::NotFound => 127,
+            InitFault::NotExecutable => 126,
+            InitFault::Setup | InitFault::Unsupported | InitFault::Hostile => 125,
+        },
+        _ => 125,
+    };
+    Failure {
+        step: step.to_owned(),
+        errno,
+        message,
+        exit_code,
+    }
+}
+
+/// Removes a directory tree that need not be there.
+pub(crate) fn remove_tree(path: &std::path::Path) -> std::io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
