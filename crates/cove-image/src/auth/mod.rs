@@ -57,6 +57,17 @@ pub enum Credential {
     RegistryToken(Secret),
 }
 
+impl Credential {
+    /// A user's name and password.
+    #[must_use]
+    pub fn basic(username: &str, password: &str) -> Self {
+        Self::Basic {
+            username: username.to_owned(),
+            password: Secret::new(password),
+        }
+    }
+}
+
 /// Why credentials cannot be read or kept.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {

@@ -100,6 +100,26 @@ impl Registries {
         Ok(candidates)
     }
 
+    /// Where a login to a registry goes, and how it may be spoken to. Mirrors
+    /// and locations are not looked at: credentials are the registry's own.
+    #[must_use]
+    pub fn login_endpoint(&self, registry: &str) -> (String, SchemePolicy) {
+        let registry = match registry {
+            "" | "index.docker.io" | DOCKER_HUB => DEFAULT_REGISTRY,
+            registry => registry,
+        };
+        let place = format!("{registry}/");
+        let covers = |entry: &&Registry| match_prefix(&place, &entry.prefix).is_some();
+        let entry = self
+            .registries
+            .iter()
+            .filter(covers)
+            .max_by_key(|entry| entry.prefix.len());
+        let host = host_of(registry).to_owned();
+        let policy = policy_of(&host, entry.is_some_and(|entry| entry.insecure));
+        (host, policy)
+    }
+
     fn full_names(&self, text: &str, parsed: &Reference) -> Result<Vec<Reference>, ResolveError> {
         if !Reference::is_short(text) {
             return Ok(vec![parsed.clone()]);
@@ -187,15 +207,8 @@ pub fn is_loopback(host: &str) -> bool {
 }
 
 fn candidate(name: &Reference, reference: Reference, insecure: bool, mirror: bool) -> Candidate {
-    let host = match reference.registry() {
-        DEFAULT_REGISTRY => DOCKER_HUB.to_owned(),
-        registry => registry.to_owned(),
-    };
-    let policy = if insecure || is_loopback(&host) {
-        SchemePolicy::HttpsThenHttp
-    } else {
-        SchemePolicy::HttpsOnly
-    };
+    let host = host_of(reference.registry()).to_owned();
+    let policy = policy_of(&host, insecure);
     Candidate {
         name: name.clone(),
         endpoint: Endpoint {
@@ -204,6 +217,22 @@ fn candidate(name: &Reference, reference: Reference, insecure: bool, mirror: boo
             policy,
         },
         mirror,
+    }
+}
+
+fn host_of(registry: &str) -> &str {
+    if registry == DEFAULT_REGISTRY {
+        DOCKER_HUB
+    } else {
+        registry
+    }
+}
+
+fn policy_of(host: &str, insecure: bool) -> SchemePolicy {
+    if insecure || is_loopback(host) {
+        SchemePolicy::HttpsThenHttp
+    } else {
+        SchemePolicy::HttpsOnly
     }
 }
 
@@ -315,6 +344,29 @@ mod tests {
             assert_eq!(found[0].endpoint.reference.to_string(), reference);
             assert_eq!(found[0].endpoint.host, host);
             assert_eq!(found[0].endpoint.policy, SchemePolicy::HttpsOnly);
+        }
+    }
+
+    #[test]
+    fn a_login_goes_to_the_registry_itself() {
+        use SchemePolicy::{HttpsOnly, HttpsThenHttp};
+        let conf = "[[registry]]\nlocation='a.b'\ninsecure=true\n[[registry]]\nprefix='c.d'\nlocation='e.f'\n[[registry]]\nlocation='g.h/x'\ninsecure=true";
+        let mut all = Registries::default();
+        all.overlay(Document::parse(conf).unwrap());
+        for (registry, host, policy) in [
+            ("docker.io", DOCKER_HUB, HttpsOnly),
+            ("index.docker.io", DOCKER_HUB, HttpsOnly),
+            ("a.b", "a.b", HttpsThenHttp),
+            ("a.b:5000", "a.b:5000", HttpsOnly),
+            ("c.d", "c.d", HttpsOnly),
+            ("g.h", "g.h", HttpsOnly),
+            ("localhost:5000", "localhost:5000", HttpsThenHttp),
+        ] {
+            assert_eq!(
+                all.login_endpoint(registry),
+                (host.to_owned(), policy),
+                "{registry}"
+            );
         }
     }
 
