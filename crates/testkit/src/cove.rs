@@ -31,8 +31,15 @@ impl Cove {
     pub fn with(roots: Roots) -> Self {
         let program = program()
             .expect("the cove binary is built (cargo build -p cove), or COVE_BIN names it");
+        Self::at(&program, roots)
+    }
+
+    /// A given binary with given roots.
+    #[must_use]
+    pub fn at(program: &Path, roots: Roots) -> Self {
+        let _first = roots.program.set(program.to_owned());
         Self {
-            program,
+            program: program.to_owned(),
             roots: Arc::new(roots),
         }
     }

@@ -146,6 +146,14 @@ fn mounts(path: &Path) -> BTreeSet<String> {
     found
 }
 
+/// Removes the cgroups of a runtime directory, as the end of a boot would.
+pub fn remove_cgroups(runroot: &Path) {
+    // Deepest first: a cgroup with children cannot go.
+    for path in cgroups(&key(runroot)).iter().rev() {
+        let _busy = fs::remove_dir(path);
+    }
+}
+
 fn cgroups(key: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut open = vec![PathBuf::from("/sys/fs/cgroup")];

@@ -2,6 +2,7 @@
 //! short path because socket addresses hold 108 bytes.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -15,6 +16,8 @@ use crate::files;
 #[derive(Debug)]
 pub struct Roots {
     directory: TempDir,
+    /// Who removes the containers in the end, once somebody runs some.
+    pub(crate) program: OnceLock<PathBuf>,
 }
 
 impl Roots {
@@ -38,7 +41,10 @@ impl Roots {
             .prefix("cv")
             .tempdir_in(base)
             .expect("a directory");
-        let roots = Self { directory };
+        let roots = Self {
+            directory,
+            program: OnceLock::new(),
+        };
         for path in [roots.root(), roots.runroot(), roots.home()] {
             std::fs::create_dir(path).expect("the roots are made");
         }
@@ -125,9 +131,9 @@ impl Default for Roots {
 impl Drop for Roots {
     fn drop(&mut self) {
         if self.root().join("containers").is_dir()
-            && let Some(program) = crate::cove::program()
+            && let Some(program) = self.program.get()
         {
-            self.remove_containers(&program);
+            self.remove_containers(program);
         }
         self.tear_down();
     }

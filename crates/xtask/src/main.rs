@@ -1,9 +1,12 @@
 //! Automation of this repository: `cargo xtask COMMAND`.
 
+mod bench;
 mod deps;
 mod dist;
+mod docs;
 mod lab;
 mod lab_tests;
+mod reliability;
 mod tidy;
 
 use std::process::ExitCode;
@@ -15,6 +18,8 @@ cargo xtask COMMAND
   tidy               headers, lengths, forgotten files, fixed sleeps
   lab -- COMMAND     runs COMMAND in a virtual machine with cgroup v2
   lab-tests          runs the tests that need that machine
+  bench NAME         Cove and its peers: oci, run, exec, logs, pull, ps, parallel, density, all
+  reliability        kills and power cuts at random moments; counts what is lost and left
   dist               builds the release binary and packs it
 ";
 
@@ -25,6 +30,10 @@ fn main() -> ExitCode {
         ["check-deps"] => deps::check(),
         ["tidy"] => tidy::check(),
         ["lab-tests"] => lab_tests::run(),
+        ["bench", rest @ ..] => bench::run(rest),
+        ["reliability", rest @ ..] => reliability::run(rest),
+        // Started by the benchmark itself.
+        ["worker", rest @ ..] => bench::worker::serve(rest),
         ["dist"] => dist::build(),
         ["lab", rest @ ..] => return lab::run(rest),
         _ => Err(USAGE.to_owned()),
