@@ -16,6 +16,7 @@ pub mod ofd_lock;
 pub mod overlay;
 pub mod pidfd_info;
 pub mod proc;
+pub mod rusage;
 pub mod sched;
 pub mod seal;
 pub mod seccomp;
