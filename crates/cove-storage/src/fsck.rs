@@ -317,7 +317,8 @@ fn unexpected(
             let next = expected.range(inside.clone()..).next();
             next.is_some_and(|(next, _)| next.starts_with(&inside))
         };
-        if !expected.contains_key(&path) && !(is_directory && implied()) {
+        let is_known = expected.contains_key(&path) || (is_directory && implied());
+        if !is_known {
             findings.add(format!("{}: is not in its archive", path.escape_ascii()));
             continue;
         }

@@ -291,11 +291,12 @@ impl Store {
     }
 
     fn write_name(&self, name: &Reference, image: &Digest) -> Result<()> {
+        let name = name.clone().with_default_tag();
         let record = NameRecord {
             reference: name.to_string(),
             image: *image,
         };
-        self.write_record(&self.name_path(name), &record)
+        self.write_record(&self.name_path(&name), &record)
     }
 
     fn write_record(&self, path: &Path, record: &impl Serialize) -> Result<()> {

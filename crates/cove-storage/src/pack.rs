@@ -204,7 +204,7 @@ impl<'a, W: Write> Packer<'a, W> {
         let mut member = described(path, kind, &stat);
         member.xattrs = &xattrs;
         match (kind, opened) {
-            (Kind::File, Some(fd)) => self.file(member, File::from(fd)).map(|()| None),
+            (Kind::File, Some(fd)) => self.file(&member, &File::from(fd)).map(|()| None),
             (Kind::Symlink, _) => {
                 let target = rustix::fs::readlinkat(parent, name, Vec::new())
                     .at(Step::Read, self.what)?
@@ -216,12 +216,25 @@ impl<'a, W: Write> Packer<'a, W> {
         }
     }
 
-    fn file(&mut self, member: Member<'_>, file: File) -> Result<()> {
+    fn file(&mut self, member: &Member<'_>, file: &File) -> Result<()> {
         // The opened file is the one that is read, whatever the name says now.
-        let stat = rustix::fs::fstat(&file).at(Step::Stat, self.what)?;
+        let stat = rustix::fs::fstat(file).at(Step::Stat, self.what)?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
-        let segments = data_segments(&file, size).at(Step::Read, self.what)?;
-        let mut member = Member { size, ..member };
+        let mut segments = data_segments(file, size).at(Step::Read, self.what)?;
+        let mut member = Member {
+            size,
+            ..member.clone()
+        };
+        if segments
+            .last()
+            .is_none_or(|last| last.offset + last.length < size)
+        {
+            // GNU tar learns the length from where the map ends.
+            segments.push(Segment {
+                offset: size,
+                length: 0,
+            });
+        }
         let data: u64 = segments.iter().map(|segment| segment.length).sum();
         let whole = [Segment {
             offset: 0,
@@ -235,7 +248,7 @@ impl<'a, W: Write> Packer<'a, W> {
         };
         let stored = self.tar.header(&member)?;
         for run in runs {
-            self.run(&file, *run)?;
+            self.run(file, *run)?;
         }
         self.tar.pad(stored)
     }

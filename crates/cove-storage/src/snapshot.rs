@@ -66,7 +66,7 @@ impl Store {
     pub fn mount(&self, layers: &[Digest], snapshot: &Snapshot, volatile: bool) -> Result<OwnedFd> {
         let mut lowers = self.lowers(layers)?;
         if lowers.is_empty() {
-            lowers.push(self.empty());
+            lowers.extend(self.empty());
         }
         overlay::mount(&Overlay {
             lowers: &lowers,
@@ -84,15 +84,8 @@ impl Store {
     pub fn mount_read_only(&self, layers: &[Digest]) -> Result<OwnedFd> {
         let mut lowers = self.lowers(layers)?;
         // An overlay without upper directory needs two lower ones.
-        match lowers.len() {
-            0 => {
-                let other = self.path("empty/below");
-                std::fs::create_dir_all(&other).at(Step::Create, &other)?;
-                lowers.extend([other, self.empty()]);
-            }
-            1 => lowers.push(self.empty()),
-            _ => {}
-        }
+        let missing = 2_usize.saturating_sub(lowers.len());
+        lowers.extend(self.empty().into_iter().take(missing));
         let user_xattr = self.user_xattr();
         overlay::mount(&Overlay {
             lowers: &lowers,

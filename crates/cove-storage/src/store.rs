@@ -21,7 +21,7 @@ use crate::staging::{self, Claim};
 /// images/names/<hex>.json       one record per reference, named by its SHA-256
 /// leases/<random>               what running operations rely on
 /// tmp/<random>                  staging, locked by its owner
-/// empty/                        an empty lower directory
+/// empty/{a,b}                   empty lower directories
 /// store.lock                    garbage collection against new leases
 /// ```
 ///
@@ -40,14 +40,15 @@ struct Inner {
     user_xattr: bool,
 }
 
-const DIRECTORIES: [&str; 7] = [
+const DIRECTORIES: [&str; 8] = [
     "blobs/sha256",
     "layers",
     "by-blob",
     "images/by-id",
     "images/names",
     "leases",
-    "empty",
+    "empty/a",
+    "empty/b",
 ];
 
 impl Store {
@@ -75,7 +76,7 @@ impl Store {
                 builder.create(&path).at(Step::Create, &path)?;
             }
         }
-        let user_xattr = !can_set_trusted(&root.join("empty"))?;
+        let user_xattr = !can_set_trusted(&root.join("empty/a"))?;
         Ok(Self {
             inner: Arc::new(Inner {
                 root,
@@ -131,9 +132,9 @@ impl Store {
         self.inner.root.join(relative)
     }
 
-    /// An empty directory, for overlays that need one more lower.
-    pub(crate) fn empty(&self) -> PathBuf {
-        self.path("empty")
+    /// Two empty directories, for overlays that need more lowers.
+    pub(crate) fn empty(&self) -> [PathBuf; 2] {
+        [self.path("empty/a"), self.path("empty/b")]
     }
 
     /// Holds `store.lock` until the returned descriptor is dropped.

@@ -82,12 +82,10 @@ impl Inflater {
             },
         );
         let finished = match compression {
-            Compression::None => {
-                self.pump(&mut wire, |wire, chunk| wire.read(chunk), limits, "tar")
-            }
+            Compression::None => self.pump(&mut wire, Read::read, limits, "tar"),
             Compression::Gzip => self.pump(
                 &mut flate2::bufread::MultiGzDecoder::new(&mut wire),
-                |decoder, chunk| decoder.read(chunk),
+                Read::read,
                 limits,
                 "gzip",
             ),
@@ -96,14 +94,7 @@ impl Inflater {
                     format: "zstd",
                     source,
                 })
-                .and_then(|mut decoder| {
-                    self.pump(
-                        &mut decoder,
-                        |decoder, chunk| decoder.read(chunk),
-                        limits,
-                        "zstd",
-                    )
-                }),
+                .and_then(|mut decoder| self.pump(&mut decoder, Read::read, limits, "zstd")),
         };
         let finished = match finished {
             // The decoder only passes on what the source said.

@@ -337,7 +337,7 @@ impl Tree {
         name: &[u8],
         make: impl Fn(&OwnedFd) -> rustix::io::Result<T>,
     ) -> io::Result<T> {
-        let here = |this: &Self| this.here().map(|fd| make(fd)).map_err(io::Error::other);
+        let here = |this: &Self| this.here().map(&make).map_err(io::Error::other);
         match here(self)? {
             Err(Errno::EXIST) => {
                 self.clear(name).map_err(io::Error::other)?;

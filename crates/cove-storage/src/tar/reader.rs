@@ -58,11 +58,6 @@ impl<R: BufRead, W: Write> TarReader<R, W> {
         self.literals
     }
 
-    /// Bytes read so far.
-    pub(crate) const fn offset(&self) -> u64 {
-        self.offset
-    }
-
     /// Members read so far.
     pub(crate) const fn entries(&self) -> u64 {
         self.entries

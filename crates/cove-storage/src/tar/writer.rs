@@ -43,7 +43,7 @@ impl<W: Write> TarWriter<W> {
             name.push(b'/');
         }
         let mut records: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-        let map = member.sparse.map(|segments| sparse_map(segments));
+        let map = member.sparse.map(sparse_map);
         let stored = match (&map, member.sparse) {
             (Some(map), Some(segments)) => {
                 records.push((b"GNU.sparse.major".to_vec(), b"1".to_vec()));

@@ -1,5 +1,12 @@
 //! The store as its callers see it.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail their test")]
+
+mod archives;
+mod crash;
+mod differential;
+mod hostile;
 mod images;
 mod round_trip;
+mod snapshots;
 mod support;

@@ -1,0 +1,180 @@
+//! Saving and loading, in every form, and checking what is stored.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+
+use cove_model::Reference;
+use cove_model::image::{ImageConfig, RunConfig};
+use cove_storage::{Error, Format, ImageRecord, Lease, Object, Saved, Store};
+
+use crate::support::{Fixture, archive, member, tar_of};
+
+fn reference(text: &str) -> Reference {
+    Reference::parse_docker(text).unwrap()
+}
+
+fn image(store: &Store, name: &str, contents: &[&str]) -> ImageRecord {
+    let lease = Lease::new(store).unwrap();
+    let tars = contents.iter().map(|content| {
+        archive(&[
+            member("a/f", b'0', "", content.as_bytes()),
+            member("l", b'2', "a", b""),
+        ])
+    });
+    let staged = tars
+        .map(|tar| store.import(tar.as_slice()).unwrap())
+        .collect();
+    let layers = store.publish(&lease, staged).unwrap();
+    let ids: Vec<_> = layers.iter().map(|layer| layer.diff_id).collect();
+    let config = ImageConfig {
+        architecture: "amd64".to_owned(),
+        os: "linux".to_owned(),
+        created: Some("2026-01-02T03:04:05Z".to_owned()),
+        config: RunConfig {
+            cmd: Some(vec!["sh".to_owned()]),
+            ..RunConfig::default()
+        },
+        ..ImageConfig::default()
+    };
+    store
+        .create_image(&lease, config, &ids, &[reference(name)])
+        .unwrap()
+}
+
+fn saved(records: &[(&ImageRecord, &str)]) -> Vec<Saved> {
+    let one = |(record, name): &(&ImageRecord, &str)| Saved {
+        id: record.id,
+        names: vec![reference(name)],
+    };
+    records.iter().map(one).collect()
+}
+
+#[test]
+fn what_is_saved_can_be_loaded_in_every_form() {
+    let from = Fixture::new();
+    let big = "x".repeat(3 << 20);
+    let one = image(&from.store, "one:1", &["base", &big]);
+    let two = image(&from.store, "host:5000/two:2", &["base", "other", "base"]);
+    let saved = saved(&[(&one, "one:1"), (&two, "host:5000/two:2")]);
+    let mut archives = Vec::new();
+    for format in [Format::Docker, Format::Oci] {
+        let mut bytes = Vec::new();
+        from.store.save(&saved, format, &mut bytes).unwrap();
+        let mut again = Vec::new();
+        from.store.save(&saved, format, &mut again).unwrap();
+        assert!(bytes == again, "saving twice gives two archives");
+        archives.push(zstd::encode_all(bytes.as_slice(), 1).unwrap());
+        let mut gzip = flate2::read::GzEncoder::new(bytes.as_slice(), flate2::Compression::fast());
+        let mut compressed = Vec::new();
+        gzip.read_to_end(&mut compressed).unwrap();
+        archives.push(compressed);
+        archives.push(bytes);
+    }
+    let check = |to: &Fixture, loaded: Vec<cove_storage::Loaded>| {
+        assert_eq!(loaded.len(), 2);
+        for (record, name) in [(&one, "one:1"), (&two, "host:5000/two:2")] {
+            let found = to.store.find_image(name).unwrap().record;
+            assert_eq!(
+                (&found.id, &found.layers, found.size),
+                (&record.id, &record.layers, record.size)
+            );
+            for layer in &found.layers {
+                let theirs = from.store.layer(&layer.diff_id).unwrap();
+                assert!(tar_of(&to.store.layer(&layer.diff_id).unwrap()) == tar_of(&theirs));
+            }
+        }
+        assert_eq!(to.store.fsck(false, &BTreeSet::new()).unwrap(), []);
+        assert_eq!(to.staged(), Vec::<String>::new());
+    };
+    for bytes in &archives {
+        let to = Fixture::new();
+        // A pipe gives small pieces and cannot seek.
+        check(&to, to.store.load(bytes.as_slice()).unwrap());
+        // What is there is not unpacked again.
+        check(&to, to.store.load(bytes.as_slice()).unwrap());
+        let cut = &bytes[..bytes.len() / 2];
+        let other = Fixture::new();
+        assert!(other.store.load(cut).is_err());
+        assert!(other.store.images().unwrap().is_empty());
+    }
+    let layout = from.directory.path().join("layout");
+    from.store.save_layout(&saved, &layout).unwrap();
+    let to = Fixture::new();
+    check(&to, to.store.load_layout(&layout).unwrap());
+}
+
+#[test]
+fn archives_that_lie_are_refused() {
+    let from = Fixture::new();
+    let one = image(&from.store, "one:1", &["content of the file"]);
+    for format in [Format::Docker, Format::Oci] {
+        let mut bytes = Vec::new();
+        from.store
+            .save(&saved(&[(&one, "one:1")]), format, &mut bytes)
+            .unwrap();
+        let at = bytes
+            .windows(7)
+            .position(|window| window == b"content")
+            .unwrap();
+        bytes[at] ^= 1;
+        let to = Fixture::new();
+        assert!(matches!(
+            to.store.load(bytes.as_slice()),
+            Err(Error::Digest { .. })
+        ));
+        assert!(to.store.images().unwrap().is_empty());
+    }
+    let to = Fixture::new();
+    for bytes in [
+        &b""[..],
+        b"neither",
+        &archive(&[member("f", b'0', "", b"x")]),
+    ] {
+        assert!(to.store.load(bytes).is_err());
+    }
+}
+
+#[test]
+fn fsck_names_what_is_damaged_and_repair_lets_it_be_fetched_again() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    let one = image(store, "one:1", &["some content", "more"]);
+    let none = BTreeSet::new();
+    assert_eq!(store.fsck(false, &none).unwrap(), []);
+    let mut bytes = Vec::new();
+    store
+        .save(&saved(&[(&one, "one:1")]), Format::Docker, &mut bytes)
+        .unwrap();
+    let layer = one.layers[0].diff_id;
+    let file = store.layer(&layer).unwrap().diff().join("a/f");
+    std::fs::write(&file, "some c0ntent").unwrap();
+    std::fs::write(store.layer(&layer).unwrap().diff().join("a/extra"), "").unwrap();
+    let problems = store.fsck(false, &none).unwrap();
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].object, Object::Layer(layer));
+    assert_eq!(problems[0].images, [one.id]);
+    assert!(
+        problems[0]
+            .findings
+            .iter()
+            .any(|finding| finding.contains("digest"))
+    );
+    assert!(
+        problems[0]
+            .findings
+            .iter()
+            .any(|finding| finding.contains("a/extra"))
+    );
+    let mut sink = Vec::new();
+    let refused = store.save(&saved(&[(&one, "one:1")]), Format::Docker, &mut sink);
+    assert!(matches!(refused, Err(Error::Digest { .. })));
+    assert!(!store.fsck(true, &BTreeSet::from([layer])).unwrap()[0].repaired);
+    assert!(store.fsck(true, &none).unwrap()[0].repaired);
+    assert!(!store.has_layer(&layer));
+    assert_eq!(
+        store.fsck(false, &none).unwrap()[0].findings,
+        ["it is missing"]
+    );
+    store.load(bytes.as_slice()).unwrap();
+    assert_eq!(store.fsck(false, &none).unwrap(), []);
+}
