@@ -47,17 +47,10 @@ pub fn main(argv: &[OsString]) -> i32 {
         eprintln!("docker-init: no program given");
         return 1;
     };
-    match run(program, arguments) {
-        Ok(status) => status,
-        Err(error) => {
-            eprintln!("docker-init: exec {} failed: {error}", program.display());
-            match error.kind() {
-                io::ErrorKind::NotFound => 127,
-                io::ErrorKind::PermissionDenied => 126,
-                _ => 1,
-            }
-        }
-    }
+    run(program, arguments).unwrap_or_else(|error| {
+        eprintln!("docker-init: {error}");
+        1
+    })
 }
 
 fn run(program: &OsString, arguments: &[OsString]) -> io::Result<i32> {
@@ -66,18 +59,10 @@ fn run(program: &OsString, arguments: &[OsString]) -> io::Result<i32> {
     numbers.push(libc_number(Signal::TTOU));
     numbers.push(libc_number(Signal::TTIN));
     let signals = SignalFd::block(&numbers)?;
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "running the user's program is what an init does"
-    )]
-    let child = Command::new(program)
-        .args(arguments)
-        .process_group(0)
-        .spawn()?;
-    let child = i32::try_from(child.id())
-        .ok()
-        .and_then(Pid::from_raw)
-        .ok_or(io::ErrorKind::Other)?;
+    let child = cove_sys::fork::fork(|| execute(program, arguments))?;
+    let child = Pid::from_raw(child).ok_or(io::ErrorKind::Other)?;
+    // As the child does: whoever is first, the group is there for the terminal.
+    let _ = rustix::process::setpgid(Some(child), Some(child));
     // Without a terminal there is nothing to give away.
     let _ = rustix::termios::tcsetpgrp(rustix::stdio::stdin(), child);
     loop {
@@ -99,6 +84,28 @@ fn run(program: &OsString, arguments: &[OsString]) -> io::Result<i32> {
                 let _ = kill_process(child, signal);
             }
         }
+    }
+}
+
+/// Becomes the program; returns the exit status of having failed to.
+fn execute(program: &OsString, arguments: &[OsString]) -> i32 {
+    if let Err(error) = cove_sys::signalfd::unblock_all() {
+        eprintln!("docker-init: cannot reset the signal mask: {error}");
+        return 1;
+    }
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "running the user's program is what an init does"
+    )]
+    let error = Command::new(program)
+        .args(arguments)
+        .process_group(0)
+        .exec();
+    eprintln!("docker-init: exec {} failed: {error}", program.display());
+    match error.kind() {
+        io::ErrorKind::NotFound => 127,
+        io::ErrorKind::PermissionDenied => 126,
+        _ => 1,
     }
 }
 

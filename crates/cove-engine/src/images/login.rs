@@ -1,6 +1,6 @@
 //! Credentials for registries.
 
-use cove_image::{Client, Credential, CredentialStore, Environment, Options, Registries, Secret};
+use cove_image::{Client, Credential, CredentialStore, Environment, Options, Registries};
 
 use crate::Engine;
 use crate::error::{Error, Result, sentence};
@@ -18,22 +18,12 @@ impl Engine {
         let environment = Environment::of_process();
         let registries =
             Registries::load(&environment).map_err(|error| Error::Invalid(sentence(&error)))?;
-        // Any name in the registry leads to the host that asks for credentials;
-        // mirrors, which come first, do not.
-        let endpoint = registries
-            .resolve(&format!("{registry}/login"))
-            .map_err(|error| Error::Invalid(sentence(&error)))?
-            .pop()
-            .map(|candidate| candidate.endpoint)
-            .ok_or_else(|| Error::Invalid(format!("no registry answers to {registry}")))?;
+        let (host, policy) = registries.login_endpoint(&registry);
         let store = CredentialStore::new(environment.clone());
         let client = Client::new(environment, store.clone(), Options::default());
-        let given = Credential::Basic {
-            username: user.to_owned(),
-            password: Secret::new(password),
-        };
+        let given = Credential::basic(user, password);
         let kept = client
-            .login(&endpoint.host, endpoint.policy, &registry, &given)
+            .login(&host, policy, &registry, &given)
             .map_err(Error::Registry)?;
         let stored = store
             .store(&registry, &kept)

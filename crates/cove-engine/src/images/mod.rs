@@ -11,10 +11,9 @@ use cove_model::image::ImageConfig;
 use cove_model::{Digest, Reference};
 
 pub use archive::{Loaded, SaveFormat};
-pub use cove_storage::Removal;
 pub use inspect::HistoryEntry;
 pub use pull::{PullOptions, PullPolicy, Pulled};
-pub use remove::{Object, Problem, PruneReport};
+pub use remove::{Object, Problem, PruneReport, Removal};
 
 /// An image that is here.
 #[derive(Debug, Clone, PartialEq, Eq)]

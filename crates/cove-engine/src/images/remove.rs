@@ -5,17 +5,26 @@ use std::io;
 
 use cove_model::Digest;
 use cove_model::instance::Record;
+use cove_storage::Usage;
 pub use cove_storage::{Object, Problem};
-use cove_storage::{Removal, Usage};
 
 use super::ImageInfo;
 use crate::Engine;
 use crate::error::{Error, Result};
 
+/// One thing that a removal did, in the order Docker prints it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removal {
+    /// A name or repository digest is gone, in its familiar form.
+    Untagged(String),
+    /// An image or, without a record of its own, one of its layers is gone.
+    Deleted(Digest),
+}
+
 /// What a prune removed.
 #[derive(Debug, Default)]
 pub struct PruneReport {
-    /// Each image.
+    /// Each name and image.
     pub removals: Vec<Removal>,
     /// Bytes given back.
     pub reclaimed: u64,
@@ -48,7 +57,7 @@ impl Engine {
         if removal.deleted.is_some() {
             self.collect()?;
         }
-        Ok(vec![removal])
+        Ok(list([removal]))
     }
 
     /// Removes images without a name, or with `all` every image that no
@@ -74,7 +83,7 @@ impl Engine {
             .prune_images(all, &used, |image| kept.contains(&image.record.id))
             .map_err(Error::Storage)?;
         Ok(PruneReport {
-            removals,
+            removals: list(removals),
             reclaimed: self.collect()?,
         })
     }
@@ -120,4 +129,13 @@ impl Engine {
             .filter(|record| record.image.id == image.id)
             .collect())
     }
+}
+
+fn list(removals: impl IntoIterator<Item = cove_storage::Removal>) -> Vec<Removal> {
+    let mut list = Vec::new();
+    for removal in removals {
+        list.extend(removal.untagged.into_iter().map(Removal::Untagged));
+        list.extend(removal.deleted.map(Removal::Deleted));
+    }
+    list
 }

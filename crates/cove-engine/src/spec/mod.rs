@@ -19,7 +19,7 @@ use oci_spec::runtime::{
 };
 
 pub use resources::{resources, without_devices};
-pub use security::{capabilities, default_seccomp};
+pub use security::{MASKED_PATHS, READONLY_PATHS, capabilities, default_seccomp};
 
 use crate::error::{Error, Result};
 use crate::users::Identity;
@@ -76,8 +76,8 @@ pub fn runtime_spec(record: &Record, facts: &Facts<'_>) -> Result<Spec> {
             .readonly_paths(Vec::<String>::new());
     } else {
         linux = linux
-            .masked_paths(strings(security::MASKED_PATHS))
-            .readonly_paths(strings(security::READ_ONLY_PATHS));
+            .masked_paths(strings(MASKED_PATHS))
+            .readonly_paths(strings(READONLY_PATHS));
     }
     if let Some(filter) = security::seccomp(spec)? {
         linux = linux.seccomp(filter);
@@ -87,7 +87,7 @@ pub fn runtime_spec(record: &Record, facts: &Facts<'_>) -> Result<Spec> {
         .readonly(spec.read_only_root)
         .build()
         .map_err(invalid)?;
-    let mut builder = SpecBuilder::default()
+    let builder = SpecBuilder::default()
         .version("1.3.0")
         .root(root)
         .mounts(mounts::mounts(spec, facts)?)
@@ -99,13 +99,14 @@ pub fn runtime_spec(record: &Record, facts: &Facts<'_>) -> Result<Spec> {
                 .into_iter()
                 .collect::<HashMap<_, _>>(),
         );
+    let mut plan = builder.build().map_err(invalid)?;
+    // The builder would fill in a host name of its own.
+    plan.set_hostname(None);
     if spec.namespaces.uts != NamespaceMode::Host {
-        builder = builder.hostname(spec.hostname.clone());
-        if !spec.domainname.is_empty() {
-            builder = builder.domainname(spec.domainname.clone());
-        }
+        plan.set_hostname(Some(spec.hostname.clone()));
+        plan.set_domainname((!spec.domainname.is_empty()).then(|| spec.domainname.clone()));
     }
-    builder.build().map_err(invalid)
+    Ok(plan)
 }
 
 fn process(record: &Record, identity: &Identity) -> Result<Process> {

@@ -11,7 +11,7 @@ use super::{invalid, profile};
 use crate::error::{Error, Result};
 
 /// What neither Docker nor Podman shows a container.
-pub(super) const MASKED_PATHS: &[&str] = &[
+pub const MASKED_PATHS: &[&str] = &[
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -29,7 +29,7 @@ pub(super) const MASKED_PATHS: &[&str] = &[
 ];
 
 /// What neither Docker nor Podman lets a container change.
-pub(super) const READ_ONLY_PATHS: &[&str] = &[
+pub const READONLY_PATHS: &[&str] = &[
     "/proc/bus",
     "/proc/fs",
     "/proc/irq",
