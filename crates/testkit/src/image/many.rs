@@ -60,7 +60,7 @@ pub fn image(shape: Shape) -> Image {
         bytes,
         compression,
     } = shape;
-    let key = format!("many-1-{layers}-{files}-{bytes}-{compression:?}").to_lowercase();
+    let key = format!("many-2-{layers}-{files}-{bytes}-{compression:?}").to_lowercase();
     let directory = cache::entry(&key, |directory| {
         std::thread::scope(|scope| {
             // As many at once as a small machine has cores.
@@ -136,18 +136,14 @@ fn generate(shape: Shape, n: u64, to: impl Write) -> io::Result<()> {
 fn content(rng: &mut Rng, size: usize) -> Vec<u8> {
     const WORDS: &[u8] = b"the layer of an image is a tar stream of its changes and every path \
         in it is resolved beneath the descriptor of one directory so that nothing outside is touched ";
+    let words = WORDS.repeat(512 / WORDS.len() + 2);
     let mut bytes = vec![0; size];
     for block in bytes.chunks_mut(512) {
         if rng.below(10) < 3 {
             rng.fill(block);
         } else {
             let at = usize::try_from(rng.below(64)).unwrap_or(0);
-            for (byte, word) in block
-                .iter_mut()
-                .zip(WORDS[at..].iter().chain(WORDS).cycle())
-            {
-                *byte = *word;
-            }
+            block.copy_from_slice(&words[at..at + block.len()]);
             let tag = rng.next().to_le_bytes();
             let n = block.len().min(8);
             block[..n].copy_from_slice(&tag[..n]);

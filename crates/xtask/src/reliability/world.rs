@@ -173,11 +173,13 @@ impl World {
     /// looked for, even when nobody acknowledged its removal.
     pub(super) fn note(&mut self, effect: Effect, output: &Output) {
         self.forget(&effect);
-        let acknowledged = output.success();
+        if !output.success() {
+            return;
+        }
         match effect {
-            Effect::Image(name) if acknowledged => drop(self.images.insert(name)),
-            Effect::Container(name) if acknowledged => drop(self.containers.insert(name)),
-            _ => {}
+            Effect::Image(name) => drop(self.images.insert(name)),
+            Effect::Container(name) => drop(self.containers.insert(name)),
+            Effect::NoImage(_) | Effect::NoContainer(_) | Effect::Nothing => {}
         }
     }
 
