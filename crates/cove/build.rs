@@ -1,0 +1,60 @@
+//! Compiles the program of the built-in image, a static program of its own.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn main() {
+    println!("cargo::rerun-if-changed=hello/hello.rs");
+    println!("cargo::rerun-if-changed=build.rs");
+    let out = PathBuf::from(variable("OUT_DIR")).join("hello");
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the compiler is what builds programs"
+    )]
+    let status = Command::new(variable("RUSTC"))
+        .args(["--edition", "2024", "--crate-name", "hello", "--target"])
+        .arg(variable("TARGET"))
+        .args([
+            "-C",
+            "opt-level=z",
+            "-C",
+            "panic=abort",
+            "-C",
+            "lto=fat",
+            "-C",
+            "codegen-units=1",
+        ])
+        .args(["-C", "strip=symbols", "-C", "target-feature=+crt-static"])
+        .args(["-C", "relocation-model=static", "-D", "unsafe-code"])
+        .arg("-o")
+        .arg(&out)
+        .arg("hello/hello.rs")
+        .status();
+    match status {
+        Ok(status) if status.success() => compress(&out),
+        Ok(status) => fail(&format!("compiling hello/hello.rs: {status}")),
+        Err(error) => fail(&format!("running the compiler: {error}")),
+    }
+}
+
+/// A static program is mostly the C library; compressed it is a third.
+fn compress(program: &Path) {
+    #[expect(clippy::disallowed_methods, reason = "a file that was just built here")]
+    let compressed = std::fs::read(program).and_then(|bytes| zstd::bulk::compress(&bytes, 19));
+    let written = compressed.and_then(|bytes| std::fs::write(program.with_extension("zst"), bytes));
+    if let Err(error) = written {
+        fail(&format!("compressing {}: {error}", program.display()));
+    }
+}
+
+fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_else(|_| {
+        fail(&format!("cargo did not set {name}"));
+        String::new()
+    })
+}
+
+fn fail(message: &str) {
+    println!("cargo::error={message}");
+}

@@ -1,0 +1,420 @@
+//! The commands of containers that are one call of the engine each.
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use cove_engine::{ChangeKind, CommitRequest};
+use cove_model::control::{Attach, StopTimeout, WaitUntil};
+use cove_model::status::State;
+use jiff::Timestamp;
+
+pub(crate) use super::exec::exec;
+pub(crate) use super::list::ps;
+pub(crate) use super::logs::logs;
+use super::run::{detach_keys, status};
+use super::{each, for_each, record, request};
+use crate::attach::{End, Role};
+use crate::flags::Matches;
+use crate::format::{go, human, tabs, time};
+use crate::outcome::{Failure, Outcome};
+use crate::output;
+use crate::parse::filter::Filters;
+use crate::settings::Session;
+use crate::terminal;
+
+/// Connects to a running container.
+pub(crate) fn attach(session: &Session, matches: &Matches) -> Outcome {
+    let engine = session.engine()?;
+    let record = record(session, &matches.args[0])?;
+    let spec = &record.spec;
+    let stdin = spec.open_stdin && !matches.on("no-stdin");
+    if stdin && spec.terminal && !terminal::stdin_is_terminal() {
+        return Err(Failure::plain("the input device is not a TTY"));
+    }
+    let role = Role {
+        stdin,
+        tty: spec.terminal,
+        proxy: matches.switch_or("sig-proxy", true) && !spec.terminal,
+        keys: detach_keys(matches)?,
+    };
+    let signals = role.signals()?;
+    let wanted = streams(stdin, spec.terminal);
+    let attachment = engine.attach(&record, wanted).map_err(|error| {
+        // Docker's client notices these by itself.
+        let failure = Failure::from(error);
+        if failure.message.starts_with("You cannot attach") {
+            Failure::plain(failure.message)
+        } else {
+            failure
+        }
+    })?;
+    match role.play(engine, &record, attachment, &signals)? {
+        End::Exited(code) => Ok(status(code)),
+        End::Detached => Err(Failure::plain("read escape sequence")),
+        End::Signalled(signal) => Ok(status(128 + signal)),
+    }
+}
+
+fn streams(stdin: bool, tty: bool) -> Attach {
+    Attach {
+        stdin,
+        stdout: true,
+        stderr: true,
+        size: if tty { terminal::size() } else { None },
+        when_slow: cove_model::control::WhenSlow::Wait,
+        ..Attach::default()
+    }
+}
+
+/// Starts containers that are down; with `-a` or `-i` one, in front.
+pub(crate) fn start(session: &Session, matches: &Matches) -> Outcome {
+    let engine = session.engine()?;
+    if matches.on("attach") || matches.on("interactive") {
+        let [name] = matches.args.as_slice() else {
+            return Err(Failure::plain(
+                "you cannot start and attach multiple containers at once",
+            ));
+        };
+        let record = record(session, name)?;
+        let stdin = matches.on("interactive") && record.spec.open_stdin;
+        let tty = record.spec.terminal;
+        if stdin && tty && !terminal::stdin_is_terminal() {
+            return Err(Failure::plain("the input device is not a TTY"));
+        }
+        let role = Role {
+            stdin,
+            tty,
+            proxy: !tty,
+            keys: detach_keys(matches)?,
+        };
+        let signals = role.signals()?;
+        let attachment = engine.start_attached(&record, streams(stdin, tty))?;
+        return match role.play(engine, &record, attachment, &signals)? {
+            End::Exited(code) => Ok(status(code)),
+            End::Detached => Ok(0),
+            End::Signalled(signal) => Ok(status(128 + signal)),
+        };
+    }
+    let mut failed = Vec::new();
+    for name in &matches.args {
+        let started = record(session, name)
+            .and_then(|record| {
+                engine
+                    .start(&record, terminal::size())
+                    .map_err(Failure::from)
+            })
+            .and_then(|()| output::line(name));
+        if let Err(failure) = started {
+            output::note(&format!("Error: {}", failure.message));
+            failed.push(name.as_str());
+        }
+    }
+    if failed.is_empty() {
+        return Ok(0);
+    }
+    Err(Failure::error(format!(
+        "failed to start containers: {}",
+        failed.join(", ")
+    )))
+}
+
+/// How long a container has to end.
+fn patience(matches: &Matches) -> Result<StopTimeout, Failure> {
+    let Some(text) = matches.get("timeout") else {
+        return Ok(StopTimeout::Configured);
+    };
+    let seconds = go::parse_int(text).map_err(Failure::plain)?;
+    Ok(match u64::try_from(seconds) {
+        Ok(seconds) => StopTimeout::Millis(seconds.saturating_mul(1000)),
+        Err(_) => StopTimeout::Never,
+    })
+}
+
+/// Asks containers to end.
+pub(crate) fn stop(session: &Session, matches: &Matches) -> Outcome {
+    let timeout = patience(matches)?;
+    let signal = matches.get("signal").filter(|signal| !signal.is_empty());
+    for_each(&matches.args, |name| {
+        Ok(session
+            .engine()?
+            .stop(&record(session, name)?, timeout, signal)?)
+    })
+}
+
+/// Ends and starts containers.
+pub(crate) fn restart(session: &Session, matches: &Matches) -> Outcome {
+    let timeout = patience(matches)?;
+    let signal = matches.get("signal").filter(|signal| !signal.is_empty());
+    for_each(&matches.args, |name| {
+        Ok(session
+            .engine()?
+            .restart(&record(session, name)?, timeout, signal)?)
+    })
+}
+
+/// Sends containers a signal.
+pub(crate) fn kill(session: &Session, matches: &Matches) -> Outcome {
+    let signal = match matches.text("signal") {
+        "" => "KILL",
+        signal => signal,
+    };
+    for_each(&matches.args, |name| {
+        Ok(session.engine()?.kill(&record(session, name)?, signal)?)
+    })
+}
+
+/// Freezes containers.
+pub(crate) fn pause(session: &Session, matches: &Matches) -> Outcome {
+    for_each(&matches.args, |name| {
+        Ok(session.engine()?.pause(&record(session, name)?)?)
+    })
+}
+
+/// Thaws containers.
+pub(crate) fn unpause(session: &Session, matches: &Matches) -> Outcome {
+    for_each(&matches.args, |name| {
+        Ok(session.engine()?.unpause(&record(session, name)?)?)
+    })
+}
+
+/// Removes containers.
+pub(crate) fn rm(session: &Session, matches: &Matches) -> Outcome {
+    if matches.on("link") {
+        return Err(Failure::plain("links are not supported"));
+    }
+    let force = matches.on("force");
+    let mut code = 0;
+    for name in &matches.args {
+        let engine = session.engine()?;
+        let removed = engine
+            .instance(name)
+            .and_then(|instance| engine.remove(&instance.record, force));
+        match removed {
+            Ok(()) => output::line(name)?,
+            Err(error) => {
+                // What is not there is as good as removed, when one insists.
+                let missing = error.kind() == cove_engine::ErrorKind::NotFound;
+                output::note(&format!("Error: {}", Failure::from(error).message));
+                if !(force && missing) {
+                    code = 1;
+                }
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// Waits for containers to end and prints their exit statuses.
+pub(crate) fn wait(session: &Session, matches: &Matches) -> Outcome {
+    each(&matches.args, |name| {
+        let code = session
+            .engine()?
+            .wait(&record(session, name)?, WaitUntil::NotRunning)?;
+        output::line(&code.to_string())
+    })
+}
+
+/// Shows the processes of a container.
+pub(crate) fn top(session: &Session, matches: &Matches) -> Outcome {
+    let record = record(session, &matches.args[0])?;
+    let table = session.engine()?.top(&record, &matches.args[1..])?;
+    let mut text = table.titles.join("\t");
+    text.push('\n');
+    for row in &table.rows {
+        text.push_str(&row.join("\t"));
+        text.push('\n');
+    }
+    output::text(&tabs::align(&text, 20, 3))?;
+    Ok(0)
+}
+
+/// Gives a container another name.
+pub(crate) fn rename(session: &Session, matches: &Matches) -> Outcome {
+    let (old, new) = (matches.args[0].trim(), matches.args[1].trim());
+    if old.is_empty() || new.is_empty() {
+        return Err(Failure::error("Neither old nor new names may be empty"));
+    }
+    record(session, old)
+        .and_then(|record| Ok(session.engine()?.rename(&record, new)?))
+        .map(|()| 0)
+        .map_err(|failure| {
+            output::note(&format!("Error: {}", failure.message));
+            Failure::error(format!("failed to rename container named {old}"))
+        })
+}
+
+/// Shows what a container changed of its image.
+pub(crate) fn diff(session: &Session, matches: &Matches) -> Outcome {
+    let record = record(session, &matches.args[0])?;
+    let mut text = Vec::new();
+    for change in session.engine()?.diff(&record)? {
+        let kind = match change.kind {
+            ChangeKind::Modified => b"C ",
+            ChangeKind::Added => b"A ",
+            ChangeKind::Deleted => b"D ",
+        };
+        text.extend_from_slice(kind);
+        text.extend_from_slice(&change.path);
+        text.push(b'\n');
+    }
+    io::stdout()
+        .write_all(&text)
+        .map_err(|error| output::write_failure(&error))?;
+    Ok(0)
+}
+
+/// Makes an image of what a container changed.
+pub(crate) fn commit(session: &Session, matches: &Matches) -> Outcome {
+    let record = record(session, &matches.args[0])?;
+    let request = CommitRequest {
+        name: matches.args.get(1).cloned(),
+        author: matches.get("author").map(str::to_owned),
+        message: matches.get("message").map(str::to_owned),
+        changes: matches.all("change"),
+        pause: matches.switch_or("pause", true),
+    };
+    let id = session.engine()?.commit(&record, &request)?;
+    output::line(&id.to_string())?;
+    Ok(0)
+}
+
+/// Writes a container's files as a tar archive.
+pub(crate) fn export(session: &Session, matches: &Matches) -> Outcome {
+    let record = record(session, &matches.args[0])?;
+    write_archive(matches.text("output"), |out| {
+        Ok(session.engine()?.export(&record, out)?)
+    })
+}
+
+/// Lets `write` write an archive to a file or to a standard output that is no
+/// terminal. A file that was not written whole does not stay.
+pub(crate) fn write_archive(
+    path: &str,
+    write: impl FnOnce(&mut dyn io::Write) -> Result<(), Failure>,
+) -> Outcome {
+    if path.is_empty() {
+        if io::stdout().is_terminal() {
+            return Err(Failure::plain(
+                "cowardly refusing to save to a terminal. Use the -o flag or redirect",
+            ));
+        }
+        let mut out = io::stdout();
+        write(&mut out)?;
+        out.flush().map_err(|error| output::write_failure(&error))?;
+        return Ok(0);
+    }
+    let mut file = File::create(path).map_err(|error| output::open_failure(path, &error))?;
+    if let Err(failure) = write(&mut file) {
+        std::fs::remove_file(path).unwrap_or(());
+        return Err(failure);
+    }
+    Ok(0)
+}
+
+/// Changes limits and restart policies.
+pub(crate) fn update(session: &Session, matches: &Matches) -> Outcome {
+    const LIMITS: &[&str] = &[
+        "blkio-weight",
+        "cpu-period",
+        "cpu-quota",
+        "cpu-shares",
+        "cpus",
+        "cpuset-cpus",
+        "cpuset-mems",
+        "memory",
+        "memory-reservation",
+        "memory-swap",
+        "pids-limit",
+    ];
+    if !LIMITS
+        .iter()
+        .chain(&["restart"])
+        .any(|flag| matches.given(flag))
+    {
+        return Err(Failure::plain(
+            "you must provide one or more flags when using this command",
+        ));
+    }
+    let new = request::limits(matches)?;
+    let policy = match matches.get("restart") {
+        Some(text) => Some(request::restart(text)?),
+        None => None,
+    };
+    for_each(&matches.args, |name| {
+        let record = record(session, name)?;
+        session.engine()?.update(
+            &record,
+            |limits| {
+                for flag in LIMITS.iter().filter(|flag| matches.given(flag)) {
+                    match *flag {
+                        "blkio-weight" => limits.blkio_weight = new.blkio_weight,
+                        "cpu-period" => limits.cpu_period = new.cpu_period,
+                        "cpu-quota" => limits.cpu_quota = new.cpu_quota,
+                        "cpu-shares" => limits.cpu_shares = new.cpu_shares,
+                        "cpus" => limits.nano_cpus = new.nano_cpus,
+                        "cpuset-cpus" => limits.cpuset_cpus.clone_from(&new.cpuset_cpus),
+                        "cpuset-mems" => limits.cpuset_mems.clone_from(&new.cpuset_mems),
+                        "memory" => limits.memory = new.memory,
+                        "memory-reservation" => limits.memory_reservation = new.memory_reservation,
+                        "memory-swap" => limits.memory_swap = new.memory_swap,
+                        _ => limits.pids = new.pids,
+                    }
+                }
+            },
+            policy,
+        )?;
+        Ok(())
+    })
+}
+
+/// Removes containers that are down.
+pub(crate) fn container_prune(session: &Session, matches: &Matches) -> Outcome {
+    let question =
+        "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?";
+    if !matches.on("force") && !output::confirm(question)? {
+        return Ok(0);
+    }
+    let (removed, reclaimed) = prune(session, &matches.all("filter"))?;
+    if !removed.is_empty() {
+        output::text(&format!("Deleted Containers:\n{}\n\n", removed.join("\n")))?;
+    }
+    output::line(&format!(
+        "Total reclaimed space: {}",
+        human::size(reclaimed)
+    ))?;
+    Ok(0)
+}
+
+/// Removes containers that are down and that the filters accept; their ids
+/// and the bytes given back.
+pub(crate) fn prune(session: &Session, filters: &[String]) -> Result<(Vec<String>, u64), Failure> {
+    let filters = Filters::new(filters, &["label", "label!", "until"]).map_err(Failure::error)?;
+    let until = until(&filters)?;
+    let pruned = session.engine()?.prune_instances(|record| {
+        let old = until
+            .is_none_or(|until| time::read(&record.created).is_some_and(|created| created < until));
+        old && filters.labels(&record.spec.run.labels)
+    })?;
+    Ok((pruned.removed, pruned.reclaimed))
+}
+
+/// The moment of an `until` filter.
+pub(crate) fn until(filters: &Filters) -> Result<Option<Timestamp>, Failure> {
+    match filters.get("until") {
+        [] => Ok(None),
+        [text] => time::moment(text, Timestamp::now())
+            .map(Some)
+            .ok_or_else(|| {
+                Failure::error(format!(
+                    "failed to parse value as time or duration: {}",
+                    go::quote(text)
+                ))
+            }),
+        _ => Err(Failure::error("more than one until filter specified")),
+    }
+}
+
+/// Whether a container counts as used by `system df`.
+pub(crate) fn is_active(state: State) -> bool {
+    state.is_running() || state == State::Restarting
+}

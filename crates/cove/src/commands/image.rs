@@ -1,0 +1,466 @@
+//! The commands of images.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read};
+
+use cove_engine::{ImageInfo, PullOptions, Removal, SaveFormat};
+use cove_model::Reference;
+use jiff::Timestamp;
+
+use super::container::{until, write_archive};
+use super::each;
+pub(crate) use super::login::{login, logout};
+use crate::flags::Matches;
+use crate::format::rows::{Columns, Row};
+use crate::format::{human, time};
+use crate::outcome::{Failure, Outcome};
+use crate::parse::filter::{Filters, glob};
+use crate::progress::Report;
+use crate::settings::Session;
+use crate::{output, parse};
+
+use super::list::ellipsis;
+
+const COLUMNS: Columns = Columns {
+    type_name: "*formatter.imageContext",
+    fields: &[
+        ("Containers", "CONTAINERS"),
+        ("CreatedAt", "CREATED AT"),
+        ("CreatedSince", "CREATED"),
+        ("Digest", "DIGEST"),
+        ("ID", "IMAGE ID"),
+        ("Repository", "REPOSITORY"),
+        ("SharedSize", "SHARED SIZE"),
+        ("Size", "SIZE"),
+        ("Tag", "TAG"),
+        ("UniqueSize", "UNIQUE SIZE"),
+        ("VirtualSize", "SIZE"),
+    ],
+};
+
+const STEPS: Columns = Columns {
+    type_name: "*formatter.historyContext",
+    fields: &[
+        ("Comment", "COMMENT"),
+        ("CreatedAt", "CREATED AT"),
+        ("CreatedBy", "CREATED BY"),
+        ("CreatedSince", "CREATED"),
+        ("ID", "IMAGE"),
+        ("Size", "SIZE"),
+    ],
+};
+
+/// Fetches an image.
+pub(crate) fn pull(session: &Session, matches: &Matches) -> Outcome {
+    let name = matches.args[0].as_str();
+    let quiet = matches.on("quiet");
+    let reference =
+        Reference::parse_docker(name).map_err(|error| Failure::plain(error.to_string()))?;
+    let platform = match matches.text("platform") {
+        "" => None,
+        text => Some(parse::platform::parse(text).map_err(Failure::plain)?),
+    };
+    if !quiet && reference.tag().is_none() && reference.digest().is_none() {
+        output::line("Using default tag: latest")?;
+    }
+    let report = Report::of_pull(quiet);
+    let pulled = session
+        .engine()?
+        .pull(name, &PullOptions { platform }, &report)?;
+    output::line(&full_name(&pulled.reference))?;
+    Ok(0)
+}
+
+/// A name with its registry.
+fn full_name(reference: &Reference) -> String {
+    let mut name = reference.name();
+    if let Some(tag) = reference.tag() {
+        name.push(':');
+        name.push_str(tag);
+    }
+    if let Some(digest) = reference.digest() {
+        name.push('@');
+        name.push_str(&digest.to_string());
+    }
+    name
+}
+
+/// One row of `images` before it is shown.
+struct Listed<'a> {
+    image: &'a ImageInfo,
+    repository: String,
+    tag: String,
+    digest: String,
+}
+
+/// Lists images.
+pub(crate) fn images(session: &Session, matches: &Matches) -> Outcome {
+    let engine = session.engine()?;
+    let known = [
+        "dangling",
+        "label",
+        "label!",
+        "before",
+        "since",
+        "reference",
+        "until",
+    ];
+    let filters = Filters::new(&matches.all("filter"), &known).map_err(Failure::error)?;
+    let dangling = filters.truth("dangling").map_err(Failure::error)?;
+    let until = until(&filters)?;
+    let edge = |name: &str| -> Result<Option<ImageInfo>, Failure> {
+        match filters.get(name).last() {
+            Some(other) => Ok(Some(engine.image(other)?)),
+            None => Ok(None),
+        }
+    };
+    let (before, since) = (edge("before")?, edge("since")?);
+    let mut patterns: Vec<String> = filters.get("reference").to_vec();
+    patterns.extend(matches.args.iter().cloned());
+    let mut list = engine.images()?;
+    list.sort_by(|a, b| b.created.cmp(&a.created));
+    let digests = matches.on("digests") || matches.text("format").contains(".Digest");
+    let mut listed = Vec::new();
+    for image in &list {
+        let keep = dangling.is_none_or(|wanted| image.tags.is_empty() == wanted)
+            && filters.labels(&image.config.config.labels)
+            && before
+                .as_ref()
+                .is_none_or(|other| image.created < other.created)
+            && since
+                .as_ref()
+                .is_none_or(|other| image.created > other.created)
+            && until.is_none_or(|until| {
+                time::read(&image.created).is_some_and(|created| created < until)
+            });
+        if keep {
+            listed.extend(names(image, &patterns, digests));
+        }
+    }
+    let trunc = !matches.on("no-trunc");
+    if matches.on("quiet") && matches.text("format").is_empty() {
+        let ids = listed
+            .iter()
+            .map(|row| format!("{}\n", id(row.image, trunc)));
+        output::text(&ids.collect::<String>())?;
+        return Ok(0);
+    }
+    let now = Timestamp::now();
+    let rows: Vec<Row> = listed
+        .iter()
+        .map(|listed| row(listed, now, trunc))
+        .collect();
+    let default: &[&str] = if matches.on("digests") {
+        &["Repository", "Tag", "Digest", "ID", "CreatedSince", "Size"]
+    } else {
+        &["Repository", "Tag", "ID", "CreatedSince", "Size"]
+    };
+    output::text(&COLUMNS.render(matches.text("format"), default, &rows)?)?;
+    Ok(0)
+}
+
+/// The rows of an image: one per name that a pattern matches.
+fn names<'a>(image: &'a ImageInfo, patterns: &[String], digests: bool) -> Vec<Listed<'a>> {
+    const NONE: &str = "<none>";
+    let wanted = |reference: &Reference| {
+        patterns.is_empty()
+            || patterns.iter().any(|pattern| {
+                glob(pattern, &reference.familiar()) || glob(pattern, &reference.familiar_name())
+            })
+    };
+    let digest_of = |name: &str| {
+        let found = image
+            .repo_digests
+            .iter()
+            .find(|digest| digest.familiar_name() == name);
+        found
+            .and_then(Reference::digest)
+            .map_or_else(|| NONE.to_owned(), ToString::to_string)
+    };
+    let mut rows: Vec<Listed<'_>> = Vec::new();
+    for tag in image.tags.iter().filter(|tag| wanted(tag)) {
+        let repository = tag.familiar_name();
+        let digest = if digests {
+            digest_of(&repository)
+        } else {
+            NONE.to_owned()
+        };
+        let tag = tag.tag().unwrap_or(NONE).to_owned();
+        rows.push(Listed {
+            image,
+            repository,
+            tag,
+            digest,
+        });
+    }
+    // A name by content alone is shown where no tag has that repository.
+    let tagged: BTreeSet<String> = image.tags.iter().map(Reference::familiar_name).collect();
+    for reference in image
+        .repo_digests
+        .iter()
+        .filter(|reference| wanted(reference))
+    {
+        let repository = reference.familiar_name();
+        if !tagged.contains(&repository) {
+            let digest = digest_of(&repository);
+            rows.push(Listed {
+                image,
+                repository,
+                tag: NONE.to_owned(),
+                digest,
+            });
+        }
+    }
+    if image.tags.is_empty() && image.repo_digests.is_empty() && patterns.is_empty() {
+        let none = || NONE.to_owned();
+        rows.push(Listed {
+            image,
+            repository: none(),
+            tag: none(),
+            digest: none(),
+        });
+    }
+    rows
+}
+
+fn id(image: &ImageInfo, trunc: bool) -> String {
+    if trunc {
+        image.id.hex()[..12].to_owned()
+    } else {
+        image.id.to_string()
+    }
+}
+
+fn row(listed: &Listed<'_>, now: Timestamp, trunc: bool) -> Row {
+    let image = listed.image;
+    let created = time::read(&image.created);
+    let unknown = || "N/A".to_owned();
+    let texts = [
+        unknown(),
+        created.map_or_else(unknown, time::go_string),
+        created.map_or_else(unknown, |time| time::ago(time, now)),
+        listed.digest.clone(),
+        id(image, trunc),
+        listed.repository.clone(),
+        unknown(),
+        human::short_size(image.size),
+        listed.tag.clone(),
+        unknown(),
+        human::size(image.size),
+    ];
+    Row {
+        values: texts.into_iter().map(Into::into).collect(),
+        labels: image.config.config.labels.clone(),
+    }
+}
+
+/// Shows how an image came to be.
+pub(crate) fn history(session: &Session, matches: &Matches) -> Outcome {
+    let engine = session.engine()?;
+    let name = matches.args[0].as_str();
+    check_platform(&engine.image(name)?, name, matches)?;
+    let trunc = !matches.on("no-trunc");
+    let readable = matches.switch_or("human", true);
+    let now = Timestamp::now();
+    let entries = engine.history(name)?;
+    let mut rows = Vec::with_capacity(entries.len());
+    for entry in &entries {
+        let id = match (&entry.id, trunc) {
+            (None, _) => "<missing>".to_owned(),
+            (Some(id), true) => id.hex()[..12].to_owned(),
+            (Some(id), false) => id.to_string(),
+        };
+        let created = time::read(&entry.created);
+        let by = entry.created_by.replace('\t', " ");
+        let created_by = if trunc { ellipsis(&by, 45) } else { by };
+        let at = created.map_or_else(String::new, |time| time.to_string());
+        let since = match created {
+            Some(created) if readable => time::ago(created, now),
+            _ => at.clone(),
+        };
+        let size = if readable {
+            human::short_size(entry.size)
+        } else {
+            entry.size.to_string()
+        };
+        let texts = [entry.comment.clone(), at, created_by, since, id, size];
+        rows.push(Row {
+            values: texts.into_iter().map(Into::into).collect(),
+            ..Row::default()
+        });
+    }
+    if matches.on("quiet") && matches.text("format").is_empty() {
+        let ids = rows.iter().filter_map(|row| row.values[4].as_str());
+        output::text(&ids.map(|id| format!("{id}\n")).collect::<String>())?;
+        return Ok(0);
+    }
+    let default = ["ID", "CreatedSince", "CreatedBy", "Size", "Comment"];
+    output::text(&STEPS.render(matches.text("format"), &default, &rows)?)?;
+    Ok(0)
+}
+
+/// Refuses an image that is not for the platform of `--platform`.
+pub(crate) fn check_platform(
+    image: &ImageInfo,
+    name: &str,
+    matches: &Matches,
+) -> Result<(), Failure> {
+    let text = matches.text("platform");
+    if text.is_empty() {
+        return Ok(());
+    }
+    let wanted = parse::platform::parse(text).map_err(Failure::plain)?;
+    if image.is_for(&wanted) {
+        return Ok(());
+    }
+    Err(Failure::error(format!(
+        "image with reference {name} was found but does not provide the specified platform ({text})"
+    )))
+}
+
+/// Gives an image another name.
+pub(crate) fn tag(session: &Session, matches: &Matches) -> Outcome {
+    let target = &matches.args[1];
+    Reference::parse_docker(target).map_err(|error| {
+        Failure::plain(format!(
+            "Error parsing reference: \"{target}\" is not a valid repository/tag: {error}"
+        ))
+    })?;
+    session.engine()?.tag(&matches.args[0], target)?;
+    Ok(0)
+}
+
+/// Removes names, and the images that lost their last one.
+pub(crate) fn rmi(session: &Session, matches: &Matches) -> Outcome {
+    let force = matches.on("force");
+    let engine = session.engine()?;
+    let mut forgiven = false;
+    let code = each(&matches.args, |name| {
+        let removals = engine.remove_image(name, force).map_err(|error| {
+            forgiven |= force && error.kind() == cove_engine::ErrorKind::NotFound;
+            Failure::from(error)
+        })?;
+        let lines: String = removals
+            .iter()
+            .map(|removal| removed(removal, true))
+            .collect();
+        output::text(&lines)
+    })?;
+    Ok(if forgiven { 0 } else { code })
+}
+
+/// The line that tells of a removal; `prune` writes it small.
+fn removed(removal: &Removal, capital: bool) -> String {
+    match (removal, capital) {
+        (Removal::Untagged(name), true) => format!("Untagged: {name}\n"),
+        (Removal::Untagged(name), false) => format!("untagged: {name}\n"),
+        (Removal::Deleted(id), true) => format!("Deleted: {id}\n"),
+        (Removal::Deleted(id), false) => format!("deleted: {id}\n"),
+    }
+}
+
+/// Removes images that nothing needs.
+pub(crate) fn image_prune(session: &Session, matches: &Matches) -> Outcome {
+    let all = matches.on("all");
+    let question = if all {
+        "WARNING! This will remove all images without at least one container associated to them.\nAre you sure you want to continue?"
+    } else {
+        "WARNING! This will remove all dangling images.\nAre you sure you want to continue?"
+    };
+    if !matches.on("force") && !output::confirm(question)? {
+        return Ok(0);
+    }
+    let (text, reclaimed) = prune(session, all, &matches.all("filter"))?;
+    output::text(&text)?;
+    output::line(&format!(
+        "Total reclaimed space: {}",
+        human::size(reclaimed)
+    ))?;
+    Ok(0)
+}
+
+/// Removes images that nothing needs; what to tell, and the bytes given back.
+pub(crate) fn prune(
+    session: &Session,
+    all: bool,
+    filters: &[String],
+) -> Result<(String, u64), Failure> {
+    let known = ["label", "label!", "until", "dangling"];
+    let filters = Filters::new(filters, &known).map_err(Failure::error)?;
+    let all = all || filters.truth("dangling").map_err(Failure::error)? == Some(false);
+    let until = until(&filters)?;
+    let report = session.engine()?.prune_images(all, |image| {
+        let old = until
+            .is_none_or(|until| time::read(&image.created).is_some_and(|created| created < until));
+        !(old && filters.labels(&image.config.config.labels))
+    })?;
+    if report.removals.is_empty() {
+        return Ok((String::new(), report.reclaimed));
+    }
+    let lines: String = report
+        .removals
+        .iter()
+        .map(|removal| removed(removal, false))
+        .collect();
+    Ok((format!("Deleted Images:\n{lines}\n"), report.reclaimed))
+}
+
+/// Writes images as an archive that Docker and OCI tools load.
+pub(crate) fn save(session: &Session, matches: &Matches) -> Outcome {
+    write_archive(matches.text("output"), |out| {
+        Ok(session
+            .engine()?
+            .save(&matches.args, SaveFormat::Docker, out)?)
+    })
+}
+
+/// Reads images from an archive.
+pub(crate) fn load(session: &Session, matches: &Matches) -> Outcome {
+    let input: Box<dyn Read + Send> = match matches.text("input") {
+        "" if io::stdin().is_terminal() => {
+            return Err(Failure::plain(
+                "requested load from stdin, but stdin is empty",
+            ));
+        }
+        "" => Box::new(io::stdin()),
+        path => Box::new(File::open(path).map_err(|error| output::open_failure(path, &error))?),
+    };
+    let quiet = matches.on("quiet");
+    for loaded in session.engine()?.load(input)? {
+        if quiet {
+            continue;
+        }
+        if loaded.names.is_empty() {
+            output::line(&format!("Loaded image ID: {}", loaded.id))?;
+        }
+        for name in &loaded.names {
+            output::line(&format!("Loaded image: {}", name.familiar()))?;
+        }
+    }
+    Ok(0)
+}
+
+/// Makes an image of one layer from a tar archive.
+pub(crate) fn import(session: &Session, matches: &Matches) -> Outcome {
+    let (source, reference) = match matches.args.as_slice() {
+        [source] => (source.as_str(), None),
+        [source, reference] => (source.as_str(), Some(reference.as_str())),
+        _ => return Err(Failure::plain("import takes a file and, at most, a name")),
+    };
+    if source.contains("://") {
+        return Err(Failure::plain(format!(
+            "importing from a URL is not supported: fetch {source} and import the file"
+        )));
+    }
+    let input: Box<dyn Read + Send> = match source {
+        "-" => Box::new(io::stdin()),
+        path => Box::new(File::open(path).map_err(|error| output::open_failure(path, &error))?),
+    };
+    let message = matches.text("message");
+    let id = session
+        .engine()?
+        .import(input, reference, &matches.all("change"), message)?;
+    output::line(&id.to_string())?;
+    Ok(0)
+}

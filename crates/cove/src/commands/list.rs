@@ -1,0 +1,395 @@
+//! The rows of `ps`.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use cove_engine::{Engine, Instance};
+use cove_model::instance::{MountSource, NetworkMode, Record};
+use cove_model::status::{State, Status};
+use jiff::Timestamp;
+
+use crate::flags::Matches;
+use crate::format::rows::{Columns, Row};
+use crate::format::{go, human, time};
+use crate::outcome::{Failure, Outcome};
+use crate::output;
+use crate::parse::filter::Filters;
+use crate::settings::Session;
+
+/// What a row of `ps` has.
+const COLUMNS: Columns = Columns {
+    type_name: "*formatter.ContainerContext",
+    fields: &[
+        ("Command", "COMMAND"),
+        ("CreatedAt", "CREATED AT"),
+        ("ID", "CONTAINER ID"),
+        ("Image", "IMAGE"),
+        ("Labels", "LABELS"),
+        ("LocalVolumes", "LOCAL VOLUMES"),
+        ("Mounts", "MOUNTS"),
+        ("Names", "NAMES"),
+        ("Networks", "NETWORKS"),
+        ("Platform", "PLATFORM"),
+        ("Ports", "PORTS"),
+        ("RunningFor", "CREATED"),
+        ("Size", "SIZE"),
+        ("State", "STATE"),
+        ("Status", "STATUS"),
+    ],
+};
+
+const DEFAULT: &[&str] = &[
+    "ID",
+    "Image",
+    "Command",
+    "RunningFor",
+    "Status",
+    "Ports",
+    "Names",
+];
+
+const FILTERS: &[&str] = &[
+    "ancestor", "before", "exited", "id", "label", "label!", "name", "network", "since", "status",
+    "volume",
+];
+
+const STATES: &[&str] = &[
+    "created",
+    "restarting",
+    "running",
+    "removing",
+    "paused",
+    "exited",
+    "dead",
+];
+
+/// Lists containers.
+pub(crate) fn ps(session: &Session, matches: &Matches) -> Outcome {
+    let engine = session.engine()?;
+    let selected = select(engine, matches)?;
+    let trunc = !matches.on("no-trunc");
+    if matches.on("quiet") && matches.text("format").is_empty() {
+        let ids: String = selected
+            .iter()
+            .map(|instance| format!("{}\n", id(&instance.record, trunc)))
+            .collect();
+        output::text(&ids)?;
+        return Ok(0);
+    }
+    let format = matches.text("format");
+    let sized = matches.on("size") || format.contains(".Size") || format == "json";
+    let now = Timestamp::now();
+    let mut rows = Vec::with_capacity(selected.len());
+    for instance in &selected {
+        rows.push(row(engine, instance, now, trunc, sized)?);
+    }
+    let mut default = DEFAULT.to_vec();
+    if matches.on("size") {
+        default.push("Size");
+    }
+    output::text(&COLUMNS.render(format, &default, &rows)?)?;
+    Ok(0)
+}
+
+/// The containers that the flags ask for, the newest first.
+fn select(engine: &Engine, matches: &Matches) -> Result<Vec<Instance>, Failure> {
+    let filters = Filters::new(&matches.all("filter"), FILTERS).map_err(Failure::error)?;
+    if let Some(bad) = filters
+        .get("status")
+        .iter()
+        .find(|state| !STATES.contains(&state.as_str()))
+    {
+        return Err(Failure::error(format!("Invalid filter 'status={bad}'")));
+    }
+    let mut codes = Vec::new();
+    for code in filters.get("exited") {
+        let parsed = code.parse::<i32>();
+        codes.push(parsed.map_err(|_| {
+            Failure::error(format!(
+                "strconv.Atoi: parsing {}: invalid syntax",
+                go::quote(code)
+            ))
+        })?);
+    }
+    let edge = |name: &str| -> Result<Option<Record>, Failure> {
+        match filters.get(name).last() {
+            Some(other) => Ok(Some(engine.instance(other)?.record)),
+            None => Ok(None),
+        }
+    };
+    let (before, since) = (edge("before")?, edge("since")?);
+    let ancestors: Vec<_> = filters
+        .get("ancestor")
+        .iter()
+        .filter_map(|name| engine.image(name).ok())
+        .collect();
+    let last = match matches.get("last").map(go::parse_int) {
+        _ if matches.on("latest") => Some(1),
+        Some(count) => usize::try_from(count.map_err(Failure::plain)?).ok(),
+        None => None,
+    };
+    let all = matches.on("all")
+        || last.is_some()
+        || before.is_some()
+        || since.is_some()
+        || !filters.get("status").is_empty();
+    let wanted = |instance: &Instance| {
+        let (record, status) = (&instance.record, &instance.status);
+        (all || status.state.is_running() || status.state == State::Restarting)
+            && filters.any("status", |state| state == status.state.as_str())
+            && filters.any("name", |pattern| matches_name(pattern, &record.name))
+            && filters.any("id", |pattern| matches_name(pattern, record.id.as_str()))
+            && filters.any("network", |network| network == network_name(record))
+            && filters.any("volume", |path| mounts_path(record, path))
+            && filters.labels(&record.spec.run.labels)
+            && (codes.is_empty()
+                || (status.state == State::Exited
+                    && codes.contains(&status.exit_code.unwrap_or(0))))
+            && (filters.get("ancestor").is_empty()
+                || ancestors
+                    .iter()
+                    .any(|image| record.image.layers.starts_with(&image.layers)))
+            && before
+                .as_ref()
+                .is_none_or(|other| record.created < other.created)
+            && since
+                .as_ref()
+                .is_none_or(|other| record.created > other.created)
+    };
+    let list = engine.instances()?.into_iter().filter(wanted);
+    Ok(list.take(last.unwrap_or(usize::MAX)).collect())
+}
+
+fn row(
+    engine: &Engine,
+    instance: &Instance,
+    now: Timestamp,
+    trunc: bool,
+    sized: bool,
+) -> Result<Row, Failure> {
+    let (record, status) = (&instance.record, &instance.status);
+    let created = time::read(&record.created);
+    let size = if sized {
+        size(engine, record)?
+    } else {
+        String::new()
+    };
+    let texts = [
+        command(record, trunc),
+        created.map_or_else(String::new, |time| time::go_string(whole_seconds(time))),
+        id(record, trunc),
+        record.image.name.clone(),
+        labels(&record.spec.run.labels),
+        "0".to_owned(),
+        mounts(record, trunc),
+        record.name.clone(),
+        network_name(record),
+        String::new(),
+        String::new(),
+        created.map_or_else(String::new, |time| time::ago(time, now)),
+        size,
+        status.state.as_str().to_owned(),
+        status_text(status, now),
+    ];
+    let mut values: Vec<serde_json::Value> = texts.into_iter().map(Into::into).collect();
+    // Which platform an instance's image is for is no property of a container.
+    values[9] = serde_json::Value::Null;
+    Ok(Row {
+        values,
+        labels: record.spec.run.labels.clone(),
+    })
+}
+
+/// `Up 3 minutes`, `Exited (0) 2 hours ago`.
+pub(crate) fn status_text(status: &Status, now: Timestamp) -> String {
+    let since = |time: &Option<String>| time.as_deref().and_then(time::read);
+    let up = || {
+        let span = since(&status.started_at).map(|time| time::span(time, now));
+        format!("Up {}", span.unwrap_or_default())
+    };
+    let down = |word: &str| {
+        let ago = since(&status.finished_at).map(|time| time::ago(time, now));
+        format!(
+            "{word} ({}) {}",
+            status.exit_code.unwrap_or(0),
+            ago.unwrap_or_default()
+        )
+    };
+    match status.state {
+        State::Created => "Created".to_owned(),
+        State::Running => up(),
+        State::Paused => format!("{} (Paused)", up()),
+        State::Restarting => down("Restarting"),
+        State::Exited => down("Exited"),
+        State::Dead => "Dead".to_owned(),
+    }
+}
+
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+fn id(record: &Record, trunc: bool) -> String {
+    if trunc {
+        record.id.short()
+    } else {
+        record.id.as_str()
+    }
+    .to_owned()
+}
+
+fn command(record: &Record, trunc: bool) -> String {
+    let command = record.spec.argv.join(" ");
+    go::quote(&if trunc {
+        ellipsis(&command, 20)
+    } else {
+        command
+    })
+}
+
+/// At most `most` characters, the last one three dots when there were more.
+pub(crate) fn ellipsis(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(most.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+fn labels(labels: &BTreeMap<String, String>) -> String {
+    labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn mounts(record: &Record, trunc: bool) -> String {
+    let sources = record
+        .spec
+        .mounts
+        .iter()
+        .filter_map(|mount| match &mount.source {
+            MountSource::Bind { path, .. } => Some(path.display().to_string()),
+            MountSource::Tmpfs { .. } => None,
+        });
+    sources
+        .map(|path| if trunc { ellipsis(&path, 15) } else { path })
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn mounts_path(record: &Record, wanted: &str) -> bool {
+    record.spec.mounts.iter().any(|mount| {
+        mount.target == wanted
+            || matches!(&mount.source, MountSource::Bind { path, .. } if path == Path::new(wanted))
+    })
+}
+
+/// The network as `--network` names it.
+pub(crate) fn network_name(record: &Record) -> String {
+    match &record.spec.network {
+        NetworkMode::None => "none".to_owned(),
+        NetworkMode::Host => "host".to_owned(),
+        NetworkMode::Instance(id) => format!("container:{id}"),
+    }
+}
+
+/// What the container wrote, and with its image.
+fn size(engine: &Engine, record: &Record) -> Result<String, Failure> {
+    let own = written(engine, record);
+    let image = engine
+        .image(&record.image.id.to_string())
+        .map_or(0, |image| image.size);
+    Ok(format!(
+        "{} (virtual {})",
+        human::short_size(own),
+        human::short_size(own + image)
+    ))
+}
+
+/// Bytes of the files that a container wrote.
+pub(crate) fn written(engine: &Engine, record: &Record) -> u64 {
+    tree_size(&engine.directory(record).join("upper"))
+}
+
+/// Bytes of the files below a directory.
+pub(crate) fn tree_size(path: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return 0;
+    };
+    let sizes = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => tree_size(&entry.path()),
+        Ok(metadata) if metadata.is_file() => metadata.size(),
+        Ok(_) | Err(_) => 0,
+    });
+    sizes.sum()
+}
+
+/// Docker filters names by regular expression; what people use of it is a
+/// part of the name, and the anchors.
+fn matches_name(pattern: &str, name: &str) -> bool {
+    let (start, pattern) = match pattern.strip_prefix('^') {
+        Some(rest) => (true, rest),
+        None => (false, pattern),
+    };
+    let (end, pattern) = match pattern.strip_suffix('$') {
+        Some(rest) => (true, rest),
+        None => (false, pattern),
+    };
+    let pattern = pattern.strip_prefix('/').unwrap_or(pattern);
+    match (start, end) {
+        (true, true) => name == pattern,
+        (true, false) => name.starts_with(pattern),
+        (false, true) => name.ends_with(pattern),
+        (false, false) => name.contains(pattern),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_read_as_dockers() {
+        let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+        let status = |state, exit_code| Status {
+            state,
+            exit_code,
+            started_at: Some("2026-11-22T11:57:00Z".to_owned()),
+            finished_at: Some("2026-11-22T10:00:00Z".to_owned()),
+            ..Status::created("x", 1, "2026-11-22T09:00:00Z".to_owned())
+        };
+        for (state, code, text) in [
+            (State::Created, None, "Created"),
+            (State::Running, None, "Up 3 minutes"),
+            (State::Paused, None, "Up 3 minutes (Paused)"),
+            (State::Exited, Some(137), "Exited (137) 2 hours ago"),
+            (State::Restarting, Some(1), "Restarting (1) 2 hours ago"),
+            (State::Dead, None, "Dead"),
+        ] {
+            assert_eq!(status_text(&status(state, code), now), text);
+        }
+    }
+
+    #[test]
+    fn names_are_matched_by_part_and_anchor() {
+        for (pattern, want) in [
+            ("we", true),
+            ("^web$", true),
+            ("^/web$", true),
+            ("^eb", false),
+            ("b$", true),
+            ("x", false),
+        ] {
+            assert_eq!(matches_name(pattern, "web"), want, "{pattern}");
+        }
+        assert_eq!(
+            ellipsis("sleep 1000 and something", 20),
+            "sleep 1000 and some…"
+        );
+        assert_eq!(ellipsis("short", 20), "short");
+    }
+}

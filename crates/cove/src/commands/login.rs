@@ -1,0 +1,80 @@
+//! `login` and `logout`.
+
+use std::io;
+
+use crate::flags::Matches;
+use crate::format::go;
+use crate::outcome::{Failure, Outcome};
+use crate::settings::Session;
+use crate::{output, terminal};
+
+/// Checks a user's password with a registry and keeps it.
+pub(crate) fn login(session: &Session, matches: &Matches) -> Outcome {
+    let server = matches.args.first().map(String::as_str);
+    let given = matches.get("password");
+    let piped = matches.on("password-stdin");
+    if given.is_some() && piped {
+        return Err(Failure::plain(
+            "--password and --password-stdin are mutually exclusive",
+        ));
+    }
+    let unreadable =
+        |error: io::Error| Failure::plain(format!("read /dev/stdin: {}", go::io_error(&error)));
+    if given.is_some() {
+        output::note("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
+    }
+    let user = match matches.text("username") {
+        "" if piped => {
+            return Err(Failure::plain(
+                "Must provide --username with --password-stdin",
+            ));
+        }
+        "" => {
+            interactive()?;
+            output::text("Username: ")?;
+            let mut line = String::new();
+            io::stdin().read_line(&mut line).map_err(unreadable)?;
+            match line.trim() {
+                "" => return Err(Failure::error("Non-null Username Required")),
+                name => name.to_owned(),
+            }
+        }
+        name => name.to_owned(),
+    };
+    let password = match given {
+        Some(password) => password.to_owned(),
+        None if piped => terminal::pipe_secret().map_err(unreadable)?,
+        None => {
+            interactive()?;
+            output::text("Password: ")?;
+            let secret = terminal::read_secret().map_err(unreadable)?;
+            output::line("")?;
+            secret
+        }
+    };
+    if password.is_empty() {
+        return Err(Failure::error("Password Required"));
+    }
+    let path = session.engine()?.login(server, &user, &password)?;
+    output::note(&format!(
+        "WARNING! Your credentials are stored unencrypted in '{path}'."
+    ));
+    output::line("Login Succeeded")?;
+    Ok(0)
+}
+
+fn interactive() -> Result<(), Failure> {
+    if terminal::stdin_is_terminal() {
+        return Ok(());
+    }
+    Err(Failure::error(
+        "Cannot perform an interactive login from a non TTY device",
+    ))
+}
+
+/// Forgets a user's password for a registry.
+pub(crate) fn logout(session: &Session, matches: &Matches) -> Outcome {
+    let server = matches.args.first().map(String::as_str);
+    output::line(&session.engine()?.logout(server)?)?;
+    Ok(0)
+}

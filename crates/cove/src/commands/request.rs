@@ -1,0 +1,556 @@
+//! From the flags of `run` and `create` to what the engine is asked for.
+//!
+//! Everything is read here, the files that flags name included; nothing is
+//! made. The texts of refusals are Docker's.
+
+use std::env;
+use std::path::Path;
+
+use cove_engine::{CreateRequest, PullPolicy};
+use cove_model::InstanceId;
+use cove_model::image::{Empty, RunConfig};
+use cove_model::instance::{
+    Attach, InstanceSpec, Limits, LogConfig, LogDriver, NamespaceMode, Namespaces, NetworkMode,
+    RestartPolicy, SeccompProfile, Security,
+};
+
+use super::record;
+use crate::flags::Matches;
+use crate::format::go;
+use crate::outcome::Failure;
+use crate::output;
+use crate::parse;
+use crate::settings::Session;
+
+/// The request that the flags and arguments make.
+pub(crate) fn resolve(session: &Session, matches: &Matches) -> Result<CreateRequest, Failure> {
+    let (image, command) = match matches.args.split_first() {
+        Some((image, command)) => (image.clone(), command.to_vec()),
+        None => return Err(Failure::plain("invalid reference format")),
+    };
+    let platform = match matches.text("platform") {
+        "" => None,
+        text => Some(parse::platform::parse(text).map_err(Failure::plain)?),
+    };
+    Ok(CreateRequest {
+        name: matches
+            .get("name")
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned),
+        image,
+        pull: pull_policy(matches.get("pull").unwrap_or("missing"))?,
+        platform,
+        spec: spec(session, matches)?,
+        entrypoint: matches.get("entrypoint").map(|word| vec![word.to_owned()]),
+        command,
+    })
+}
+
+fn pull_policy(text: &str) -> Result<PullPolicy, Failure> {
+    match text {
+        "always" => Ok(PullPolicy::Always),
+        "missing" | "" => Ok(PullPolicy::Missing),
+        "never" => Ok(PullPolicy::Never),
+        _ => Err(Failure::plain(format!(
+            "invalid pull option: '{text}': must be one of \"always\", \"missing\" or \"never\""
+        ))),
+    }
+}
+
+fn spec(session: &Session, matches: &Matches) -> Result<InstanceSpec, Failure> {
+    let terminal = matches.on("tty");
+    let interactive = matches.on("interactive");
+    let detached = matches.on("detach");
+    let attach = attach(matches, interactive, detached);
+    let network = network(session, matches)?;
+    let namespaces = namespaces(session, matches)?;
+    let restart = restart(matches.text("restart"))?;
+    let auto_remove = matches.on("rm");
+    if auto_remove && restart != RestartPolicy::No {
+        return Err(Failure::plain(
+            "conflicting options: cannot specify both --restart and --rm",
+        ));
+    }
+    let pairs = |name: &str| {
+        matches
+            .all(name)
+            .iter()
+            .map(|text| parse::env::pair(text))
+            .collect()
+    };
+    Ok(InstanceSpec {
+        run: run_config(matches)?,
+        argv: Vec::new(),
+        hostname: hostname(matches, &network, &namespaces)?,
+        domainname: matches.text("domainname").to_owned(),
+        terminal,
+        open_stdin: interactive,
+        stdin_once: interactive && attach.stdin,
+        attach,
+        mounts: mounts(matches)?,
+        network,
+        namespaces,
+        limits: limits(matches)?,
+        ulimits: each(matches, "ulimit", parse::ulimit::parse)?,
+        sysctls: pairs("sysctl"),
+        devices: each(matches, "device", parse::device::parse)?,
+        device_rules: matches.all("device-cgroup-rule"),
+        security: security(matches)?,
+        read_only_root: matches.on("read-only"),
+        shm_size: size(matches, "shm-size")?.unwrap_or(0),
+        init: matches.on("init"),
+        groups: matches.all("group-add"),
+        dns: matches.all("dns"),
+        dns_search: matches.all("dns-search"),
+        dns_options: matches.all("dns-option"),
+        extra_hosts: each(matches, "add-host", parse::host::add_host)?,
+        restart,
+        auto_remove,
+        stop_timeout: stop_timeout(matches)?,
+        log: log(matches)?,
+        oom_score_adj: oom_score_adj(matches)?,
+        annotations: pairs("annotation"),
+    })
+}
+
+/// Each value of a flag through a parser.
+fn each<T>(
+    matches: &Matches,
+    flag: &str,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, Failure> {
+    matches
+        .all(flag)
+        .iter()
+        .map(|text| parse(text).map_err(Failure::plain))
+        .collect()
+}
+
+fn attach(matches: &Matches, interactive: bool, detached: bool) -> Attach {
+    if detached {
+        return Attach::default();
+    }
+    let named = matches.all("attach");
+    let has = |stream: &str| named.iter().any(|name| name.eq_ignore_ascii_case(stream));
+    let all = named.is_empty();
+    Attach {
+        stdin: interactive || has("stdin"),
+        stdout: all || has("stdout"),
+        stderr: all || has("stderr"),
+    }
+}
+
+/// The variables of `--env-file` and `--env`, in the order that lets the
+/// latter win.
+pub(crate) fn environment(matches: &Matches) -> Result<Vec<String>, Failure> {
+    let lookup = |name: &str| env::var(name).ok();
+    let mut pairs = Vec::new();
+    for path in matches.all("env-file") {
+        let content = output::read_file(&path)?;
+        pairs.extend(parse::env::file(&path, &content, Some(&lookup)).map_err(Failure::plain)?);
+    }
+    pairs.extend(
+        matches
+            .all("env")
+            .iter()
+            .map(|text| parse::env::complete(text, &lookup)),
+    );
+    Ok(pairs)
+}
+
+fn run_config(matches: &Matches) -> Result<RunConfig, Failure> {
+    let mut labels = Vec::new();
+    for path in matches.all("label-file") {
+        let content = output::read_file(&path)?;
+        labels.extend(parse::env::file(&path, &content, None).map_err(Failure::plain)?);
+    }
+    labels.extend(matches.all("label"));
+    let ports = each(matches, "expose", parse::port::expose)?;
+    let stop_signal = matches
+        .get("stop-signal")
+        .filter(|signal| !signal.is_empty());
+    if let Some(signal) = stop_signal {
+        cove_engine::signals::parse(signal)?;
+    }
+    Ok(RunConfig {
+        user: matches.text("user").to_owned(),
+        exposed_ports: ports
+            .into_iter()
+            .flatten()
+            .map(|port| (port, Empty {}))
+            .collect(),
+        env: environment(matches)?,
+        working_dir: matches.text("workdir").to_owned(),
+        labels: labels.iter().map(|text| parse::env::pair(text)).collect(),
+        stop_signal: stop_signal.map(str::to_owned),
+        healthcheck: matches
+            .on("no-healthcheck")
+            .then(|| serde_json::json!({"Test": ["NONE"]})),
+        ..RunConfig::default()
+    })
+}
+
+fn mounts(matches: &Matches) -> Result<Vec<cove_model::instance::Mount>, Failure> {
+    let cwd =
+        env::current_dir().map_err(|error| Failure::plain(go::path_error("getwd", ".", &error)))?;
+    let mut mounts = each(matches, "volume", |text| parse::volume::parse(text, &cwd))?;
+    mounts.extend(each(matches, "mount", parse::mount::parse)?);
+    mounts.extend(each(matches, "tmpfs", parse::volume::tmpfs)?);
+    Ok(mounts)
+}
+
+/// The container that `container:NAME` names.
+fn joined(session: &Session, text: &str) -> Option<Result<InstanceId, Failure>> {
+    let name = text.strip_prefix("container:")?;
+    Some(record(session, name).map(|record| record.id))
+}
+
+fn network(session: &Session, matches: &Matches) -> Result<NetworkMode, Failure> {
+    let mut names = matches.all("network");
+    names.extend(matches.all("net"));
+    let [name] = names.as_slice() else {
+        return match names.as_slice() {
+            [] => Ok(NetworkMode::None),
+            _ => Err(Failure::plain(
+                "several networks are not supported: give --network once, as none, host or container:NAME",
+            )),
+        };
+    };
+    match name.as_str() {
+        "" => Err(Failure::plain("no name set for network")),
+        "none" => Ok(NetworkMode::None),
+        "host" => Ok(NetworkMode::Host),
+        "bridge" | "default" => Err(Failure::plain(
+            "the bridge network is not supported in this release: use --network none, host or container:NAME",
+        )),
+        other => match joined(session, other) {
+            Some(id) => Ok(NetworkMode::Instance(id?)),
+            None => Err(Failure::plain(format!("network {other} not found"))),
+        },
+    }
+}
+
+fn namespaces(session: &Session, matches: &Matches) -> Result<Namespaces, Failure> {
+    let mode = |text: &str, invalid: &str| match text {
+        "" => Ok(NamespaceMode::Private),
+        "host" => Ok(NamespaceMode::Host),
+        other => match joined(session, other) {
+            Some(id) => Ok(NamespaceMode::Instance(id?)),
+            None => Err(Failure::plain(invalid.to_owned())),
+        },
+    };
+    let own_or_host = |flag: &str, kind: &str| {
+        let invalid = || Err(Failure::plain(format!("--{flag}: invalid {kind} mode")));
+        match matches.text(flag) {
+            "" => Ok(NamespaceMode::Private),
+            "host" => Ok(NamespaceMode::Host),
+            "private" if flag == "cgroupns" => Ok(NamespaceMode::Private),
+            _ => invalid(),
+        }
+    };
+    // Containers run in the host's user namespace, which is what `host` asks for.
+    if !matches!(matches.text("userns"), "" | "host") {
+        return Err(Failure::plain("--userns: invalid USER mode"));
+    }
+    let ipc = match matches.text("ipc") {
+        // Any private IPC namespace can be joined.
+        "private" | "shareable" => NamespaceMode::Private,
+        "none" => return Err(Failure::plain("--ipc: the mode none is not supported")),
+        text => mode(text, &format!("Invalid IPC mode: {text}"))?,
+    };
+    Ok(Namespaces {
+        pid: mode(matches.text("pid"), "--pid: invalid PID mode")?,
+        ipc,
+        uts: own_or_host("uts", "UTS")?,
+        cgroup: own_or_host("cgroupns", "CGROUP")?,
+    })
+}
+
+fn hostname(
+    matches: &Matches,
+    network: &NetworkMode,
+    namespaces: &Namespaces,
+) -> Result<String, Failure> {
+    let name = matches.text("hostname");
+    if name.is_empty() {
+        // On the host's network a container bears the host's name.
+        let host = matches!(network, NetworkMode::Host) && namespaces.uts == NamespaceMode::Private;
+        return Ok(if host {
+            rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned()
+        } else {
+            String::new()
+        });
+    }
+    if namespaces.uts == NamespaceMode::Host {
+        return Err(Failure::plain(
+            "conflicting options: hostname and the UTS mode",
+        ));
+    }
+    if matches!(network, NetworkMode::Instance(_)) {
+        return Err(Failure::plain(
+            "conflicting options: hostname and the network mode",
+        ));
+    }
+    Ok(name.to_owned())
+}
+
+/// The size a flag says; 0 means as if it was not given, as with Docker.
+fn size(matches: &Matches, flag: &str) -> Result<Option<u64>, Failure> {
+    let Some(text) = matches.get(flag) else {
+        return Ok(None);
+    };
+    let bytes = parse::size::parse(text).map_err(Failure::plain)?;
+    Ok((bytes > 0).then_some(bytes))
+}
+
+/// The number a flag says, 0 as if it was not given.
+fn number(matches: &Matches, flag: &str) -> Result<Option<i64>, Failure> {
+    let Some(text) = matches.get(flag) else {
+        return Ok(None);
+    };
+    let value = go::parse_int(text).map_err(Failure::plain)?;
+    Ok((value != 0).then_some(value))
+}
+
+fn positive(matches: &Matches, flag: &str) -> Result<Option<u64>, Failure> {
+    number(matches, flag)?
+        .map(|value| {
+            u64::try_from(value)
+                .map_err(|_| Failure::plain(format!("--{flag}: {value} must not be negative")))
+        })
+        .transpose()
+}
+
+/// The limits that flags of `run` and `update` say.
+pub(crate) fn limits(matches: &Matches) -> Result<Limits, Failure> {
+    let text = |flag: &str| {
+        Some(matches.text(flag))
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
+    let swappiness = match matches.get("memory-swappiness").map(go::parse_int) {
+        None | Some(Ok(-1)) => None,
+        Some(value) => {
+            let value = value.map_err(Failure::plain)?;
+            let valid = u64::try_from(value).ok().filter(|value| *value <= 100);
+            Some(valid.ok_or_else(|| {
+                Failure::plain(format!(
+                    "invalid value: {value}. Valid memory swappiness range is 0-100"
+                ))
+            })?)
+        }
+    };
+    let blkio_weight = match matches
+        .get("blkio-weight")
+        .map(|text| go::parse_uint(text, 16))
+    {
+        None | Some(Ok(0)) => None,
+        Some(weight) => {
+            let weight = weight.map_err(Failure::plain)?;
+            let valid = u16::try_from(weight)
+                .ok()
+                .filter(|weight| (10..=1000).contains(weight));
+            Some(valid.ok_or_else(|| Failure::plain("Range of blkio weight is from 10 to 1000"))?)
+        }
+    };
+    let memory_swap = match matches.get("memory-swap") {
+        None => None,
+        Some(text) => {
+            let swap = parse::size::parse_swap(text).map_err(Failure::plain)?;
+            (swap != 0).then_some(swap)
+        }
+    };
+    Ok(Limits {
+        memory: size(matches, "memory")?,
+        memory_reservation: size(matches, "memory-reservation")?,
+        memory_swap,
+        memory_swappiness: swappiness,
+        oom_kill_disable: matches.on("oom-kill-disable"),
+        nano_cpus: nano_cpus(matches)?,
+        cpu_shares: positive(matches, "cpu-shares")?,
+        cpu_quota: number(matches, "cpu-quota")?,
+        cpu_period: positive(matches, "cpu-period")?,
+        cpuset_cpus: text("cpuset-cpus"),
+        cpuset_mems: text("cpuset-mems"),
+        // Docker's 0 is "no limit", ours is −1; saying nothing is our default.
+        pids: match matches.get("pids-limit").map(go::parse_int) {
+            None => None,
+            Some(limit) => Some(
+                Some(limit.map_err(Failure::plain)?)
+                    .filter(|n| *n > 0)
+                    .unwrap_or(-1),
+            ),
+        },
+        blkio_weight,
+        cgroup_parent: text("cgroup-parent"),
+    })
+}
+
+fn nano_cpus(matches: &Matches) -> Result<Option<u64>, Failure> {
+    let Some(text) = matches.get("cpus") else {
+        return Ok(None);
+    };
+    let nano = parse::cpus::parse(text).map_err(Failure::plain)?;
+    let available = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let most = u64::try_from(available)
+        .unwrap_or(u64::MAX)
+        .saturating_mul(1_000_000_000);
+    if nano != 0 && !(10_000_000..=most).contains(&nano) {
+        return Err(Failure::plain(format!(
+            "Range of CPUs is from 0.01 to {available}.00, as there are only {available} CPUs available"
+        )));
+    }
+    Ok((nano > 0).then_some(nano))
+}
+
+fn security(matches: &Matches) -> Result<Security, Failure> {
+    let mut security = Security {
+        privileged: matches.on("privileged"),
+        cap_add: each(matches, "cap-add", |text| {
+            parse::capability::parse(text, "CapAdd")
+        })?,
+        cap_drop: each(matches, "cap-drop", |text| {
+            parse::capability::parse(text, "CapDrop")
+        })?,
+        ..Security::default()
+    };
+    for option in matches.all("security-opt") {
+        let invalid = || Failure::plain(format!("Invalid --security-opt: {}", go::quote(&option)));
+        let (key, value) = match option.split_once('=').or_else(|| option.split_once(':')) {
+            Some(pair) => pair,
+            None if option == "no-new-privileges" => ("no-new-privileges", "true"),
+            None => return Err(invalid()),
+        };
+        match (key, value) {
+            ("no-new-privileges", value) => {
+                security.no_new_privileges = crate::flags::parse_bool(value).ok_or_else(invalid)?;
+            }
+            ("seccomp", "unconfined") => security.seccomp = SeccompProfile::Unconfined,
+            ("seccomp", "builtin") => security.seccomp = SeccompProfile::Default,
+            ("seccomp", path) => security.seccomp = SeccompProfile::Custom(seccomp(path)?),
+            ("systempaths", "unconfined") => security.unmasked = true,
+            ("apparmor", profile) => security.apparmor = Some(profile.to_owned()),
+            ("label", label) => security.selinux.push(label.to_owned()),
+            _ => return Err(invalid()),
+        }
+    }
+    Ok(security)
+}
+
+fn seccomp(path: &str) -> Result<String, Failure> {
+    let bytes = output::read_file(path).map_err(|failure| {
+        Failure::plain(format!(
+            "opening seccomp profile ({path}) failed: {}",
+            failure.message
+        ))
+    })?;
+    let profile: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| {
+        Failure::plain(format!(
+            "compacting json for seccomp profile ({path}) failed: {error}"
+        ))
+    })?;
+    Ok(profile.to_string())
+}
+
+/// The restart policy that a text says.
+pub(crate) fn restart(text: &str) -> Result<RestartPolicy, Failure> {
+    use cove_model::restart::RestartPolicyError as Error;
+    text.parse().map_err(|error| {
+        Failure::plain(match error {
+            Error::Unknown(name) => format!("invalid restart policy '{name}'"),
+            Error::Count(_) => {
+                "invalid restart policy format: maximum retry count must be an integer".to_owned()
+            }
+            Error::CountNotAllowed(text) => format!(
+                "maximum retry count cannot be used with restart policy '{}'",
+                text.split(':').next().unwrap_or_default()
+            ),
+        })
+    })
+}
+
+fn stop_timeout(matches: &Matches) -> Result<Option<u32>, Failure> {
+    let Some(text) = matches.get("stop-timeout") else {
+        return Ok(None);
+    };
+    let seconds = go::parse_int(text).map_err(Failure::plain)?;
+    u32::try_from(seconds)
+        .map(Some)
+        .map_err(|_| Failure::plain(format!("--stop-timeout: {seconds} is out of range")))
+}
+
+fn oom_score_adj(matches: &Matches) -> Result<Option<i32>, Failure> {
+    let Some(value) = number(matches, "oom-score-adj")? else {
+        return Ok(None);
+    };
+    match i32::try_from(value)
+        .ok()
+        .filter(|value| (-1000..=1000).contains(value))
+    {
+        Some(value) => Ok(Some(value)),
+        None => Err(Failure::plain(format!(
+            "Invalid value {value}, range for oom score adj is [-1000, 1000]"
+        ))),
+    }
+}
+
+fn log(matches: &Matches) -> Result<LogConfig, Failure> {
+    let name = matches.text("log-driver");
+    let driver = match name {
+        // All of Docker's drivers that keep files mean: keep it and rotate it.
+        "" | "json-file" | "local" | "k8s-file" => LogDriver::File,
+        "none" => LogDriver::None,
+        other => {
+            return Err(Failure::plain(format!(
+                "error looking up logging plugin {other}: plugin {} not found",
+                go::quote(other)
+            )));
+        }
+    };
+    let mut log = LogConfig {
+        driver,
+        ..LogConfig::default()
+    };
+    let shown = if name.is_empty() { "json-file" } else { name };
+    for option in matches.all("log-opt") {
+        let (key, value) = parse::env::pair(&option);
+        match (key.as_str(), driver) {
+            ("max-size", LogDriver::File) => {
+                log.max_size = parse::size::parse(&value)
+                    .map_err(|_| Failure::plain(format!("invalid value for max-size: {value}")))?;
+            }
+            ("max-file", LogDriver::File) => {
+                log.max_file = value
+                    .parse()
+                    .ok()
+                    .filter(|count| *count > 0)
+                    .ok_or_else(|| {
+                        Failure::plain(format!("max-file cannot be less than 1, got {value}"))
+                    })?;
+            }
+            _ => {
+                return Err(Failure::plain(format!(
+                    "unknown log opt '{key}' for {shown} log driver"
+                )));
+            }
+        }
+    }
+    Ok(log)
+}
+
+/// Docker's check that a file for the id is not left from another container.
+pub(crate) fn check_cidfile(path: &str) -> Result<(), Failure> {
+    if Path::new(path).exists() {
+        return Err(Failure::plain(format!(
+            "container ID file found, make sure the other container isn't running or delete {path}"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -1,0 +1,138 @@
+//! `run` and `create`.
+
+use std::path::Path;
+
+use cove_engine::{CreateRequest, Created};
+use cove_model::control::Attach;
+use cove_model::instance::Record;
+
+use super::{record, request};
+use crate::attach::{End, Role};
+use crate::flags::Matches;
+use crate::format::go;
+use crate::outcome::{Failure, Outcome};
+use crate::progress::Report;
+use crate::settings::Session;
+use crate::{hello, output, parse, terminal};
+
+/// Makes a container and runs it: in front with its exit status as ours, or
+/// behind with its id as the answer.
+pub(crate) fn run(session: &Session, matches: &Matches) -> Outcome {
+    let detached = matches.on("detach");
+    if detached && matches.given("attach") {
+        return Err(Failure::plain(
+            "conflicting options: cannot specify both --attach and --detach",
+        ));
+    }
+    let request = request::resolve(session, matches).map_err(Failure::of_run)?;
+    let spec = &request.spec;
+    if spec.attach.stdin && spec.terminal && !terminal::stdin_is_terminal() {
+        return Err(Failure::plain("the input device is not a TTY"));
+    }
+    let created = make(session, matches, &request).map_err(Failure::of_run)?;
+    let record = record(session, created.id.as_str()).map_err(Failure::of_run)?;
+    let outcome = if detached {
+        session
+            .engine()?
+            .start(&record, terminal::size())
+            .map_err(Failure::from)
+            .and_then(|()| output::line(created.id.as_str()))
+            .map(|()| 0)
+    } else {
+        foreground(session, matches, &record)
+    };
+    outcome.map_err(|failure| {
+        discard(session, &record);
+        failure.of_run()
+    })
+}
+
+/// Makes a container and prints its id.
+pub(crate) fn create(session: &Session, matches: &Matches) -> Outcome {
+    let made = request::resolve(session, matches)
+        .and_then(|request| make(session, matches, &request))
+        .and_then(|created| output::line(created.id.as_str()));
+    made.map(|()| 0).map_err(Failure::of_run)
+}
+
+fn make(session: &Session, matches: &Matches, request: &CreateRequest) -> Result<Created, Failure> {
+    let cidfile = matches.text("cidfile");
+    if !cidfile.is_empty() {
+        request::check_cidfile(cidfile)?;
+    }
+    hello::provide(session, &request.image, request.pull)?;
+    let report = Report::of_run(matches.on("quiet"));
+    let created = session.engine()?.create(request, &report)?;
+    for warning in &created.warnings {
+        output::note(&format!("WARNING: {warning}"));
+    }
+    if !cidfile.is_empty() {
+        let written =
+            cove_sys::fs::write_atomic(Path::new(cidfile), created.id.as_str().as_bytes(), false);
+        if let Err(error) = written {
+            discard_named(session, created.id.as_str());
+            return Err(Failure::plain(format!(
+                "failed to create the container ID file: {}",
+                go::path_error("open", cidfile, &error)
+            )));
+        }
+    }
+    Ok(created)
+}
+
+fn foreground(session: &Session, matches: &Matches, record: &Record) -> Outcome {
+    let engine = session.engine()?;
+    let attach = record.spec.attach;
+    let tty = record.spec.terminal;
+    let role = Role {
+        stdin: attach.stdin,
+        tty,
+        proxy: matches.switch_or("sig-proxy", true) && !tty,
+        keys: detach_keys(matches)?,
+    };
+    let signals = role.signals()?;
+    let attachment = engine.start_attached(
+        record,
+        Attach {
+            stdin: attach.stdin,
+            stdout: attach.stdout,
+            stderr: attach.stderr,
+            start: true,
+            size: if tty { terminal::size() } else { None },
+            when_slow: cove_model::control::WhenSlow::Wait,
+        },
+    )?;
+    match role.play(engine, record, attachment, &signals)? {
+        End::Exited(code) => Ok(status(code)),
+        End::Detached => Ok(0),
+        End::Signalled(signal) => Ok(status(128 + signal)),
+    }
+}
+
+/// The keys that detach: the flag's, or Docker's.
+pub(crate) fn detach_keys(matches: &Matches) -> Result<Vec<u8>, Failure> {
+    match matches.text("detach-keys") {
+        "" => Ok(parse::detach::DEFAULT.to_vec()),
+        keys => parse::detach::parse(keys).map_err(Failure::plain),
+    }
+}
+
+/// An exit status of a container as ours.
+pub(crate) fn status(code: i32) -> u8 {
+    u8::try_from(code & 0xff).unwrap_or(u8::MAX)
+}
+
+/// With `--rm`, a container that did not start does not stay either.
+fn discard(session: &Session, record: &Record) {
+    if record.spec.auto_remove {
+        discard_named(session, record.id.as_str());
+    }
+}
+
+fn discard_named(session: &Session, id: &str) {
+    // What failed first is what the user is told; a container that its
+    // supervisor removed already is no failure at all.
+    let removed =
+        record(session, id).and_then(|record| Ok(session.engine()?.remove(&record, true)?));
+    removed.unwrap_or(());
+}

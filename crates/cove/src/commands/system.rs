@@ -1,0 +1,489 @@
+//! The commands that are about no single kind of thing.
+
+use std::collections::BTreeSet;
+
+use cove_engine::{Engine, ErrorKind, Object};
+use cove_model::status::State;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::container::is_active;
+use super::image::check_platform;
+use super::list::{self, status_text};
+use super::{container, image};
+use crate::flags::Matches;
+use crate::format::template::{Failure as TemplateFailure, Missing, Template};
+use crate::format::{human, json as text, tabs, time};
+use crate::inspect;
+use crate::outcome::{Failure, Outcome};
+use crate::output;
+use crate::settings::Session;
+
+/// What a name may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Any,
+    Container,
+    Image,
+}
+
+/// Shows everything about containers and images.
+pub(crate) fn inspect(session: &Session, matches: &Matches) -> Outcome {
+    let kind = match matches.text("type") {
+        "" => Kind::Any,
+        "container" => Kind::Container,
+        "image" => Kind::Image,
+        other => {
+            return Err(Failure::plain(format!(
+                "unknown type: \"{other}\": must be one of \"container\", \"image\""
+            )));
+        }
+    };
+    inspect_all(session, matches, kind)
+}
+
+/// Shows everything about containers.
+pub(crate) fn container_inspect(session: &Session, matches: &Matches) -> Outcome {
+    inspect_all(session, matches, Kind::Container)
+}
+
+/// Shows everything about images.
+pub(crate) fn image_inspect(session: &Session, matches: &Matches) -> Outcome {
+    inspect_all(session, matches, Kind::Image)
+}
+
+fn inspect_all(session: &Session, matches: &Matches, kind: Kind) -> Outcome {
+    let engine = session.engine()?;
+    let template = template(matches)?;
+    let mut documents = Vec::new();
+    let mut failed = None;
+    for name in &matches.args {
+        match find(engine, name, kind, matches) {
+            Ok(document) => documents.push(document),
+            Err(failure) => {
+                failed.get_or_insert(failure);
+            }
+        }
+    }
+    match &template {
+        None => output::line(&text::pretty(&Value::Array(documents)))?,
+        Some(template) => {
+            let mut lines = String::new();
+            for document in &documents {
+                match template.render(document) {
+                    Ok(line) => lines.push_str(&format!("{line}\n")),
+                    Err(error) => {
+                        output::text(&lines)?;
+                        return Err(template_failure(error));
+                    }
+                }
+            }
+            if documents.is_empty() {
+                lines.push('\n');
+            }
+            output::text(&lines)?;
+        }
+    }
+    match failed {
+        None => Ok(0),
+        Some(failure) => Err(failure),
+    }
+}
+
+fn find(engine: &Engine, name: &str, kind: Kind, matches: &Matches) -> Result<Value, Failure> {
+    if kind != Kind::Image {
+        match engine.instance(name) {
+            Ok(instance) => {
+                return Ok(inspect::container::document(
+                    engine,
+                    &instance,
+                    matches.on("size"),
+                ));
+            }
+            Err(error) if kind == Kind::Any && error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match engine.image(name) {
+        Ok(image) => {
+            check_platform(&image, name, matches)?;
+            Ok(inspect::image::document(&image, &engine.roots().root))
+        }
+        Err(error) if kind == Kind::Any && error.kind() == ErrorKind::NotFound => {
+            Err(Failure::error(format!("No such object: {name}")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The template of `--format`, if there is one.
+fn template(matches: &Matches) -> Result<Option<Template>, Failure> {
+    let source = match matches.text("format") {
+        "" => return Ok(None),
+        "json" => "{{json .}}",
+        source => source,
+    };
+    Template::parse(source, Missing::Key, false)
+        .map(Some)
+        .map_err(template_failure)
+}
+
+fn template_failure(error: TemplateFailure) -> Failure {
+    match error {
+        TemplateFailure::Parse(message) => {
+            Failure::plain(format!("template parsing error: {message}")).with_code(64)
+        }
+        TemplateFailure::Execute(message) => {
+            Failure::plain(format!("template parsing error: {message}"))
+        }
+    }
+}
+
+/// Prints a document through `--format`, or else as `plain` says.
+fn show(matches: &Matches, document: &Value, plain: impl FnOnce() -> String) -> Outcome {
+    match template(matches)? {
+        Some(template) => {
+            let line = template.render(document).map_err(template_failure)?;
+            output::line(&line)?;
+        }
+        None => output::text(&plain())?,
+    }
+    Ok(0)
+}
+
+/// Shows which Cove this is.
+pub(crate) fn version(_session: &Session, matches: &Matches) -> Outcome {
+    let version = env!("CARGO_PKG_VERSION");
+    let uname = rustix::system::uname();
+    let kernel = uname.release().to_string_lossy().into_owned();
+    // One program is client and engine, so both say the same.
+    let own = json!({
+        "Version": version,
+        "ApiVersion": "",
+        "Os": "linux",
+        "Arch": go_architecture(),
+        "KernelVersion": kernel,
+    });
+    let document = json!({"Client": own, "Server": own});
+    show(matches, &document, || {
+        format!(
+            "Cove:\n Version:           {version}\n OS/Arch:           linux/{}\n Kernel version:    {kernel}\n",
+            go_architecture()
+        )
+    })
+}
+
+fn go_architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// Shows what the machine and the installation are like.
+pub(crate) fn info(session: &Session, matches: &Matches) -> Outcome {
+    let engine = session.engine()?;
+    let instances = engine.instances()?;
+    let count = |wanted: &dyn Fn(State) -> bool| {
+        instances
+            .iter()
+            .filter(|instance| wanted(instance.status.state))
+            .count()
+    };
+    let running = count(&|state| matches!(state, State::Running | State::Restarting));
+    let paused = count(&|state| state == State::Paused);
+    let stopped = instances.len() - running - paused;
+    let images = engine.images()?.len();
+    let uname = rustix::system::uname();
+    let memory = rustix::system::sysinfo();
+    let memory = memory.totalram.saturating_mul(u64::from(memory.mem_unit));
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cgroups = if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        "2"
+    } else {
+        "1"
+    };
+    let system = system_name();
+    let root = engine.roots().root.display().to_string();
+    let release = uname.release().to_string_lossy();
+    let name = uname.nodename().to_string_lossy();
+    let mut document = Map::new();
+    for (key, value) in [
+        ("Containers", Value::from(instances.len())),
+        ("ContainersRunning", running.into()),
+        ("ContainersPaused", paused.into()),
+        ("ContainersStopped", stopped.into()),
+        ("Images", images.into()),
+        ("Driver", "overlay2".into()),
+        ("LoggingDriver", "k8s-file".into()),
+        ("CgroupDriver", "cgroupfs".into()),
+        ("CgroupVersion", cgroups.into()),
+        ("KernelVersion", release.as_ref().into()),
+        ("OperatingSystem", system.as_str().into()),
+        ("OSType", "linux".into()),
+        ("Architecture", std::env::consts::ARCH.into()),
+        ("NCPU", cpus.into()),
+        ("MemTotal", memory.into()),
+        ("DockerRootDir", root.as_str().into()),
+        ("Name", name.as_ref().into()),
+        ("ServerVersion", env!("CARGO_PKG_VERSION").into()),
+        ("DefaultRuntime", "cove".into()),
+        (
+            "SecurityOptions",
+            json!(["name=seccomp,profile=builtin", "name=cgroupns"]),
+        ),
+    ] {
+        document.insert(key.to_owned(), value);
+    }
+    show(matches, &Value::Object(document), || {
+        format!(
+            "Containers: {}\n Running: {running}\n Paused: {paused}\n Stopped: {stopped}\nImages: {images}\nServer Version: {}\nStorage Driver: overlay2\nLogging Driver: k8s-file\nCgroup Driver: cgroupfs\nCgroup Version: {cgroups}\nKernel Version: {release}\nOperating System: {system}\nOSType: linux\nArchitecture: {}\nCPUs: {cpus}\nTotal Memory: {}\nName: {name}\nRoot Dir: {root}\nRun Root Dir: {}\n",
+            instances.len(),
+            env!("CARGO_PKG_VERSION"),
+            std::env::consts::ARCH,
+            human::binary_size(memory),
+            engine.roots().runroot.display(),
+        )
+    })
+}
+
+fn system_name() -> String {
+    let path = std::path::Path::new("/etc/os-release");
+    let text = cove_sys::fs::read_to_string(path, 64 << 10).unwrap_or_default();
+    let name = text
+        .lines()
+        .find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    name.map_or_else(
+        || "Linux".to_owned(),
+        |name| name.trim_matches('"').to_owned(),
+    )
+}
+
+/// Verifies every stored image.
+pub(crate) fn system_fsck(session: &Session, matches: &Matches) -> Outcome {
+    let repair = matches.on("repair");
+    let engine = session.engine()?;
+    let problems = engine.fsck(repair)?;
+    let mut lines = String::new();
+    for problem in &problems {
+        let images: Vec<String> = problem.images.iter().map(|id| named(engine, id)).collect();
+        let what = match &problem.object {
+            Object::Blob(digest) => format!("blob {digest}"),
+            Object::Layer(digest) => format!("layer {digest}"),
+        };
+        let users = if images.is_empty() {
+            "no image".to_owned()
+        } else {
+            images.join(", ")
+        };
+        let fate = if problem.repaired {
+            "; dropped, the next pull brings it back"
+        } else {
+            ""
+        };
+        lines.push_str(&format!(
+            "{what} of {users}: {}{fate}\n",
+            problem.findings.join("; ")
+        ));
+    }
+    output::text(&lines)?;
+    if problems.is_empty() {
+        output::line("No problems found")?;
+        return Ok(0);
+    }
+    if repair {
+        return Ok(0);
+    }
+    Err(Failure::error(format!(
+        "{} problems found; `{} system fsck --repair` removes what is damaged, the next pull brings it back",
+        problems.len(),
+        session.program
+    )))
+}
+
+/// An image by the name people know, or else by its id.
+fn named(engine: &Engine, id: &cove_model::Digest) -> String {
+    let known = engine.image(&id.to_string()).ok();
+    let name = known.and_then(|image| image.tags.first().map(cove_model::Reference::familiar));
+    name.unwrap_or_else(|| id.to_string())
+}
+
+/// One line of `system df`.
+struct Usage {
+    kind: &'static str,
+    total: usize,
+    active: usize,
+    size: u64,
+    reclaimable: u64,
+}
+
+/// Shows what takes how much of the disk.
+pub(crate) fn system_df(session: &Session, matches: &Matches) -> Outcome {
+    let engine = session.engine()?;
+    let images = engine.images()?;
+    let instances = engine.instances()?;
+    let used: BTreeSet<_> = instances
+        .iter()
+        .map(|instance| instance.record.image.id)
+        .collect();
+    let sizes: Vec<u64> = instances
+        .iter()
+        .map(|instance| list::written(engine, &instance.record))
+        .collect();
+    let active = |index: usize| is_active(instances[index].status.state);
+    // Layers that images share are stored, and counted, once.
+    let mut layers = std::collections::BTreeMap::new();
+    let mut needed = BTreeSet::new();
+    for image in &images {
+        for layer in &image.layers {
+            let path = engine
+                .roots()
+                .root
+                .join("layers")
+                .join(layer.hex())
+                .join("diff");
+            layers
+                .entry(*layer)
+                .or_insert_with(|| list::tree_size(&path));
+            if used.contains(&image.id) {
+                needed.insert(*layer);
+            }
+        }
+    }
+    let spare = layers
+        .iter()
+        .filter(|(layer, _)| !needed.contains(*layer))
+        .map(|(_, size)| size);
+    let usages = [
+        Usage {
+            kind: "Images",
+            total: images.len(),
+            active: images
+                .iter()
+                .filter(|image| used.contains(&image.id))
+                .count(),
+            size: layers.values().sum(),
+            reclaimable: spare.sum(),
+        },
+        Usage {
+            kind: "Containers",
+            total: instances.len(),
+            active: (0..instances.len()).filter(|&index| active(index)).count(),
+            size: sizes.iter().sum(),
+            reclaimable: (0..sizes.len())
+                .filter(|&index| !active(index))
+                .map(|index| sizes[index])
+                .sum(),
+        },
+    ];
+    if matches.on("verbose") {
+        let mut images_used = std::collections::BTreeMap::new();
+        for instance in &instances {
+            *images_used
+                .entry(instance.record.image.id)
+                .or_insert(0_usize) += 1;
+        }
+        let now = Timestamp::now();
+        let ago =
+            |text: &str| time::read(text).map_or_else(|| "N/A".to_owned(), |at| time::ago(at, now));
+        let mut table = String::from("REPOSITORY\tTAG\tIMAGE ID\tCREATED\tSIZE\tCONTAINERS\n");
+        for image in &images {
+            let name = image.tags.first();
+            table.push_str(&format!(
+                "{}\t{}\t{}\t{}\t{}\t{}\n",
+                name.map_or_else(|| "<none>".to_owned(), cove_model::Reference::familiar_name),
+                name.and_then(cove_model::Reference::tag)
+                    .unwrap_or("<none>"),
+                &image.id.hex()[..12],
+                ago(&image.created),
+                human::short_size(image.size),
+                images_used.get(&image.id).unwrap_or(&0),
+            ));
+        }
+        output::text(&format!("Images space usage:\n\n{}", tabs::docker(&table)))?;
+        let mut table =
+            String::from("CONTAINER ID\tIMAGE\tLOCAL VOLUMES\tSIZE\tCREATED\tSTATUS\tNAMES\n");
+        for (instance, size) in instances.iter().zip(&sizes) {
+            let record = &instance.record;
+            table.push_str(&format!(
+                "{}\t{}\t0\t{}\t{}\t{}\t{}\n",
+                record.id.short(),
+                record.image.name,
+                human::short_size(*size),
+                ago(&record.created),
+                status_text(&instance.status, now),
+                record.name,
+            ));
+        }
+        output::text(&format!(
+            "\nContainers space usage:\n\n{}",
+            tabs::docker(&table)
+        ))?;
+        return Ok(0);
+    }
+    let rows: Vec<crate::format::rows::Row> = usages.iter().map(usage_row).collect();
+    let default = ["Type", "TotalCount", "Active", "Size", "Reclaimable"];
+    output::text(&USAGE.render(matches.text("format"), &default, &rows)?)?;
+    Ok(0)
+}
+
+const USAGE: crate::format::rows::Columns = crate::format::rows::Columns {
+    type_name: "*formatter.diskUsageImagesContext",
+    fields: &[
+        ("Active", "ACTIVE"),
+        ("Reclaimable", "RECLAIMABLE"),
+        ("Size", "SIZE"),
+        ("TotalCount", "TOTAL"),
+        ("Type", "TYPE"),
+    ],
+};
+
+fn usage_row(usage: &Usage) -> crate::format::rows::Row {
+    let share = if usage.size == 0 {
+        0
+    } else {
+        u128::from(usage.reclaimable) * 100 / u128::from(usage.size)
+    };
+    let texts = [
+        usage.active.to_string(),
+        format!("{} ({share}%)", human::size(usage.reclaimable)),
+        human::size(usage.size),
+        usage.total.to_string(),
+        usage.kind.to_owned(),
+    ];
+    crate::format::rows::Row {
+        values: texts.into_iter().map(Into::into).collect(),
+        ..Default::default()
+    }
+}
+
+/// Removes containers that are down and images that nothing needs.
+pub(crate) fn system_prune(session: &Session, matches: &Matches) -> Outcome {
+    let all = matches.on("all");
+    if !matches.on("force") {
+        let images = if all {
+            "all images without at least one container associated to them"
+        } else {
+            "all dangling images"
+        };
+        let question = format!(
+            "WARNING! This will remove:\n  - all stopped containers\n  - {images}\n\nAre you sure you want to continue?"
+        );
+        if !output::confirm(&question)? {
+            return Ok(0);
+        }
+    }
+    let filters = matches.all("filter");
+    let (removed, own) = container::prune(session, &filters)?;
+    if !removed.is_empty() {
+        output::text(&format!("Deleted Containers:\n{}\n\n", removed.join("\n")))?;
+    }
+    let (lines, theirs) = image::prune(session, all, &filters)?;
+    output::text(&lines)?;
+    output::line(&format!(
+        "Total reclaimed space: {}",
+        human::size(own + theirs)
+    ))?;
+    Ok(0)
+}

@@ -1,0 +1,9 @@
+//! How results are shown: Docker's tables, templates, sizes and times.
+
+pub(crate) mod go;
+pub(crate) mod human;
+pub(crate) mod json;
+pub(crate) mod rows;
+pub(crate) mod tabs;
+pub(crate) mod template;
+pub(crate) mod time;

@@ -1,0 +1,149 @@
+//! Filters of lists: `name=value`, several of a name joined by "or".
+
+use std::collections::BTreeMap;
+
+/// Whether a text is a filter.
+///
+/// # Errors
+/// Docker's words.
+pub(crate) fn check(text: &str) -> Result<(), String> {
+    if text.is_empty() || text.contains('=') {
+        return Ok(());
+    }
+    Err("bad format of filter (expected name=value)".to_owned())
+}
+
+/// Filters by name.
+#[derive(Debug, Default)]
+pub(crate) struct Filters(BTreeMap<String, Vec<String>>);
+
+impl Filters {
+    /// Collects `texts`, all of them names in `known`.
+    ///
+    /// # Errors
+    /// Docker's words.
+    pub(crate) fn new(texts: &[String], known: &[&str]) -> Result<Self, String> {
+        let mut filters: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for text in texts {
+            let Some((name, value)) = text.split_once('=') else {
+                continue;
+            };
+            let name = name.trim().to_lowercase();
+            if !known.contains(&name.as_str()) {
+                return Err(format!("Invalid filter '{name}'"));
+            }
+            filters
+                .entry(name)
+                .or_default()
+                .push(value.trim().to_owned());
+        }
+        Ok(Self(filters))
+    }
+
+    /// The values of the filter `name`.
+    pub(crate) fn get(&self, name: &str) -> &[String] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a filter is absent, or one of its values is accepted.
+    pub(crate) fn any(&self, name: &str, accepts: impl Fn(&str) -> bool) -> bool {
+        let values = self.get(name);
+        values.is_empty() || values.iter().any(|value| accepts(value))
+    }
+
+    /// Whether every `label=` is met by `labels`, and no `label!=` is.
+    pub(crate) fn labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        let has = |wanted: &String| match wanted.split_once('=') {
+            Some((key, value)) => labels.get(key).is_some_and(|found| found == value),
+            None => labels.contains_key(wanted),
+        };
+        self.get("label").iter().all(has) && !self.get("label!").iter().any(has)
+    }
+
+    /// The truth value of the filter `name`, if it is there.
+    ///
+    /// # Errors
+    /// Docker's words.
+    pub(crate) fn truth(&self, name: &str) -> Result<Option<bool>, String> {
+        let values = self.get(name);
+        match values.first() {
+            None => Ok(None),
+            Some(value) => crate::flags::parse_bool(value)
+                .map(Some)
+                .ok_or_else(|| format!("Invalid filter '{name}=[{}]'", values.join(" "))),
+        }
+    }
+}
+
+/// Whether `pattern` of `*` and `?` matches `text`, as Go's `path.Match` does:
+/// no wildcard matches a slash.
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    match (pattern.first(), text.first()) {
+        (None, None) => true,
+        (Some(b'*'), _) => {
+            let most = text
+                .iter()
+                .position(|&byte| byte == b'/')
+                .unwrap_or(text.len());
+            let rest = String::from_utf8_lossy(&pattern[1..]).into_owned();
+            (0..=most).any(|skip| glob(&rest, &String::from_utf8_lossy(&text[skip..])))
+        }
+        (Some(b'?'), Some(byte)) if *byte != b'/' => glob(
+            &String::from_utf8_lossy(&pattern[1..]),
+            &String::from_utf8_lossy(&text[1..]),
+        ),
+        (Some(want), Some(have)) if want == have => glob(
+            &String::from_utf8_lossy(&pattern[1..]),
+            &String::from_utf8_lossy(&text[1..]),
+        ),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters() {
+        let texts = ["name=a", "Name=b", "label=x", "label=y=1", "label!=z"].map(str::to_owned);
+        let filters = Filters::new(&texts, &["name", "label", "label!"]).unwrap();
+        assert!(filters.any("name", |value| value == "b"));
+        assert!(!filters.any("name", |value| value == "c"));
+        assert!(filters.any("status", |_| false));
+        let labels = |pairs: &[(&str, &str)]| {
+            pairs
+                .iter()
+                .map(|&(k, v)| (k.to_owned(), v.to_owned()))
+                .collect::<BTreeMap<_, _>>()
+        };
+        assert!(filters.labels(&labels(&[("x", ""), ("y", "1")])));
+        assert!(!filters.labels(&labels(&[("x", ""), ("y", "2")])));
+        assert!(!filters.labels(&labels(&[("x", ""), ("y", "1"), ("z", "")])));
+        let error = Filters::new(&["foo=bar".to_owned()], &["name"]).unwrap_err();
+        assert_eq!(error, "Invalid filter 'foo'");
+        assert_eq!(
+            check("foo").unwrap_err(),
+            "bad format of filter (expected name=value)"
+        );
+        let bad = Filters::new(&["dangling=x".to_owned()], &["dangling"]).unwrap();
+        assert_eq!(
+            bad.truth("dangling").unwrap_err(),
+            "Invalid filter 'dangling=[x]'"
+        );
+    }
+
+    #[test]
+    fn globs() {
+        for (pattern, text, want) in [
+            ("busy*", "busybox", true),
+            ("*/busybox", "library/busybox", true),
+            ("*", "a/b", false),
+            ("b?sybox:1.*", "busybox:1.36", true),
+            ("x", "y", false),
+        ] {
+            assert_eq!(glob(pattern, text), want, "{pattern} {text}");
+        }
+    }
+}

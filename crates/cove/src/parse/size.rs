@@ -1,0 +1,93 @@
+//! Sizes as `64m` or `1.5 GiB`, in powers of 1024, as go-units reads them.
+
+/// The bytes that `text` says.
+///
+/// # Errors
+/// go-units' words.
+pub(crate) fn parse(text: &str) -> Result<u64, String> {
+    let invalid = || format!("invalid size: '{text}'");
+    let last = text
+        .rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ')
+        .ok_or_else(invalid)?;
+    let (number, suffix) = (
+        text[..=last].strip_suffix(' ').unwrap_or(&text[..=last]),
+        &text[last + 1..],
+    );
+    if number.starts_with(['+']) || !number.chars().all(|c| c.is_ascii_digit() || c == '.') {
+        return Err(invalid());
+    }
+    let number: f64 = number.parse().map_err(|_| invalid())?;
+    let unknown = || format!("invalid suffix: '{suffix}'");
+    let lower = suffix.to_ascii_lowercase();
+    let (unit, rest) = match lower.chars().next() {
+        None | Some('b') => (0, lower.strip_prefix('b').unwrap_or_default()),
+        Some(letter) => {
+            let power = "kmgtp".find(letter).ok_or_else(unknown)? + 1;
+            let rest = &lower[1..];
+            (
+                power,
+                if rest == "b" || rest == "ib" {
+                    ""
+                } else {
+                    rest
+                },
+            )
+        }
+    };
+    if !rest.is_empty() {
+        return Err(unknown());
+    }
+    let scale = 1_u64 << (10 * unit);
+    #[expect(clippy::cast_precision_loss, reason = "powers of two are exact")]
+    let bytes = number * scale as f64;
+    if bytes >= 9.2e18 {
+        return Err(invalid());
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "not negative and within bounds, see above"
+    )]
+    Ok(bytes as u64)
+}
+
+/// As [`parse`], with −1 for "no limit".
+pub(crate) fn parse_swap(text: &str) -> Result<i64, String> {
+    if text == "-1" {
+        return Ok(-1);
+    }
+    i64::try_from(parse(text)?).map_err(|_| format!("invalid size: '{text}'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_go_units_reads_them() {
+        for (text, bytes) in [
+            ("32", 32),
+            ("32b", 32),
+            ("64m", 64 << 20),
+            ("64MB", 64 << 20),
+            ("1.5GiB", 3 << 29),
+            ("1 g", 1 << 30),
+            ("2T", 2 << 40),
+            ("0", 0),
+        ] {
+            assert_eq!(parse(text), Ok(bytes), "{text}");
+        }
+        for (text, message) in [
+            ("abc", "invalid size: 'abc'"),
+            ("", "invalid size: ''"),
+            ("-1", "invalid size: '-1'"),
+            ("1.2.3", "invalid size: '1.2.3'"),
+            ("5x", "invalid suffix: 'x'"),
+            ("5kbb", "invalid suffix: 'kbb'"),
+            ("99999999p", "invalid size: '99999999p'"),
+        ] {
+            assert_eq!(parse(text).unwrap_err(), message);
+        }
+        assert_eq!(parse_swap("-1"), Ok(-1));
+    }
+}

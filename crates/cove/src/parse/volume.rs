@@ -1,0 +1,243 @@
+//! `-v source:target:options` and `--tmpfs target:options`.
+
+use std::path::{Path, PathBuf};
+
+use cove_model::instance::{Mount, MountSource};
+
+/// What makes `-v` with a name, or without a source, impossible for now.
+const NO_VOLUMES: &str =
+    "named and anonymous volumes are not supported yet; give the path of a host directory";
+
+/// One bind mount; a relative source that starts with a dot is below `cwd`.
+///
+/// # Errors
+/// Docker's words.
+pub(crate) fn parse(text: &str, cwd: &Path) -> Result<Mount, String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, target, options) = match parts.as_slice() {
+        [_] => {
+            return Err(format!(
+                "invalid volume specification: '{text}': {NO_VOLUMES}"
+            ));
+        }
+        [source, target] => (*source, *target, ""),
+        [source, target, options] => (*source, *target, *options),
+        _ => return Err(format!("invalid volume specification: '{text}'")),
+    };
+    if source.is_empty() || target.is_empty() {
+        return Err(format!(
+            "invalid spec: {text}: empty section between colons"
+        ));
+    }
+    let path = if source.starts_with('.') {
+        cwd.join(source)
+    } else if source.starts_with('/') {
+        PathBuf::from(source)
+    } else if target.starts_with('/') {
+        return Err(format!(
+            "invalid volume specification: '{text}': {NO_VOLUMES}"
+        ));
+    } else {
+        return Err(bad_target(text, "volume", target));
+    };
+    if !target.starts_with('/') {
+        return Err(bad_target(text, "bind", target));
+    }
+    if is_root(target) {
+        return Err(format!(
+            "invalid volume specification: '{text}': invalid mount config for type \"bind\": invalid specification: destination can't be '/'"
+        ));
+    }
+    let options = Options::parse(options)?;
+    Ok(Mount {
+        source: MountSource::Bind {
+            path: clean(&path),
+            propagation: options.propagation,
+            non_recursive: false,
+            create: true,
+        },
+        target: target.to_owned(),
+        read_only: options.read_only,
+    })
+}
+
+/// One tmpfs.
+///
+/// # Errors
+/// Docker's words.
+pub(crate) fn tmpfs(text: &str) -> Result<Mount, String> {
+    let (target, options) = text.split_once(':').unwrap_or((text, ""));
+    if !target.starts_with('/') {
+        return Err(format!(
+            "invalid mount path: '{target}' mount path must be absolute"
+        ));
+    }
+    if is_root(target) {
+        return Err("invalid specification: destination can't be '/'".to_owned());
+    }
+    Ok(Mount {
+        source: MountSource::Tmpfs {
+            options: options.to_owned(),
+        },
+        target: target.to_owned(),
+        read_only: options.split(',').any(|option| option == "ro"),
+    })
+}
+
+/// Whether a path inside the container is its root.
+pub(crate) fn is_root(target: &str) -> bool {
+    Path::new(target).components().all(|part| {
+        matches!(
+            part,
+            std::path::Component::RootDir | std::path::Component::CurDir
+        )
+    })
+}
+
+/// A path without `.`, `..` and doubled slashes, as Go's `filepath.Clean`.
+pub(crate) fn clean(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::CurDir => {}
+            std::path::Component::ParentDir => {
+                clean.pop();
+            }
+            other => clean.push(other),
+        }
+    }
+    clean
+}
+
+fn bad_target(text: &str, kind: &str, target: &str) -> String {
+    format!(
+        "invalid volume specification: '{text}': invalid mount config for type \"{kind}\": invalid mount path: '{target}' mount path must be absolute"
+    )
+}
+
+struct Options {
+    read_only: bool,
+    propagation: Option<String>,
+}
+
+impl Options {
+    /// Reads `ro,rslave`; each kind of option may stand once.
+    fn parse(text: &str) -> Result<Self, String> {
+        let invalid = || format!("invalid mode: {text}");
+        let mut access = None;
+        let mut propagation = None;
+        let mut label = None;
+        let mut consistency = None;
+        for option in text.split(',').filter(|_| !text.is_empty()) {
+            let slot = match option {
+                "ro" | "rw" | "readonly" => &mut access,
+                "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => {
+                    &mut propagation
+                }
+                "z" | "Z" => &mut label,
+                "consistent" | "cached" | "delegated" | "default" => &mut consistency,
+                _ => return Err(invalid()),
+            };
+            if slot.replace(option).is_some() {
+                return Err(invalid());
+            }
+        }
+        // Labels only mean something under SELinux, which relabels the source.
+        if label.is_some() && Path::new("/sys/fs/selinux/enforce").exists() {
+            return Err(format!(
+                "invalid mode: {text}: SELinux relabelling is not supported yet"
+            ));
+        }
+        Ok(Self {
+            read_only: matches!(access, Some("ro" | "readonly")),
+            propagation: propagation.map(str::to_owned),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn binds() {
+        for (text, path, target, read_only, propagation) in [
+            ("/a:/b", "/a", "/b", false, None),
+            ("/a/../c:/b:ro", "/c", "/b", true, None),
+            ("./x:/b:rslave,ro", "/work/x", "/b", true, Some("rslave")),
+            ("..:/b:cached", "/", "/b", false, None),
+        ] {
+            let mount = parse(text, Path::new("/work")).unwrap();
+            let MountSource::Bind {
+                path: found,
+                propagation: how,
+                create,
+                non_recursive,
+            } = mount.source
+            else {
+                panic!("{text} is no bind mount");
+            };
+            assert_eq!(
+                (found.to_str().unwrap(), how.as_deref()),
+                (path, propagation),
+                "{text}"
+            );
+            assert_eq!(
+                (mount.target.as_str(), mount.read_only),
+                (target, read_only),
+                "{text}"
+            );
+            assert!(create && !non_recursive);
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_in_dockers_words() {
+        for (text, message) in [
+            (
+                "rel:x",
+                "invalid volume specification: 'rel:x': invalid mount config for type \"volume\": invalid mount path: 'x' mount path must be absolute",
+            ),
+            (
+                "/a:rel",
+                "invalid volume specification: '/a:rel': invalid mount config for type \"bind\": invalid mount path: 'rel' mount path must be absolute",
+            ),
+            ("/a:/b:zz", "invalid mode: zz"),
+            ("/a:/b:ro,rw", "invalid mode: ro,rw"),
+            ("a:b:c:d", "invalid volume specification: 'a:b:c:d'"),
+            (
+                "/a:/",
+                "invalid volume specification: '/a:/': invalid mount config for type \"bind\": invalid specification: destination can't be '/'",
+            ),
+            ("/a:", "invalid spec: /a:: empty section between colons"),
+        ] {
+            assert_eq!(parse(text, Path::new("/")).unwrap_err(), message);
+        }
+        assert!(
+            parse("name:/x", Path::new("/"))
+                .unwrap_err()
+                .contains(NO_VOLUMES)
+        );
+        assert!(
+            parse("/x", Path::new("/"))
+                .unwrap_err()
+                .contains(NO_VOLUMES)
+        );
+        assert_eq!(
+            tmpfs("x").unwrap_err(),
+            "invalid mount path: 'x' mount path must be absolute"
+        );
+    }
+
+    #[test]
+    fn tmpfs_options_are_kept() {
+        let mount = tmpfs("/x:size=1m,ro").unwrap();
+        assert_eq!(
+            mount.source,
+            MountSource::Tmpfs {
+                options: "size=1m,ro".to_owned()
+            }
+        );
+        assert!(mount.read_only);
+    }
+}

@@ -1,0 +1,138 @@
+//! From the words of a command line to plain settings: the name we were
+//! called by, where things are kept, which command is meant.
+
+use std::cell::OnceCell;
+use std::env;
+use std::path::{Path, PathBuf};
+
+use cove_engine::{Engine, Roots};
+
+use crate::flags::{self, Flag, Matches, Stop};
+use crate::outcome::Failure;
+use crate::spec::check;
+
+/// Flags before the command.
+pub(crate) const GLOBAL: &[Flag] = &[
+    Flag::value(
+        '\0',
+        "root",
+        "string",
+        check::any,
+        "Directory of what lasts: images, containers (default \"/var/lib/cove\"; COVE_ROOT)",
+    ),
+    Flag::value(
+        '\0',
+        "runroot",
+        "string",
+        check::any,
+        "Directory of what dies with a boot (default \"/run/cove\"; COVE_RUNROOT)",
+    ),
+    Flag::switch('v', "version", false, "Print version information and quit"),
+];
+
+/// What every command is given.
+pub(crate) struct Session {
+    /// The name we were called by: `cove`, `docker`, `podman`.
+    pub(crate) program: String,
+    /// The whole words of the command, as `cove container run`.
+    pub(crate) path: String,
+    /// Where things are kept.
+    pub(crate) roots: Roots,
+    engine: OnceCell<Engine>,
+}
+
+impl Session {
+    /// A session of the command `path`.
+    pub(crate) fn new(program: &str, path: String, roots: Roots) -> Self {
+        Self {
+            program: program.to_owned(),
+            path,
+            roots,
+            engine: OnceCell::new(),
+        }
+    }
+
+    /// The engine, opened when it is first needed.
+    pub(crate) fn engine(&self) -> Result<&Engine, Failure> {
+        if let Some(engine) = self.engine.get() {
+            return Ok(engine);
+        }
+        let engine = Engine::open(self.roots.clone())?;
+        Ok(self.engine.get_or_init(|| engine))
+    }
+}
+
+/// The name that messages carry: those of other engines' clients when we are
+/// linked so, `cove` otherwise.
+pub(crate) fn program_name(argv0: &str) -> &'static str {
+    match Path::new(argv0).file_name().and_then(|name| name.to_str()) {
+        Some("docker") => "docker",
+        Some("podman") => "podman",
+        _ => "cove",
+    }
+}
+
+/// Reads the flags before the command; what follows them is in `args`.
+pub(crate) fn global(args: &[String]) -> Result<Matches, Stop> {
+    flags::parse(&[GLOBAL], false, args)
+}
+
+/// The directories: flags before environment before defaults.
+pub(crate) fn roots(matches: &Matches) -> Result<Roots, Failure> {
+    let home = env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")));
+    let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let uid = rustix::process::geteuid().as_raw();
+    let default = Roots::default_for(uid, home.as_deref(), runtime.as_deref());
+    let choose = |flag: &str, variable: &str, default: PathBuf| {
+        let chosen = match matches.get(flag) {
+            Some(path) => Some(PathBuf::from(path)),
+            None => env::var_os(variable)
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from),
+        };
+        match chosen {
+            None => Ok(default),
+            Some(path) if path.as_os_str().is_empty() => {
+                Err(Failure::plain(format!("--{flag} must not be empty")).with_code(125))
+            }
+            Some(path) => std::path::absolute(&path).map_err(|error| {
+                Failure::plain(format!("cannot use --{flag} {}: {error}", path.display()))
+                    .with_code(125)
+            }),
+        }
+    };
+    Ok(Roots {
+        root: choose("root", "COVE_ROOT", default.root)?,
+        runroot: choose("runroot", "COVE_RUNROOT", default.runroot)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn we_answer_to_other_names() {
+        for (argv0, name) in [
+            ("/usr/bin/docker", "docker"),
+            ("podman", "podman"),
+            ("./cove", "cove"),
+            ("x", "cove"),
+            ("", "cove"),
+        ] {
+            assert_eq!(program_name(argv0), name);
+        }
+    }
+
+    #[test]
+    fn directories_come_from_flags_and_are_absolute() {
+        let args = ["--root", "rel", "--runroot=/r", "ps", "--root", "/other"].map(str::to_owned);
+        let matches = global(&args).unwrap();
+        assert_eq!(matches.args, ["ps", "--root", "/other"]);
+        let roots = roots(&matches).unwrap();
+        assert!(roots.root.is_absolute() && roots.root.ends_with("rel"));
+        assert_eq!(roots.runroot, Path::new("/r"));
+    }
+}

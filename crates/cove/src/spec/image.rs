@@ -1,0 +1,281 @@
+//! The commands of images, in Docker's words.
+
+use super::{Args, Command, check, refuse};
+use crate::commands::image;
+use crate::flags::Flag;
+
+const HISTORY_FLAGS: &[Flag] = &[
+    Flag::value(
+        '\0',
+        "format",
+        "string",
+        check::any,
+        "Format output using a custom template:\n'table':            Print output in table format with column headers (default)\n'table TEMPLATE':   Print output in table format using the given Go template\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nFields and functions are those of Docker's templates",
+    ),
+    Flag::switch(
+        'H',
+        "human",
+        true,
+        "Print sizes and dates in human readable format (default true)",
+    ),
+    Flag::switch('\0', "no-trunc", false, "Don't truncate output"),
+    Flag::value(
+        '\0',
+        "platform",
+        "string",
+        check::platform,
+        "Show history for the given platform. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")",
+    ),
+    Flag::switch('q', "quiet", false, "Only show image IDs"),
+];
+
+/// `cove history`.
+pub(crate) static HISTORY: Command = Command {
+    name: "history",
+    usage: &["[OPTIONS] IMAGE"],
+    about: "Show the history of an image",
+    aliases: &["image history", "history"],
+    flags: &[HISTORY_FLAGS],
+    args: Args::Exactly(1),
+    interspersed: true,
+    run: image::history,
+};
+
+const IMPORT_FLAGS: &[Flag] = &[
+    Flag::value(
+        'c',
+        "change",
+        "list",
+        check::any,
+        "Apply Dockerfile instruction to the created image",
+    ),
+    Flag::value(
+        'm',
+        "message",
+        "string",
+        check::any,
+        "Set commit message for imported image",
+    ),
+    Flag::refused('\0', "platform", "string", refuse::no_variants),
+];
+
+/// `cove import`.
+pub(crate) static IMPORT: Command = Command {
+    name: "import",
+    usage: &["[OPTIONS] file|URL|- [REPOSITORY[:TAG]]"],
+    about: "Import the contents from a tarball to create a filesystem image",
+    aliases: &["image import", "import"],
+    flags: &[IMPORT_FLAGS],
+    args: Args::AtLeast(1),
+    interspersed: true,
+    run: image::import,
+};
+
+const LOAD_FLAGS: &[Flag] = &[
+    Flag::value(
+        'i',
+        "input",
+        "string",
+        check::any,
+        "Read from tar archive file, instead of STDIN",
+    ),
+    Flag::refused('\0', "platform", "string", refuse::no_variants),
+    Flag::switch('q', "quiet", false, "Suppress the load output"),
+];
+
+/// `cove load`.
+pub(crate) static LOAD: Command = Command {
+    name: "load",
+    usage: &["[OPTIONS]"],
+    about: "Load an image from a tar archive or STDIN",
+    aliases: &["image load", "load"],
+    flags: &[LOAD_FLAGS],
+    args: Args::None,
+    interspersed: true,
+    run: image::load,
+};
+
+const PULL_FLAGS: &[Flag] = &[
+    Flag::refused_switch('a', "all-tags", refuse::no_all_tags),
+    Flag::value(
+        '\0',
+        "platform",
+        "string",
+        check::platform,
+        "Set platform of the image",
+    ),
+    Flag::switch('q', "quiet", false, "Suppress verbose output"),
+];
+
+/// `cove pull`.
+pub(crate) static PULL: Command = Command {
+    name: "pull",
+    usage: &["[OPTIONS] NAME[:TAG|@DIGEST]"],
+    about: "Download an image from a registry",
+    aliases: &["image pull", "pull"],
+    flags: &[PULL_FLAGS],
+    args: Args::Exactly(1),
+    interspersed: true,
+    run: image::pull,
+};
+
+const IMAGE_PRUNE_FLAGS: &[Flag] = &[
+    Flag::switch(
+        'a',
+        "all",
+        false,
+        "Remove all unused images, not just dangling ones",
+    ),
+    Flag::value(
+        '\0',
+        "filter",
+        "filter",
+        check::filter,
+        "Provide filter values (e.g. \"until=<timestamp>\")",
+    ),
+    Flag::switch('f', "force", false, "Do not prompt for confirmation"),
+];
+
+/// `cove image prune`.
+pub(crate) static IMAGE_PRUNE: Command = Command {
+    name: "image prune",
+    usage: &["[OPTIONS]"],
+    about: "Remove unused images",
+    aliases: &[],
+    flags: &[IMAGE_PRUNE_FLAGS],
+    args: Args::None,
+    interspersed: true,
+    run: image::image_prune,
+};
+
+const IMAGES_FLAGS: &[Flag] = &[
+    Flag::switch(
+        'a',
+        "all",
+        false,
+        "Show all images (default hides intermediate images)",
+    ),
+    Flag::switch('\0', "digests", false, "Show digests"),
+    Flag::value(
+        'f',
+        "filter",
+        "filter",
+        check::filter,
+        "Filter output based on conditions provided",
+    ),
+    Flag::value(
+        '\0',
+        "format",
+        "string",
+        check::any,
+        "Format output using a custom template:\n'table':            Print output in table format with column headers (default)\n'table TEMPLATE':   Print output in table format using the given Go template\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nFields and functions are those of Docker's templates",
+    ),
+    Flag::switch('\0', "no-trunc", false, "Don't truncate output"),
+    Flag::switch('q', "quiet", false, "Only show image IDs"),
+];
+
+/// `cove images`.
+pub(crate) static IMAGES: Command = Command {
+    name: "images",
+    usage: &["[OPTIONS] [REPOSITORY[:TAG]]"],
+    about: "List images",
+    aliases: &["image ls", "image list", "images"],
+    flags: &[IMAGES_FLAGS],
+    args: Args::AtMost(1),
+    interspersed: true,
+    run: image::images,
+};
+
+const RMI_FLAGS: &[Flag] = &[
+    Flag::switch('f', "force", false, "Force removal of the image"),
+    Flag::switch('\0', "no-prune", false, "Do not delete untagged parents"),
+    Flag::refused('\0', "platform", "strings", refuse::no_variants),
+];
+
+/// `cove rmi`.
+pub(crate) static RMI: Command = Command {
+    name: "rmi",
+    usage: &["[OPTIONS] IMAGE [IMAGE...]"],
+    about: "Remove one or more images",
+    aliases: &["image rm", "image remove", "rmi"],
+    flags: &[RMI_FLAGS],
+    args: Args::AtLeast(1),
+    interspersed: true,
+    run: image::rmi,
+};
+
+const SAVE_FLAGS: &[Flag] = &[
+    Flag::value(
+        'o',
+        "output",
+        "string",
+        check::any,
+        "Write to a file, instead of STDOUT",
+    ),
+    Flag::refused('\0', "platform", "string", refuse::no_variants),
+];
+
+/// `cove save`.
+pub(crate) static SAVE: Command = Command {
+    name: "save",
+    usage: &["[OPTIONS] IMAGE [IMAGE...]"],
+    about: "Save one or more images to a tar archive (streamed to STDOUT by default)",
+    aliases: &["image save", "save"],
+    flags: &[SAVE_FLAGS],
+    args: Args::AtLeast(1),
+    interspersed: true,
+    run: image::save,
+};
+
+/// `cove tag`.
+pub(crate) static TAG: Command = Command {
+    name: "tag",
+    usage: &["SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]"],
+    about: "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+    aliases: &["image tag", "tag"],
+    flags: &[],
+    args: Args::Exactly(2),
+    interspersed: true,
+    run: image::tag,
+};
+
+const LOGIN_FLAGS: &[Flag] = &[
+    Flag::value(
+        'p',
+        "password",
+        "string",
+        check::any,
+        "Password or Personal Access Token (PAT)",
+    ),
+    Flag::switch(
+        '\0',
+        "password-stdin",
+        false,
+        "Take the Password or Personal Access Token (PAT) from stdin",
+    ),
+    Flag::value('u', "username", "string", check::any, "Username"),
+];
+
+/// `cove login`.
+pub(crate) static LOGIN: Command = Command {
+    name: "login",
+    usage: &["[OPTIONS] [SERVER]"],
+    about: "Authenticate to a registry.\nDefaults to Docker Hub if no server is specified.",
+    aliases: &[],
+    flags: &[LOGIN_FLAGS],
+    args: Args::AtMost(1),
+    interspersed: true,
+    run: image::login,
+};
+
+/// `cove logout`.
+pub(crate) static LOGOUT: Command = Command {
+    name: "logout",
+    usage: &["[SERVER]"],
+    about: "Log out from a registry.\nIf no server is specified, the default is Docker Hub.",
+    aliases: &[],
+    flags: &[],
+    args: Args::AtMost(1),
+    interspersed: true,
+    run: image::logout,
+};

@@ -1,0 +1,209 @@
+//! The commands that are about no single kind of thing, in Docker's words.
+
+use super::{Args, Command, check, refuse};
+use crate::commands::system;
+use crate::flags::Flag;
+
+const INSPECT_FLAGS: &[Flag] = &[
+    Flag::value(
+        'f',
+        "format",
+        "string",
+        check::any,
+        "Format output using a custom template:\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nFields and functions are those of Docker's templates",
+    ),
+    Flag::switch(
+        's',
+        "size",
+        false,
+        "Display total file sizes if the type is container",
+    ),
+    Flag::value(
+        '\0',
+        "type",
+        "string",
+        check::any,
+        "Only inspect objects of the given type",
+    ),
+];
+
+/// `cove inspect`.
+pub(crate) static INSPECT: Command = Command {
+    name: "inspect",
+    usage: &["[OPTIONS] NAME|ID [NAME|ID...]"],
+    about: "Return low-level information on objects",
+    aliases: &[],
+    flags: &[INSPECT_FLAGS],
+    args: Args::AtLeast(1),
+    interspersed: true,
+    run: system::inspect,
+};
+
+const CONTAINER_INSPECT_FLAGS: &[Flag] = &[
+    Flag::value(
+        'f',
+        "format",
+        "string",
+        check::any,
+        "Format output using a custom template:\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nFields and functions are those of Docker's templates",
+    ),
+    Flag::switch('s', "size", false, "Display total file sizes"),
+];
+
+/// `cove container inspect`.
+pub(crate) static CONTAINER_INSPECT: Command = Command {
+    name: "container inspect",
+    usage: &["[OPTIONS] CONTAINER [CONTAINER...]"],
+    about: "Display detailed information on one or more containers",
+    aliases: &[],
+    flags: &[CONTAINER_INSPECT_FLAGS],
+    args: Args::AtLeast(1),
+    interspersed: true,
+    run: system::container_inspect,
+};
+
+const IMAGE_INSPECT_FLAGS: &[Flag] = &[
+    Flag::value(
+        'f',
+        "format",
+        "string",
+        check::any,
+        "Format output using a custom template:\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nFields and functions are those of Docker's templates",
+    ),
+    Flag::value(
+        '\0',
+        "platform",
+        "string",
+        check::platform,
+        "Inspect a specific platform of the multi-platform image.\nIf the image or the server is not multi-platform capable, the command will error out if the platform does not match.\n'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)",
+    ),
+];
+
+/// `cove image inspect`.
+pub(crate) static IMAGE_INSPECT: Command = Command {
+    name: "image inspect",
+    usage: &["[OPTIONS] IMAGE [IMAGE...]"],
+    about: "Display detailed information on one or more images",
+    aliases: &[],
+    flags: &[IMAGE_INSPECT_FLAGS],
+    args: Args::AtLeast(1),
+    interspersed: true,
+    run: system::image_inspect,
+};
+
+const VERSION_FLAGS: &[Flag] = &[Flag::value(
+    'f',
+    "format",
+    "string",
+    check::any,
+    "Format output using a custom template:\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nFields and functions are those of Docker's templates",
+)];
+
+/// `cove version`.
+pub(crate) static VERSION: Command = Command {
+    name: "version",
+    usage: &["[OPTIONS]"],
+    about: "Show the Cove version information",
+    aliases: &[],
+    flags: &[VERSION_FLAGS],
+    args: Args::None,
+    interspersed: true,
+    run: system::version,
+};
+
+const INFO_FLAGS: &[Flag] = &[Flag::value(
+    'f',
+    "format",
+    "string",
+    check::any,
+    "Format output using a custom template:\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nFields and functions are those of Docker's templates",
+)];
+
+/// `cove info`.
+pub(crate) static INFO: Command = Command {
+    name: "info",
+    usage: &["[OPTIONS]"],
+    about: "Display system-wide information",
+    aliases: &["system info", "info"],
+    flags: &[INFO_FLAGS],
+    args: Args::None,
+    interspersed: true,
+    run: system::info,
+};
+
+const SYSTEM_DF_FLAGS: &[Flag] = &[
+    Flag::value(
+        '\0',
+        "format",
+        "string",
+        check::any,
+        "Format output using a custom template:\n'table':            Print output in table format with column headers (default)\n'table TEMPLATE':   Print output in table format using the given Go template\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nFields and functions are those of Docker's templates",
+    ),
+    Flag::switch(
+        'v',
+        "verbose",
+        false,
+        "Show detailed information on space usage",
+    ),
+];
+
+/// `cove system df`.
+pub(crate) static SYSTEM_DF: Command = Command {
+    name: "system df",
+    usage: &["[OPTIONS]"],
+    about: "Show disk usage",
+    aliases: &[],
+    flags: &[SYSTEM_DF_FLAGS],
+    args: Args::None,
+    interspersed: true,
+    run: system::system_df,
+};
+
+const SYSTEM_PRUNE_FLAGS: &[Flag] = &[
+    Flag::switch(
+        'a',
+        "all",
+        false,
+        "Remove all unused images not just dangling ones",
+    ),
+    Flag::value(
+        '\0',
+        "filter",
+        "filter",
+        check::filter,
+        "Provide filter values (e.g. \"label=<key>=<value>\")",
+    ),
+    Flag::switch('f', "force", false, "Do not prompt for confirmation"),
+    Flag::refused_switch('\0', "volumes", refuse::no_volumes),
+];
+
+/// `cove system prune`.
+pub(crate) static SYSTEM_PRUNE: Command = Command {
+    name: "system prune",
+    usage: &["[OPTIONS]"],
+    about: "Remove unused data",
+    aliases: &[],
+    flags: &[SYSTEM_PRUNE_FLAGS],
+    args: Args::None,
+    interspersed: true,
+    run: system::system_prune,
+};
+
+const FSCK_FLAGS: &[Flag] = &[Flag::switch(
+    '\0',
+    "repair",
+    false,
+    "Remove what is damaged so that the next pull brings it back",
+)];
+
+/// `cove system fsck`.
+pub(crate) static SYSTEM_FSCK: Command = Command {
+    name: "system fsck",
+    usage: &["[OPTIONS]"],
+    about: "Verify every stored image against its digests",
+    aliases: &[],
+    flags: &[FSCK_FLAGS],
+    args: Args::None,
+    interspersed: true,
+    run: system::system_fsck,
+};
