@@ -398,6 +398,11 @@ fn wait_for(fds: &mut [PollFd<'_>], time: Duration) {
     }
 }
 
+/// Lets time pass between two attempts at what sends no event.
+pub(crate) fn pause(time: Duration) {
+    wait_for(&mut [], time);
+}
+
 /// Waits until a descriptor is readable; false when `time` passed first.
 ///
 /// # Panics

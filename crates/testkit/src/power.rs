@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use tempfile::TempDir;
@@ -97,8 +98,7 @@ impl Disk {
     fn detach(&self) {
         end_users(self.directory.path());
         for point in crate::leak::mounts_beneath(&self.path()).iter().rev() {
-            unmount(point, UnmountFlags::empty())
-                .unwrap_or_else(|e| panic!("cannot unmount {}: {e}", point.display()));
+            release(point);
         }
         Cmd::new("losetup").args(["--detach", &self.device]).ok();
     }
@@ -165,6 +165,22 @@ impl Drop for SmallDisk {
         end_users(self.path());
         let _gone = unmount(self.path(), UnmountFlags::DETACH);
     }
+}
+
+/// Unmounts; what killed processes held is let go by the kernel a little later,
+/// and nothing tells when.
+fn release(point: &Path) {
+    for _attempt in 0..500 {
+        match unmount(point, UnmountFlags::empty()) {
+            Err(rustix::io::Errno::BUSY) => crate::cmd::pause(Duration::from_millis(10)),
+            Err(e) => panic!("cannot unmount {}: {e}", point.display()),
+            Ok(()) => return,
+        }
+    }
+    panic!(
+        "{} is still held, five seconds after its users were killed",
+        point.display()
+    );
 }
 
 /// Ends all processes that name or use the directory.

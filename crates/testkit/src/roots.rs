@@ -140,7 +140,7 @@ impl Drop for Roots {
 }
 
 /// Processes whose command line, environment, directory or open files name
-/// `path`; never this process itself.
+/// `path`, or whose root is an overlay of it; never this process itself.
 #[must_use]
 pub fn processes_of(path: &Path) -> Vec<u32> {
     let needle = path.to_string_lossy().into_owned();
@@ -166,6 +166,19 @@ fn names(pid: u32, needle: &str) -> bool {
         || in_link(process.join("exe"))
         || std::fs::read_dir(process.join("fd"))
             .is_ok_and(|fds| fds.flatten().any(|fd| in_link(fd.path())))
+        || is_contained(&process, needle)
+}
+
+/// A container's own process names nothing of ours but the layers of its root.
+/// Mounts alone do not count: any new mount namespace has copies of the host's.
+fn is_contained(process: &Path, needle: &str) -> bool {
+    let namespace = |process: &Path| std::fs::read_link(process.join("ns/mnt")).ok();
+    namespace(process) != namespace("/proc/self".as_ref())
+        && files::text(&process.join("mountinfo")).is_some_and(|table| {
+            table
+                .lines()
+                .any(|line| line.contains(" - overlay ") && line.contains(needle))
+        })
 }
 
 /// Kills a process and waits until it is gone.
