@@ -45,7 +45,7 @@ impl Engine {
         }
         let running = self.status(record)?.state.is_running();
         if running && changed.spec.limits != record.spec.limits {
-            let resources = spec::resources(&changed.spec, &[])?;
+            let resources = spec::resources(&changed.spec, &[], None)?;
             cove_sandbox::Container::load(&self.roots.sandbox(), record.id.as_str())
                 .and_then(|container| container.update(&spec::without_devices(resources)))
                 .map_err(Error::Sandbox)?;

@@ -18,7 +18,7 @@ use oci_spec::runtime::{
     SpecBuilder,
 };
 
-pub use resources::{resources, without_devices};
+pub use resources::{DEFAULT_PIDS, resources, without_devices};
 pub use security::{MASKED_PATHS, READONLY_PATHS, capabilities, default_seccomp};
 
 use crate::error::{Error, Result};
@@ -43,6 +43,9 @@ pub struct Facts<'a> {
     pub joined: Joined,
     /// Device nodes of the host that the instance gets.
     pub devices: Vec<LinuxDevice>,
+    /// The number of processes when the user does not say; `None` where the
+    /// host cannot limit them.
+    pub default_pids: Option<i64>,
     /// The engine's own executable, for [`INIT_PATH`].
     pub executable: PathBuf,
 }
@@ -67,7 +70,7 @@ pub fn runtime_spec(record: &Record, facts: &Facts<'_>) -> Result<Spec> {
     let mut linux = LinuxBuilder::default()
         .namespaces(namespaces(spec, &facts.joined)?)
         .cgroups_path(facts.cgroup.clone())
-        .resources(resources(spec, &facts.devices)?)
+        .resources(resources(spec, &facts.devices, facts.default_pids)?)
         .devices(facts.devices.clone())
         .sysctl(sysctls(spec));
     if spec.security.privileged || spec.security.unmasked {

@@ -10,15 +10,21 @@ use super::invalid;
 use crate::error::{Error, Result};
 
 /// Processes per instance when the user does not say; Podman's default.
-const DEFAULT_PIDS: i64 = 2048;
+pub const DEFAULT_PIDS: i64 = 2048;
 /// Microseconds of a scheduling period when only the share is given.
 const DEFAULT_PERIOD: u64 = 100_000;
 
-/// The limits of an instance and which devices it may use.
+/// The limits of an instance and which devices it may use. `default_pids` is
+/// the number of processes when the user does not say, where the host can
+/// limit them at all.
 ///
 /// # Errors
 /// When a value is out of range.
-pub fn resources(spec: &InstanceSpec, devices: &[LinuxDevice]) -> Result<LinuxResources> {
+pub fn resources(
+    spec: &InstanceSpec,
+    devices: &[LinuxDevice],
+    default_pids: Option<i64>,
+) -> Result<LinuxResources> {
     let limits = &spec.limits;
     let mut builder = LinuxResourcesBuilder::default().devices(device_rules(spec, devices)?);
     let mut memory = LinuxMemoryBuilder::default();
@@ -79,13 +85,15 @@ pub fn resources(spec: &InstanceSpec, devices: &[LinuxDevice]) -> Result<LinuxRe
             .map_err(invalid)?;
         builder = builder.block_io(block);
     }
-    let processes = limits.pids.unwrap_or(DEFAULT_PIDS);
-    let processes = if processes <= 0 { -1 } else { processes };
-    let pids = LinuxPidsBuilder::default()
-        .limit(processes)
-        .build()
-        .map_err(invalid)?;
-    builder.pids(pids).build().map_err(invalid)
+    if let Some(processes) = limits.pids.or(default_pids) {
+        let processes = if processes <= 0 { -1 } else { processes };
+        let pids = LinuxPidsBuilder::default()
+            .limit(processes)
+            .build()
+            .map_err(invalid)?;
+        builder = builder.pids(pids);
+    }
+    builder.build().map_err(invalid)
 }
 
 /// The same limits without the device filter, which an update leaves alone.

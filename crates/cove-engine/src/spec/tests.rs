@@ -33,6 +33,7 @@ fn build(spec: InstanceSpec, uid: u32) -> Spec {
         files: Path::new("/run/files"),
         joined: Joined::default(),
         devices: Vec::new(),
+        default_pids: Some(DEFAULT_PIDS),
         executable: "/usr/bin/cove".into(),
     };
     runtime_spec(&record(spec), &facts).unwrap()

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use cove_model::control::{Exited, Failure};
 use cove_model::instance::{InstanceId, InstanceSpec, NamespaceMode, NetworkMode, Record};
 use cove_model::status::ProcessId;
+use cove_sandbox::cgroup::Host;
 use cove_sandbox::{CgroupManagerChoice, Console, CreateOptions, InitFault, StartMode, Stdio};
 use cove_supervisor::workload::{ContainerStdio, Created, Workload};
 use cove_sys::overlay::Overlay;
@@ -15,7 +16,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use super::{devices, files};
 use crate::Roots;
 use crate::error::{Error, Result};
-use crate::spec::{Facts, Joined, runtime_spec};
+use crate::spec::{DEFAULT_PIDS, Facts, Joined, runtime_spec};
 use crate::users::Accounts;
 
 /// One instance, seen from its supervisor.
@@ -72,6 +73,7 @@ impl Container {
             files: &runtime,
             joined: self.joined()?,
             devices: devices::devices(spec)?,
+            default_pids: default_pids(spec)?,
             executable: self.executable.clone(),
         };
         let plan = runtime_spec(&self.record, &facts)?;
@@ -208,6 +210,21 @@ impl Workload for Container {
         crate::instances::forget(&self.roots, &self.record)
             .map_err(|error| failure("remove", &error))
     }
+}
+
+/// A limit that nobody asked for is left out where the host cannot keep it; one
+/// that was asked for is an error of the sandbox there.
+fn default_pids(spec: &InstanceSpec) -> Result<Option<i64>> {
+    if spec.limits.pids.is_some() {
+        return Ok(None);
+    }
+    let controllers = Host::detect()
+        .and_then(|host| host.controllers())
+        .map_err(|source| Error::Sandbox(cove_sandbox::Error::Cgroup { source }))?;
+    Ok(controllers
+        .iter()
+        .any(|name| name == "pids")
+        .then_some(DEFAULT_PIDS))
 }
 
 /// The instance's cgroup below the mount points of the hierarchies.
