@@ -301,6 +301,34 @@ fn devices_are_refused() {
 }
 
 #[test]
+fn a_limit_can_come_later() {
+    for (view, host) in hosts() {
+        let none = resources("{}");
+        let name = format!("late-{}", view.replace(' ', "-"));
+        let Some(cgroup) = create(&host, &name, Some(&none)) else {
+            continue;
+        };
+        let sleeper = Sleeper::start();
+        cgroup.join(sleeper.pid(), false).unwrap();
+        match cgroup.update(&resources(r#"{"pids":{"limit":6},"cpu":{"cpus":"0"}}"#)) {
+            Err(CgroupError::Controller { .. }) => {}
+            other => {
+                other.unwrap_or_else(|e| panic!("{view}: {}", chain(&e)));
+                let again = open(cgroup.record()).unwrap();
+                let pids = again.stats().unwrap().pids;
+                assert_eq!((pids.current, pids.limit), (1, 6), "{view}");
+                again.signal(Signal::KILL).unwrap();
+            }
+        }
+        drop(sleeper);
+        cgroup.delete().unwrap();
+        for group in cgroup.record().groups.iter().chain(&cgroup.record().spare) {
+            assert!(!group.mount.join(&group.path).exists(), "{view} {group:?}");
+        }
+    }
+}
+
+#[test]
 fn usage_is_counted() {
     for (view, host) in hosts() {
         let counted = resources(r#"{"memory":{},"cpu":{},"pids":{"limit":9},"blockIO":{}}"#);

@@ -144,7 +144,8 @@ impl Host {
 /// When a hierarchy is no longer mounted or a directory cannot be opened.
 pub fn open(record: &Record) -> Result<Box<dyn Backend>> {
     match record.groups.as_slice() {
-        [only] if only.controllers.is_empty() => match V2::open(record)? {
+        [only] if only.controllers.is_empty() && record.spare.is_empty() => match V2::open(record)?
+        {
             Some(found) => Ok(Box::new(found)),
             None => Ok(Box::new(V1::open(record)?)),
         },

@@ -58,6 +58,10 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Record {
     /// The directories made, one per hierarchy. Empty: no cgroup of its own.
     pub groups: Vec<GroupRecord>,
+    /// v1 hierarchies the container did not need. A later update may make its
+    /// directory there all the same; [`open`] looks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spare: Vec<GroupRecord>,
 }
 
 /// One directory of a container's cgroup.

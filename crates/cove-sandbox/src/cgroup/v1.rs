@@ -12,16 +12,20 @@
 //! - `memory`, `cpu`, `cpuset`, `pids`, `blkio`, `hugetlb`, `rdma`, `net_*`, when
 //!   the specification has their section, even an empty one: then its author
 //!   wants them counted (dockerd always does);
-//! - the counting ones among these also when [`Request::account`] asks;
+//! - `memory` and `pids` when any of these sections is there, so that `stats`
+//!   can tell something, and all that count when [`Request::account`] asks;
 //! - `name=systemd`, where systemd runs, so that stopping the caller's unit
 //!   does not take the container with it.
 //!
-//! In the others the process stays where its creator is.
+//! In the others the process stays where its creator is, until an update asks
+//! for a limit there: then the directory is made and the processes are moved.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use oci_spec::runtime::LinuxResources;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 use super::dir::{Dir, pause};
@@ -29,8 +33,8 @@ use super::error::{CgroupError, Result};
 use super::host::{Mounted, own_cgroups, place};
 use super::limits::{self, Groups, Need};
 use super::{
-    Backend, Hierarchy, OomWatch, PATIENCE, Record, Request, Stats, device_rules, devices, signal,
-    tree, v1_stats, v2, v2_stats,
+    Backend, GroupRecord, Hierarchy, OomWatch, PATIENCE, Record, Request, Stats, device_rules,
+    devices, signal, tree, v1_stats, v2, v2_stats,
 };
 
 /// A container's cgroups in named hierarchies.
@@ -97,6 +101,13 @@ impl V1 {
                 })?;
                 self.groups.named.push((mounted.controllers.clone(), dir));
                 self.record.groups.push(record);
+            } else {
+                self.record.spare.push(GroupRecord {
+                    controllers: mounted.controllers.clone(),
+                    mount: mounted.mount.clone(),
+                    path,
+                    made: 1,
+                });
             }
         }
         Ok(())
@@ -109,7 +120,7 @@ impl V1 {
 
     pub(super) fn open(record: &Record) -> Result<Self> {
         let mut groups = Groups::default();
-        for group in &record.groups {
+        for group in record.groups.iter().chain(&record.spare) {
             let Some(dir) = Dir::mount_point(&group.mount)?.open_if_there(&group.path)? else {
                 continue;
             };
@@ -123,6 +134,71 @@ impl V1 {
             record: record.clone(),
             groups,
         })
+    }
+
+    /// The directories there are and those a change of limits needs: a
+    /// hierarchy left out at the start is joined now, by every process.
+    fn joined_for(&self, resources: &LinuxResources) -> Result<Groups> {
+        let mut groups = self.groups.clone();
+        let mut wanted: Vec<&str> = limits::needed(resources)
+            .iter()
+            .map(|need| need.v1)
+            .collect();
+        if resources
+            .devices()
+            .as_ref()
+            .is_some_and(|rules| !rules.is_empty())
+        {
+            wanted.push("devices");
+        }
+        for controller in wanted {
+            if groups.named(controller).is_some() {
+                continue;
+            }
+            let has =
+                |group: &&GroupRecord| group.controllers.iter().any(|name| name == controller);
+            let Some(spare) = self.record.spare.iter().find(has) else {
+                continue;
+            };
+            let mounted = Mounted {
+                controllers: spare.controllers.clone(),
+                mount: spare.mount.clone(),
+                root: PathBuf::from("/"),
+            };
+            let cpuset = mounted.has("cpuset");
+            let (dir, _) = tree::make(&mounted, &spare.path, |parent, child, _| {
+                if cpuset {
+                    inherit_cpuset(parent, child)
+                } else {
+                    Ok(())
+                }
+            })?;
+            self.move_all(&dir)?;
+            groups.named.push((mounted.controllers, dir));
+        }
+        Ok(groups)
+    }
+
+    /// Moves every process to a directory that is new.
+    fn move_all(&self, dir: &Dir) -> Result<()> {
+        loop {
+            let there = dir.procs()?;
+            let mut late = self.pids()?;
+            late.retain(|pid| !there.contains(pid));
+            if late.is_empty() {
+                return Ok(());
+            }
+            for pid in late {
+                match dir.join(pid) {
+                    Ok(())
+                    | Err(CgroupError::Join {
+                        source: Errno::SRCH,
+                        ..
+                    }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
     }
 
     /// The directory that has all processes, for listing and signalling.
@@ -154,8 +230,7 @@ impl Selection<'_> {
         let account = self.request.account;
         match controller {
             "devices" => self.devices,
-            "memory" => account || has(|r| r.memory().is_some()),
-            "pids" => account || has(|r| r.pids().is_some()),
+            "memory" | "pids" => account || has(is_limited),
             "cpuacct" => account || has(|r| r.cpu().is_some()),
             "cpu" => has(|r| r.cpu().is_some()),
             "cpuset" => has(|r| {
@@ -174,6 +249,14 @@ impl Selection<'_> {
             _ => false,
         }
     }
+}
+
+/// Whether there is any section of what is commonly limited.
+fn is_limited(resources: &LinuxResources) -> bool {
+    resources.memory().is_some()
+        || resources.cpu().is_some()
+        || resources.pids().is_some()
+        || resources.block_io().is_some()
 }
 
 /// The needs that only the unified hierarchy may fulfil here.
@@ -266,12 +349,13 @@ impl Backend for V1 {
     }
 
     fn update(&self, resources: &LinuxResources) -> Result<()> {
-        limits::apply(&self.groups, resources)?;
+        let groups = self.joined_for(resources)?;
+        limits::apply(&groups, resources)?;
         if resources.devices().as_ref().is_none_or(Vec::is_empty) {
             return Ok(());
         }
         let rules = devices::parse(&device_rules(resources))?;
-        limits::apply_devices(&self.groups, &rules, false)
+        limits::apply_devices(&groups, &rules, false)
     }
 
     fn freeze(&self) -> Result<()> {
@@ -365,7 +449,13 @@ impl Backend for V1 {
 
     fn delete(&self) -> Result<()> {
         // All of them, whatever becomes of one; the first error is told.
-        let results: Vec<Result<()>> = self.record.groups.iter().map(tree::remove).collect();
+        let results: Vec<Result<()>> = self
+            .record
+            .groups
+            .iter()
+            .chain(&self.record.spare)
+            .map(tree::remove)
+            .collect();
         results.into_iter().collect()
     }
 }
@@ -425,6 +515,8 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(wanted(None, false, false, true), Vec::<String>::new());
+        let devices = Some(r#"{"devices":[]}"#);
+        assert_eq!(wanted(devices, false, true, true), ["devices"]);
         assert_eq!(wanted(None, false, false, false), ["freezer"]);
         assert_eq!(
             wanted(None, true, false, true),

@@ -37,6 +37,7 @@ impl V2 {
         let made = Self {
             record: Record {
                 groups: vec![record],
+                spare: Vec::new(),
             },
             groups: Groups {
                 named: Vec::new(),
