@@ -1,0 +1,191 @@
+//! Reading the command line: the options before the command, and what the
+//! commands share.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::{Parser, ValueExt};
+
+use super::log::{Format, Log};
+use super::{Failure, Globals, SPEC_VERSION, usage};
+
+/// What the first part of the command line asks for.
+pub(super) enum Parsed {
+    /// A command; its own arguments are still to be read.
+    Command(Globals, String),
+    /// A text to print, and nothing else.
+    Print(String),
+}
+
+impl From<lexopt::Error> for Failure {
+    fn from(error: lexopt::Error) -> Self {
+        Self::new(error)
+    }
+}
+
+/// Reads up to the command's name. `log` is where a mistake is reported, as
+/// far as it is known by then.
+pub(super) fn globals(parser: &mut Parser, log: &mut Log) -> Result<Parsed, Failure> {
+    let mut root: Option<PathBuf> = None;
+    let (mut file, mut format) = (None::<PathBuf>, Format::Text);
+    let (mut debug, mut systemd_cgroup, mut rootless) = (false, false, None);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("root") => root = Some(parser.value()?.into()),
+            Long("log") => {
+                let path = PathBuf::from(parser.value()?);
+                *log = Log::open(Some(&path), format, debug)?;
+                file = Some(path);
+            }
+            Long("log-format") => {
+                format = match parser.value()?.string()?.as_str() {
+                    "text" => Format::Text,
+                    "json" => Format::Json,
+                    other => {
+                        return Err(Failure::new(format!(
+                            "unknown log format {other:?}: text or json"
+                        )));
+                    }
+                };
+                *log = Log::open(file.as_deref(), format, debug)?;
+            }
+            Long("debug") => {
+                debug = flag(parser)?;
+                *log = Log::open(file.as_deref(), format, debug)?;
+            }
+            Long("systemd-cgroup") => systemd_cgroup = flag(parser)?,
+            Long("rootless") => {
+                rootless = match parser.value()?.string()?.as_str() {
+                    "auto" => None,
+                    "true" => Some(true),
+                    "false" => Some(false),
+                    other => {
+                        return Err(Failure::new(format!(
+                            "--rootless {other:?}: true, false or auto"
+                        )));
+                    }
+                }
+            }
+            Long("version") | Short('v') => return Ok(Parsed::Print(version())),
+            Long("help") | Short('h') => return Ok(Parsed::Print(usage::GENERAL.to_owned())),
+            Value(command) => {
+                let user = rustix::process::geteuid();
+                let rootless = rootless.unwrap_or(!user.is_root());
+                let log = Log::open(file.as_deref(), format, debug)?;
+                let root = root.unwrap_or_else(|| default_root(rootless));
+                let globals = Globals {
+                    root,
+                    log,
+                    systemd_cgroup,
+                };
+                return Ok(Parsed::Command(globals, command.string()?));
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Parsed::Print(usage::GENERAL.to_owned()))
+}
+
+/// A switch, on unless `=false` says otherwise.
+pub(super) fn flag(parser: &mut Parser) -> Result<bool, Failure> {
+    match parser.optional_value() {
+        None => Ok(true),
+        Some(value) => match value.to_str() {
+            Some("true" | "1") => Ok(true),
+            Some("false" | "0") => Ok(false),
+            _ => Err(Failure::new(format!("{}: true or false", value.display()))),
+        },
+    }
+}
+
+/// The one argument of a command: a container.
+pub(super) fn only_id(parser: &mut Parser, command: &str) -> Result<String, Failure> {
+    let mut id = None;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Value(value) if id.is_none() => id = Some(value.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    required(id, command)
+}
+
+/// The container, or what is missing.
+pub(super) fn required(id: Option<String>, command: &str) -> Result<String, Failure> {
+    id.ok_or_else(|| Failure::new(format!("{command}: the container's id is missing")))
+}
+
+/// Every argument that is left, as it is.
+pub(super) fn rest(parser: &mut Parser) -> Result<Vec<OsString>, Failure> {
+    let mut rest: Vec<OsString> = parser.raw_args()?.collect();
+    // `exec id -- command`, as some write it.
+    if rest.first().is_some_and(|first| first == "--") {
+        rest.remove(0);
+    }
+    Ok(rest)
+}
+
+fn default_root(rootless: bool) -> PathBuf {
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| rootless && !dir.is_empty()) {
+        Some(dir) => PathBuf::from(dir).join("cove/oci"),
+        None => PathBuf::from("/run/cove/oci"),
+    }
+}
+
+/// As runc prints it: dockerd, containerd and Podman read the first line and
+/// the one that begins with `spec:`.
+fn version() -> String {
+    let commit = option_env!("COVE_COMMIT").map_or(String::new(), |id| format!("commit: {id}\n"));
+    format!(
+        "cove-oci version {}\n{commit}spec: {SPEC_VERSION}\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Parsed, Failure> {
+        let mut parser = Parser::from_args(arguments);
+        globals(&mut parser, &mut Log::stderr(Format::Text))
+    }
+
+    #[test]
+    fn options_before_the_command() {
+        let line = [
+            "--root=/r",
+            "--systemd-cgroup",
+            "--rootless",
+            "true",
+            "state",
+            "id",
+        ];
+        let Ok(Parsed::Command(globals, command)) = parse(&line) else {
+            panic!()
+        };
+        assert_eq!(
+            (globals.root, command.as_str()),
+            (PathBuf::from("/r"), "state")
+        );
+        assert!(globals.systemd_cgroup);
+        for bad in [
+            &["--no-such"][..],
+            &["--log-format", "xml"],
+            &["--rootless", "x"],
+        ] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn version_is_what_engines_parse() {
+        let Ok(Parsed::Print(text)) = parse(&["--version"]) else {
+            panic!()
+        };
+        let first = text.lines().next().unwrap();
+        assert_eq!(first.split("version").count(), 2);
+        assert!(text.contains("\nspec: 1.3.0\n"));
+    }
+}

@@ -1,0 +1,235 @@
+//! `exec`: another process in a running container.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use cove_sandbox::{Console, Container, ExecOptions, load_process};
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::{Parser, ValueExt};
+use oci_spec::runtime::{Capability, LinuxCapabilities, Process, User};
+
+use super::args::{flag, required, rest};
+use super::lifecycle::check_terminal;
+use super::{Failure, Globals, Outcome, foreground, seal, warn};
+
+/// What the process differs in from the container's own.
+#[derive(Debug, Default)]
+struct Changes {
+    cwd: Option<PathBuf>,
+    env: Vec<String>,
+    tty: bool,
+    user: Option<(u32, Option<u32>)>,
+    groups: Vec<u32>,
+    capabilities: Vec<Capability>,
+    no_new_privileges: bool,
+    apparmor: Option<String>,
+    label: Option<String>,
+}
+
+pub(super) fn exec(globals: &Globals, parser: &mut Parser) -> Outcome {
+    // What cannot be done at all is 255, to be told from what the program says.
+    exec_inner(globals, parser).map_err(|failure| Failure {
+        message: format!("exec failed: {}", failure.message),
+        status: 255,
+    })
+}
+
+fn exec_inner(globals: &Globals, parser: &mut Parser) -> Outcome {
+    let mut changes = Changes::default();
+    let mut id = None;
+    let (mut detach, mut ignore_paused) = (false, false);
+    let mut preserve_fds = 0;
+    let mut cgroup: Option<String> = None;
+    let mut console_socket: Option<PathBuf> = None;
+    let mut pid_file: Option<PathBuf> = None;
+    let mut file: Option<PathBuf> = None;
+    let mut words: Vec<OsString> = Vec::new();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("process") | Short('p') => file = Some(parser.value()?.into()),
+            Long("console-socket") => console_socket = Some(parser.value()?.into()),
+            Long("pid-file") => pid_file = Some(parser.value()?.into()),
+            Long("cwd") => changes.cwd = Some(parser.value()?.into()),
+            Long("env") | Short('e') => changes.env.push(parser.value()?.string()?),
+            Long("tty") | Short('t') => changes.tty = flag(parser)?,
+            Long("user") | Short('u') => changes.user = Some(user(&parser.value()?.string()?)?),
+            Long("additional-gids") | Short('g') => changes.groups.push(parser.value()?.parse()?),
+            Long("cap") | Short('c') => {
+                changes
+                    .capabilities
+                    .push(capability(&parser.value()?.string()?)?);
+            }
+            Long("no-new-privs") => changes.no_new_privileges = flag(parser)?,
+            Long("apparmor") => changes.apparmor = Some(parser.value()?.string()?),
+            Long("process-label") => changes.label = Some(parser.value()?.string()?),
+            Long("detach") | Short('d') => detach = flag(parser)?,
+            Long("preserve-fds") => preserve_fds = parser.value()?.parse()?,
+            Long("ignore-paused") => ignore_paused = flag(parser)?,
+            Long("cgroup") => cgroup = Some(parser.value()?.string()?),
+            Value(value) => {
+                id = Some(value.string()?);
+                words = rest(parser)?;
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let id = required(id, "exec")?;
+    seal()?;
+    let container = Container::load(&globals.root, &id)?;
+    let process = match &file {
+        Some(path) if words.is_empty() => {
+            let loaded = load_process(path)?;
+            warn(globals, &loaded.warnings);
+            loaded.value
+        }
+        Some(_) => return Err(Failure::new("a command and --process exclude each other")),
+        None => changes.apply(&container, words)?,
+    };
+    let terminal = process.terminal().unwrap_or(false);
+    check_terminal(terminal, detach, console_socket.is_some())?;
+    let options = ExecOptions {
+        console: console_socket
+            .as_deref()
+            .map_or(Console::Return, Console::Socket),
+        pid_file: pid_file.as_deref(),
+        preserve_fds,
+        cgroup: cgroup.as_deref(),
+        ignore_paused,
+        ..ExecOptions::default()
+    };
+    let mut child = container.exec(&process, options)?;
+    warn(globals, &child.warnings);
+    if detach {
+        return Ok(0);
+    }
+    let console = child.console.take();
+    foreground::wait(&foreground::Child::of(child.pid, &child.pidfd)?, console)
+}
+
+impl Changes {
+    /// The container's own process with these changes and this command.
+    fn apply(self, container: &Container, words: Vec<OsString>) -> Result<Process, Failure> {
+        if words.is_empty() {
+            return Err(Failure::new("the command to execute is missing"));
+        }
+        let mut args = Vec::with_capacity(words.len());
+        for word in words {
+            args.push(word.into_string().map_err(|word| {
+                Failure::new(format!(
+                    "the argument {} is not valid UTF-8",
+                    word.display()
+                ))
+            })?);
+        }
+        let Some(process) = container.process() else {
+            return Err(Failure::new(
+                "the container's specification has no process to start from: use --process",
+            ));
+        };
+        let mut process = process.clone();
+        process
+            .set_args(Some(args))
+            .set_command_line(None)
+            .set_terminal(Some(self.tty));
+        if let Some(cwd) = self.cwd {
+            process.set_cwd(cwd);
+        }
+        let mut env = process.env().clone().unwrap_or_default();
+        env.extend(self.env);
+        process.set_env(Some(env));
+        if let Some(profile) = self.apparmor {
+            process.set_apparmor_profile(Some(profile));
+        }
+        if let Some(label) = self.label {
+            process.set_selinux_label(Some(label));
+        }
+        if self.no_new_privileges {
+            process.set_no_new_privileges(Some(true));
+        }
+        if !self.capabilities.is_empty() {
+            let mut sets = process
+                .capabilities()
+                .clone()
+                .unwrap_or_else(no_capabilities);
+            add_capabilities(&mut sets, &self.capabilities);
+            process.set_capabilities(Some(sets));
+        }
+        if let Some((uid, gid)) = self.user {
+            let mut user = User::default();
+            user.set_uid(uid);
+            user.set_gid(gid.unwrap_or_else(|| process.user().gid()));
+            user.set_additional_gids(process.user().additional_gids().clone());
+            user.set_umask(process.user().umask());
+            process.set_user(user);
+        }
+        if !self.groups.is_empty() {
+            let mut user = process.user().clone();
+            let mut groups = user.additional_gids().clone().unwrap_or_default();
+            groups.extend(self.groups);
+            user.set_additional_gids(Some(groups));
+            process.set_user(user);
+        }
+        Ok(process)
+    }
+}
+
+fn no_capabilities() -> LinuxCapabilities {
+    let mut sets = LinuxCapabilities::default();
+    let none = || Some(HashSet::new());
+    sets.set_bounding(none())
+        .set_effective(none())
+        .set_permitted(none())
+        .set_inheritable(none())
+        .set_ambient(none());
+    sets
+}
+
+/// Into the sets a program started by an ordinary user keeps them through.
+fn add_capabilities(sets: &mut LinuxCapabilities, added: &[Capability]) {
+    let with = |set: &Option<HashSet<Capability>>| {
+        let mut set = set.clone().unwrap_or_default();
+        set.extend(added);
+        Some(set)
+    };
+    let (bounding, effective, permitted) = (
+        with(sets.bounding()),
+        with(sets.effective()),
+        with(sets.permitted()),
+    );
+    sets.set_bounding(bounding)
+        .set_effective(effective)
+        .set_permitted(permitted);
+}
+
+/// `uid` or `uid:gid`, numbers as runc takes them.
+fn user(text: &str) -> Result<(u32, Option<u32>), Failure> {
+    let refuse = || Failure::new(format!("--user {text:?}: a number, or uid:gid"));
+    let (uid, gid) = match text.split_once(':') {
+        Some((uid, gid)) => (uid, Some(gid.parse().map_err(|_| refuse())?)),
+        None => (text, None),
+    };
+    Ok((uid.parse().map_err(|_| refuse())?, gid))
+}
+
+fn capability(text: &str) -> Result<Capability, Failure> {
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("CAP_").unwrap_or(&upper);
+    Capability::from_str(name).map_err(|_| Failure::new(format!("unknown capability {text:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_and_capabilities() {
+        assert_eq!(user("5").unwrap(), (5, None));
+        assert_eq!(user("5:6").unwrap(), (5, Some(6)));
+        assert!(user("root").is_err() && user("5:").is_err());
+        assert_eq!(capability("cap_net_raw").unwrap(), Capability::NetRaw);
+        assert_eq!(capability("SYS_ADMIN").unwrap(), Capability::SysAdmin);
+        assert!(capability("CAP_FLY").is_err());
+    }
+}

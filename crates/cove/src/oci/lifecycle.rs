@@ -1,0 +1,247 @@
+//! The commands of a container's life: create, run, start, state, kill,
+//! delete, pause, resume.
+
+use std::path::PathBuf;
+
+use cove_sandbox::{
+    CgroupManagerChoice, Console, Container, CreateOptions, Created, Error, StartMode, load_spec,
+};
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::{Parser, ValueExt};
+use oci_spec::runtime::Spec;
+
+use super::args::{flag, only_id, required};
+use super::{Failure, Globals, Outcome, foreground, list, print, seal, signals, warn};
+
+/// What `create` and `run` are told.
+#[derive(Debug, Default)]
+struct Request {
+    id: String,
+    bundle: PathBuf,
+    console_socket: Option<PathBuf>,
+    pid_file: Option<PathBuf>,
+    preserve_fds: u32,
+    no_pivot: bool,
+    no_new_keyring: bool,
+    detach: bool,
+    keep: bool,
+    no_subreaper: bool,
+}
+
+fn request(parser: &mut Parser, command: &str) -> Result<Request, Failure> {
+    let run = command == "run";
+    let mut request = Request {
+        bundle: PathBuf::from("."),
+        ..Request::default()
+    };
+    let mut id = None;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("bundle") | Short('b') => request.bundle = parser.value()?.into(),
+            Long("console-socket") => request.console_socket = Some(parser.value()?.into()),
+            Long("pid-file") => request.pid_file = Some(parser.value()?.into()),
+            Long("preserve-fds") => request.preserve_fds = parser.value()?.parse()?,
+            Long("no-pivot") => request.no_pivot = flag(parser)?,
+            Long("no-new-keyring") => request.no_new_keyring = flag(parser)?,
+            Long("detach") | Short('d') if run => request.detach = flag(parser)?,
+            Long("keep") if run => request.keep = flag(parser)?,
+            Long("no-subreaper") if run => request.no_subreaper = flag(parser)?,
+            Value(value) if id.is_none() => id = Some(value.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    request.id = required(id, command)?;
+    Ok(request)
+}
+
+fn make(
+    globals: &Globals,
+    request: &Request,
+    spec: &Spec,
+    start: StartMode,
+) -> Result<Created, Failure> {
+    let mut options = CreateOptions::new(&request.id, &request.bundle, &globals.root);
+    if let Some(socket) = &request.console_socket {
+        options.console = Console::Socket(socket);
+    }
+    options.pid_file = request.pid_file.as_deref();
+    options.preserve_fds = request.preserve_fds;
+    options.listen_fds = listen_fds();
+    options.no_pivot = request.no_pivot;
+    options.no_new_keyring = request.no_new_keyring;
+    options.start = start;
+    if globals.systemd_cgroup {
+        options.cgroup = CgroupManagerChoice::Systemd;
+    }
+    let created = cove_sandbox::create(spec, options)?;
+    warn(globals, &created.warnings);
+    Ok(created)
+}
+
+fn load(globals: &Globals, request: &Request) -> Result<Spec, Failure> {
+    let loaded = load_spec(&request.bundle)?;
+    warn(globals, &loaded.warnings);
+    globals.log.debug(&format!(
+        "container {}: bundle {}",
+        request.id,
+        request.bundle.display()
+    ));
+    Ok(loaded.value)
+}
+
+fn has_terminal(spec: &Spec) -> bool {
+    spec.process()
+        .as_ref()
+        .and_then(|process| process.terminal())
+        .unwrap_or(false)
+}
+
+/// Sockets handed over by systemd, when they are meant for this process.
+fn listen_fds() -> u32 {
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .and_then(|value| value.parse::<u32>().ok())
+    };
+    match (number("LISTEN_PID"), number("LISTEN_FDS")) {
+        (Some(pid), Some(count)) if pid == std::process::id() => count,
+        _ => 0,
+    }
+}
+
+pub(super) fn create(globals: &Globals, parser: &mut Parser) -> Outcome {
+    let request = request(parser, "create")?;
+    seal()?;
+    let spec = load(globals, &request)?;
+    check_terminal(has_terminal(&spec), true, request.console_socket.is_some())?;
+    make(globals, &request, &spec, StartMode::Detached)?;
+    Ok(0)
+}
+
+pub(super) fn run(globals: &Globals, parser: &mut Parser) -> Outcome {
+    let request = request(parser, "run")?;
+    seal()?;
+    let spec = load(globals, &request)?;
+    check_terminal(
+        has_terminal(&spec),
+        request.detach,
+        request.console_socket.is_some(),
+    )?;
+    if !request.detach && !request.no_subreaper {
+        // What the container leaves behind is ours to wait for.
+        let own = rustix::process::getpid();
+        rustix::process::set_child_subreaper(Some(own))
+            .map_err(|error| Failure::new(format!("become a subreaper: {error}")))?;
+    }
+    let mut created = make(globals, &request, &spec, StartMode::Direct)?;
+    if request.detach {
+        warn(globals, &created.start()?);
+        return Ok(0);
+    }
+    let finish = || {
+        if request.keep {
+            return Ok(());
+        }
+        match Container::load(&globals.root, &request.id) {
+            // Somebody else was quicker.
+            Err(Error::NotFound(_)) => Ok(()),
+            Err(error) => Err(Failure::from(error)),
+            Ok(container) => match container.delete(true) {
+                Ok(warnings) => {
+                    warn(globals, &warnings);
+                    Ok(())
+                }
+                Err(Error::NotFound(_)) => Ok(()),
+                Err(error) => Err(Failure::from(error)),
+            },
+        }
+    };
+    let console = created.console.take();
+    let child = foreground::Child::of(created.pid, &created.pidfd)?;
+    let watch = foreground::Watch::begin(console)?;
+    let started = created.start().map_err(Failure::from);
+    let status = started.and_then(|warnings| {
+        warn(globals, &warnings);
+        watch.wait(&child)
+    });
+    let finished = finish();
+    let status = status?;
+    finished?;
+    Ok(status)
+}
+
+/// runc's rules about who holds the terminal.
+pub(super) fn check_terminal(terminal: bool, detach: bool, socket: bool) -> Result<(), Failure> {
+    let reason = match (terminal, detach, socket) {
+        (true, true, false) => {
+            "cannot allocate a terminal for a detached process without --console-socket"
+        }
+        (false, _, true) => "--console-socket is of no use: no terminal is asked for",
+        (true, false, true) => {
+            "--console-socket is of no use: the terminal is this one (no --detach)"
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::new(reason))
+}
+
+pub(super) fn start(globals: &Globals, parser: &mut Parser) -> Outcome {
+    let id = only_id(parser, "start")?;
+    let warnings = Container::load(&globals.root, &id)?.start()?;
+    warn(globals, &warnings);
+    Ok(0)
+}
+
+pub(super) fn state(globals: &Globals, parser: &mut Parser) -> Outcome {
+    let id = only_id(parser, "state")?;
+    let container = Container::load(&globals.root, &id)?;
+    let document = list::document(&container)?;
+    let text = serde_json::to_string_pretty(&document)
+        .map_err(|error| Failure::new(format!("print the state: {error}")))?;
+    print(&format!("{text}\n"))
+}
+
+pub(super) fn kill(globals: &Globals, parser: &mut Parser) -> Outcome {
+    let (mut all, mut id, mut signal) = (false, None, None);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("all") | Short('a') => all = flag(parser)?,
+            Value(value) if id.is_none() => id = Some(value.string()?),
+            Value(value) if signal.is_none() => signal = Some(signals::parse(&value.string()?)?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let id = required(id, "kill")?;
+    Container::load(&globals.root, &id)?.kill(signal.unwrap_or(15), all)?;
+    Ok(0)
+}
+
+pub(super) fn delete(globals: &Globals, parser: &mut Parser) -> Outcome {
+    let (mut force, mut id) = (false, None);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("force") | Short('f') => force = flag(parser)?,
+            Value(value) if id.is_none() => id = Some(value.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let id = required(id, "delete")?;
+    let container = match Container::load(&globals.root, &id) {
+        Err(Error::NotFound(_)) if force => return Ok(0),
+        other => other?,
+    };
+    warn(globals, &container.delete(force)?);
+    Ok(0)
+}
+
+pub(super) fn pause(globals: &Globals, parser: &mut Parser) -> Outcome {
+    let id = only_id(parser, "pause")?;
+    Container::load(&globals.root, &id)?.pause()?;
+    Ok(0)
+}
+
+pub(super) fn resume(globals: &Globals, parser: &mut Parser) -> Outcome {
+    let id = only_id(parser, "resume")?;
+    Container::load(&globals.root, &id)?.resume()?;
+    Ok(0)
+}

@@ -1,0 +1,154 @@
+//! `cove oci`, also called as `cove-oci`: the command line of runc, word for
+//! word, so that Podman, dockerd and containerd run containers on Cove.
+//!
+//! This path is what an engine waits for on every start, so it keeps away from
+//! everything the rest of the binary needs: no engine, no clap.
+
+mod args;
+mod events;
+mod exec;
+mod features;
+mod foreground;
+mod lifecycle;
+mod list;
+mod log;
+mod signals;
+mod spec;
+mod update;
+mod usage;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use args::Parsed;
+use log::{Format, Log};
+
+/// The version of the runtime specification this implements.
+const SPEC_VERSION: &str = "1.3.0";
+
+/// What went wrong, in one sentence, and the exit status it makes.
+#[derive(Debug)]
+struct Failure {
+    message: String,
+    status: u8,
+}
+
+impl Failure {
+    fn new(message: impl fmt::Display) -> Self {
+        Self {
+            message: message.to_string(),
+            status: 1,
+        }
+    }
+}
+
+impl From<cove_sandbox::Error> for Failure {
+    fn from(error: cove_sandbox::Error) -> Self {
+        use cove_sandbox::{Error, Status};
+        // Engines read these sentences: containerd takes a failed kill for
+        // "it has ended already" by runc's words.
+        if let Error::WrongStatus {
+            operation: "kill",
+            status: Status::Stopped,
+            ..
+        } = &error
+        {
+            return Self::new("container not running");
+        }
+        let mut message = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(inner) = source {
+            message.push_str(": ");
+            message.push_str(&inner.to_string());
+            source = inner.source();
+        }
+        Self::new(message)
+    }
+}
+
+/// What a command answers: the exit status.
+type Outcome = Result<u8, Failure>;
+
+/// The options before the command.
+#[derive(Debug)]
+struct Globals {
+    root: PathBuf,
+    log: Log,
+    systemd_cgroup: bool,
+}
+
+/// Runs one command. `arguments` are those after the program's name (and after
+/// the word `oci`).
+pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
+    let mut parser = lexopt::Parser::from_args(arguments);
+    let mut log = Log::stderr(Format::Text);
+    let status = match args::globals(&mut parser, &mut log) {
+        Ok(Parsed::Command(globals, command)) => {
+            let outcome = dispatch(&globals, &command, &mut parser);
+            log = globals.log;
+            outcome
+        }
+        Ok(Parsed::Print(text)) => print(&text),
+        Err(failure) => Err(failure),
+    };
+    match status {
+        Ok(status) => ExitCode::from(status),
+        Err(failure) => {
+            log.failure(&failure.message);
+            ExitCode::from(failure.status)
+        }
+    }
+}
+
+fn dispatch(globals: &Globals, command: &str, parser: &mut lexopt::Parser) -> Outcome {
+    match command {
+        "create" => lifecycle::create(globals, parser),
+        "run" => lifecycle::run(globals, parser),
+        "start" => lifecycle::start(globals, parser),
+        "exec" => exec::exec(globals, parser),
+        "state" => lifecycle::state(globals, parser),
+        "kill" => lifecycle::kill(globals, parser),
+        "delete" => lifecycle::delete(globals, parser),
+        "pause" => lifecycle::pause(globals, parser),
+        "resume" => lifecycle::resume(globals, parser),
+        "list" => list::list(globals, parser),
+        "ps" => list::ps(globals, parser),
+        "update" => update::update(globals, parser),
+        "events" => events::events(globals, parser),
+        "spec" => spec::spec(parser),
+        "features" => features::features(parser),
+        "help" => print(usage::GENERAL),
+        "checkpoint" | "restore" => Err(Failure::new(format!(
+            "{command}: saving a running container to disk and back is not supported"
+        ))),
+        other => Err(Failure::new(format!(
+            "unknown command {other:?}; `cove oci --help` lists them"
+        ))),
+    }
+}
+
+/// Writes to standard output; a reader that went away is no failure of ours.
+fn print(text: &str) -> Outcome {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(0),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
+        Err(error) => Err(Failure::new(format!("write to standard output: {error}"))),
+    }
+}
+
+/// The program must not be writable from inside before it goes near a container.
+fn seal() -> Result<(), Failure> {
+    cove_sys::seal::ensure_sealed()
+        .map_err(|error| Failure::new(format!("seal the running program: {error}")))
+}
+
+/// Tells what was ignored or clamped, where errors go as well.
+fn warn(globals: &Globals, warnings: &[String]) {
+    for warning in warnings {
+        globals.log.warning(warning);
+    }
+}

@@ -1,0 +1,174 @@
+//! `update`: other limits for a live container.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use cove_sandbox::Container;
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::{Parser, ValueExt};
+use oci_spec::runtime::LinuxResources;
+use serde_json::{Map, Value as Json};
+
+use super::args::required;
+use super::{Failure, Globals, Outcome};
+
+const LIMIT: u64 = 16 << 20;
+
+/// Options by name: the section and field of the resources they set, and how
+/// their value is read.
+const OPTIONS: [(&str, &str, &str, Kind); 17] = [
+    ("blkio-weight", "blockIO", "weight", Kind::Number),
+    ("cpu-period", "cpu", "period", Kind::Number),
+    ("cpu-quota", "cpu", "quota", Kind::Number),
+    ("cpu-burst", "cpu", "burst", Kind::Number),
+    ("cpu-share", "cpu", "shares", Kind::Number),
+    ("cpu-shares", "cpu", "shares", Kind::Number),
+    ("cpu-rt-period", "cpu", "realtimePeriod", Kind::Number),
+    ("cpu-rt-runtime", "cpu", "realtimeRuntime", Kind::Number),
+    ("cpu-idle", "cpu", "idle", Kind::Number),
+    ("cpuset-cpus", "cpu", "cpus", Kind::Text),
+    ("cpuset-mems", "cpu", "mems", Kind::Text),
+    ("kernel-memory", "memory", "kernel", Kind::Bytes),
+    ("kernel-memory-tcp", "memory", "kernelTCP", Kind::Bytes),
+    ("memory", "memory", "limit", Kind::Bytes),
+    ("memory-reservation", "memory", "reservation", Kind::Bytes),
+    ("memory-swap", "memory", "swap", Kind::Bytes),
+    ("pids-limit", "pids", "limit", Kind::Number),
+];
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Number,
+    /// With a unit, or -1.
+    Bytes,
+    Text,
+}
+
+pub(super) fn update(globals: &Globals, parser: &mut Parser) -> Outcome {
+    let mut file = None;
+    let mut id = None;
+    let mut document = Map::new();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("resources") | Short('r') => file = Some(parser.value()?),
+            Long(name @ ("l3-cache-schema" | "mem-bw-schema")) => {
+                return Err(Failure::new(format!(
+                    "--{name}: Intel RDT is not changed after creation"
+                )));
+            }
+            Long(name) => {
+                let known = OPTIONS.iter().find(|(option, ..)| *option == name);
+                let Some(&(option, section, field, kind)) = known else {
+                    return Err(Long(name).unexpected().into());
+                };
+                let text = parser.value()?.string()?;
+                let value = value(kind, &text).ok_or_else(|| {
+                    Failure::new(format!("--{option} {text:?} is no valid value"))
+                })?;
+                section_of(&mut document, section).insert(field.to_owned(), value);
+            }
+            Value(value) if id.is_none() => id = Some(value.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let id = required(id, "update")?;
+    if let Some(file) = file {
+        // As with runc, a file is the whole truth.
+        document = read(&file)?;
+    }
+    let resources: LinuxResources = serde_json::from_value(Json::Object(document))
+        .map_err(|error| Failure::new(format!("resources: {error}")))?;
+    Container::load(&globals.root, &id)?.update(&resources)?;
+    Ok(0)
+}
+
+fn section_of<'a>(document: &'a mut Map<String, Json>, section: &str) -> &'a mut Map<String, Json> {
+    let entry = document
+        .entry(section)
+        .or_insert_with(|| Json::Object(Map::new()));
+    if !entry.is_object() {
+        *entry = Json::Object(Map::new());
+    }
+    match entry {
+        Json::Object(map) => map,
+        _ => unreachable!("made an object just above"),
+    }
+}
+
+fn read(file: &OsStr) -> Result<Map<String, Json>, Failure> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::new(format!("read resources {}: {error}", file.display()))
+    };
+    let bytes = if file == "-" {
+        cove_sys::fs::read_from(std::io::stdin().lock(), LIMIT)
+    } else {
+        cove_sys::fs::read(Path::new(file), LIMIT)
+    };
+    serde_json::from_slice(&bytes.map_err(|error| failed(&error))?).map_err(|error| failed(&error))
+}
+
+fn value(kind: Kind, text: &str) -> Option<Json> {
+    match kind {
+        Kind::Number => text.parse::<i64>().ok().map(Json::from),
+        Kind::Bytes => bytes(text).map(Json::from),
+        Kind::Text => Some(Json::from(text)),
+    }
+}
+
+/// `-1`, or a number with an optional unit: `64m`, `1.5GiB`, `512kb`.
+fn bytes(text: &str) -> Option<i64> {
+    if text == "-1" {
+        return Some(-1);
+    }
+    let text = text.trim();
+    let at = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(text.len());
+    let (number, unit) = (text[..at].trim(), text[at..].to_ascii_lowercase());
+    let unit = unit
+        .strip_suffix("ib")
+        .or_else(|| unit.strip_suffix('b'))
+        .unwrap_or(&unit);
+    let shift = ["", "k", "m", "g", "t", "p"]
+        .iter()
+        .position(|known| *known == unit)?;
+    let factor = 1_i64 << (10 * shift);
+    if let Ok(whole) = number.parse::<i64>() {
+        return (whole >= 0).then(|| whole.checked_mul(factor)).flatten();
+    }
+    let (whole, fraction) = number.split_once('.')?;
+    let digits = fraction.get(..fraction.len().min(9))?;
+    let scale = 10_i128.pow(u32::try_from(digits.len()).ok()?);
+    let parts = whole.parse::<u32>().ok()?;
+    let rest = if digits.is_empty() {
+        0
+    } else {
+        digits.parse::<u32>().ok()?
+    };
+    let exact = (i128::from(parts) * scale + i128::from(rest)) * i128::from(factor) / scale;
+    i64::try_from(exact).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, want) in [
+            ("-1", Some(-1)),
+            ("0", Some(0)),
+            ("64", Some(64)),
+            ("64m", Some(64 << 20)),
+            ("64MB", Some(64 << 20)),
+            ("1.5GiB", Some(3 << 29)),
+            ("2kb", Some(2048)),
+            ("-5", None),
+            ("x", None),
+            ("5x", None),
+            ("9999999p", None),
+        ] {
+            assert_eq!(bytes(text), want, "{text}");
+        }
+    }
+}
