@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::cgroup::{self, Backend};
-use crate::create::{poststart, signal_start, start_connection};
+use crate::create::{clean_up, poststart, signal_start, start_connection};
 use crate::error::{Error, Result};
 use crate::exec::{self, ExecChild};
 use crate::hooks;
@@ -228,6 +228,9 @@ impl Container {
             cgroup.delete().map_err(|source| Error::Cgroup { source })?;
             kill.map_err(|source| Error::Cgroup { source })?;
         }
+        if let Some(intent) = &self.stored.intent {
+            clean_up(&self.stored.id, intent)?;
+        }
         self.dir.remove()?;
         let list = HookKind::Poststop.of(self.stored.hooks.as_ref());
         Ok(hooks::run_all(
@@ -337,7 +340,7 @@ impl Container {
         }
         exec::run(
             &self.stored,
-            self.pidfd()?,
+            &self.pidfd()?,
             self.cgroup()?,
             process,
             options,

@@ -26,7 +26,7 @@ use crate::init::{self, Given, Init, mount::Prepared};
 use crate::options::{CgroupManagerChoice, Console, CreateOptions, StartMode};
 use crate::plan::{HookKind, Kind, Plan, invalid};
 use crate::protocol::{Channel, Command, Report};
-use crate::state::{START_SOCKET, StateDir, Status, Stored};
+use crate::state::{CgroupIntent, START_SOCKET, StateDir, Status, Stored};
 use crate::userns;
 
 /// A container that is set up; its program does not run yet.
@@ -81,7 +81,7 @@ impl Created {
 ///
 /// # Errors
 /// One variant per step; nothing is left behind then.
-pub fn create(spec: &Spec, options: CreateOptions<'_>) -> Result<Created> {
+pub fn create(spec: &Spec, mut options: CreateOptions<'_>) -> Result<Created> {
     crate::state::check_id(options.id)?;
     let bundle = std::path::absolute(options.bundle)
         .map_err(|e| Error::path("find bundle", options.bundle, e))?;
@@ -94,12 +94,12 @@ pub fn create(spec: &Spec, options: CreateOptions<'_>) -> Result<Created> {
         cgroup: None,
         pidfd: None,
     };
-    create_in(&plan, options, &bundle, notify, console, &mut undo)
+    create_in(&plan, &mut options, &bundle, notify, console, &mut undo)
 }
 
 fn create_in(
     plan: &Plan<'_>,
-    options: CreateOptions<'_>,
+    options: &mut CreateOptions<'_>,
     bundle: &Path,
     notify: Option<OwnedFd>,
     console: Option<OwnedFd>,
@@ -109,13 +109,16 @@ fn create_in(
         .dir
         .as_ref()
         .ok_or_else(|| invalid("no state directory"))?;
-    let mut stored = stored(plan, &options, bundle);
+    let mut stored = stored(plan, options, bundle);
     // First of all what a later delete needs to clean up should this process be killed.
-    undo.cgroup = make_cgroup(plan, &options)?;
+    dir.write(&Stored {
+        intent: intent(plan, options),
+        ..Stored::unfinished(options.id)
+    })?;
+    undo.cgroup = make_cgroup(plan, options)?;
     if let Some(cgroup) = &undo.cgroup {
         stored.cgroup = cgroup.record().clone();
     }
-    dir.write_first(&stored)?;
     let listener = match options.start {
         StartMode::Detached => Some(start_socket(dir)?),
         StartMode::Direct => None,
@@ -128,13 +131,13 @@ fn create_in(
         own.iter().any(|group| !group.controllers.is_empty()) || !cloned_into
     });
     let (ours, theirs) = Channel::pair().map_err(|e| Error::os("make a socket pair", e))?;
-    let given = given(plan, options.rootfs, in_new_userns)?;
+    let given = given(plan, options.rootfs.take(), in_new_userns)?;
     let init = Init {
         plan,
         channel: theirs,
         listener,
         given,
-        stdio: options.stdio,
+        stdio: std::mem::take(&mut options.stdio),
         record: &stored.cgroup,
         gate: in_new_userns || joins,
         mapped: in_new_userns,
@@ -203,7 +206,7 @@ fn create_in(
     let (start_time, _) =
         cove_sys::proc::start_time(stored.pid).map_err(|e| Error::os("identify the init", e))?;
     stored.start_time = start_time;
-    let console = forward_console(heard.master, console)?;
+    let console = forward_console(heard.master, console.as_ref())?;
     let dir = undo
         .dir
         .as_ref()
@@ -292,10 +295,36 @@ fn stored(plan: &Plan<'_>, options: &CreateOptions<'_>, bundle: &Path) -> Stored
         detached: options.start == StartMode::Detached,
         namespaces: plan.namespaces.all(),
         cgroup: cgroup::Record::default(),
+        intent: None,
         hooks: spec.hooks().clone(),
         process: spec.process().clone(),
         seccomp: plan.linux.and_then(|linux| linux.seccomp().clone()),
     }
+}
+
+fn intent(plan: &Plan<'_>, options: &CreateOptions<'_>) -> Option<CgroupIntent> {
+    let linux = plan.linux;
+    (options.cgroup != CgroupManagerChoice::None).then(|| CgroupIntent {
+        path: linux.and_then(|linux| linux.cgroups_path().clone()),
+        resources: linux.and_then(|linux| linux.resources().clone()),
+    })
+}
+
+/// Removes the cgroup of a creation that was cut off before it could be recorded: making it again
+/// finds it, whatever hierarchies it is in.
+pub(crate) fn clean_up(id: &str, intent: &CgroupIntent) -> Result<()> {
+    let clean = || {
+        let request = cgroup::Request {
+            path: CgroupPath::resolve(intent.path.as_deref(), id, false)?,
+            resources: intent.resources.as_ref(),
+            rootless: !geteuid().is_root(),
+            account: false,
+        };
+        let cgroup = Host::detect()?.create(&request)?;
+        cgroup.signal(Signal::KILL)?;
+        cgroup.delete()
+    };
+    clean().map_err(|source| Error::Cgroup { source })
 }
 
 fn make_cgroup(plan: &Plan<'_>, options: &CreateOptions<'_>) -> Result<Option<Box<dyn Backend>>> {
@@ -553,13 +582,13 @@ pub(crate) fn console_socket(plan: &Plan<'_>, console: &Console<'_>) -> Result<O
 /// Sends the master on, with its name as runc does, or keeps it for the caller.
 pub(crate) fn forward_console(
     master: Option<OwnedFd>,
-    socket: Option<OwnedFd>,
+    socket: Option<&OwnedFd>,
 ) -> Result<Option<OwnedFd>> {
-    let (Some(master), Some(socket)) = (&master, &socket) else {
+    let (Some(fd), Some(socket)) = (&master, socket) else {
         return Ok(master);
     };
     let name = [io::IoSlice::new(b"/dev/pts/ptmx")];
-    crate::protocol::send_with_fds(socket.as_fd(), &name, &[master.as_fd()])
+    crate::protocol::send_with_fds(socket.as_fd(), &name, &[fd.as_fd()])
         .map_err(|e| Error::os("send the terminal over the console socket", e))?;
     Ok(None)
 }

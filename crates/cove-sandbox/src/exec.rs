@@ -40,10 +40,10 @@ pub struct ExecChild {
 
 pub(crate) fn run(
     stored: &Stored,
-    init: OwnedFd,
+    init: &OwnedFd,
     cgroup: Option<Box<dyn Backend>>,
     process: &Process,
-    options: ExecOptions<'_>,
+    mut options: ExecOptions<'_>,
 ) -> Result<ExecChild> {
     let spec = spec_of(stored, process);
     let plan = Plan::for_exec(&spec, &stored.rootfs)?;
@@ -59,7 +59,7 @@ pub(crate) fn run(
         channel: theirs,
         init: init.as_fd(),
         kinds: stored.namespaces,
-        stdio: options.stdio,
+        stdio: std::mem::take(&mut options.stdio),
         env: environment(&plan, 0),
         inherited: options.preserve_fds,
         keyring: keyring_name(options.no_new_keyring, &stored.id),
@@ -97,7 +97,7 @@ pub(crate) fn run(
             Report::Hooks => return Err(Error::InitDied("exec")),
         }
     }
-    let console = forward_console(master, console)?;
+    let console = forward_console(master, console.as_ref())?;
     if let Some(path) = options.pid_file {
         write_pid_file(path, pid.as_raw_nonzero().get())?;
     }

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Hooks, LinuxSeccomp, Process};
+use oci_spec::runtime::{Hooks, LinuxResources, LinuxSeccomp, Process};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -91,12 +91,23 @@ pub(crate) struct Stored {
     /// `CLONE_NEW*` bits in which the init differs from its creator.
     pub namespaces: u64,
     pub cgroup: cgroup::Record,
+    /// Until the creation is done: the cgroup that is about to be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent: Option<CgroupIntent>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hooks: Option<Hooks>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<Process>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seccomp: Option<LinuxSeccomp>,
+}
+
+/// A cgroup as it was asked for, so that one whose creator was killed can be found again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CgroupIntent {
+    pub path: Option<PathBuf>,
+    pub resources: Option<LinuxResources>,
 }
 
 impl Stored {
@@ -115,6 +126,7 @@ impl Stored {
             detached: false,
             namespaces: 0,
             cgroup: cgroup::Record::default(),
+            intent: None,
             hooks: None,
             process: None,
             seccomp: None,
@@ -218,12 +230,6 @@ impl StateDir {
         let path = self.path.join(STATE);
         let bytes = cove_sys::fs::read(&path, LIMIT).map_err(|e| Error::state("read", &path, e))?;
         serde_json::from_slice(&bytes).map_err(|source| Error::ParseState { path, source })
-    }
-
-    /// The first write of a directory nobody else reads yet: no detour over a temporary name.
-    pub(crate) fn write_first(&self, stored: &Stored) -> Result<()> {
-        self.put(STATE, stored)
-            .map_err(|e| Error::state("write", self.path.join(STATE), e))
     }
 
     /// Replaces the state; readers see the old or the new one.

@@ -90,10 +90,8 @@ pub unsafe fn clone3(args: &CloneArgs<'_>) -> io::Result<Cloned> {
             let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
             let pid = pid.ok_or_else(|| io::Error::other("clone3 answered no pid"))?;
             // SAFETY: CLONE_PIDFD stored a descriptor that nobody else owns.
-            Ok(Cloned::Parent {
-                pid,
-                pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
-            })
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Cloned::Parent { pid, pidfd })
         }
     }
 }

@@ -193,7 +193,7 @@ fn hierarchies(record: &Record, own_namespace: bool) -> io::Result<Vec<GroupReco
 fn parse(text: &str) -> Vec<GroupRecord> {
     text.lines()
         .filter_map(|line| {
-            let controllers = line.splitn(3, ':').nth(1)?;
+            let controllers = line.split(':').nth(1)?;
             Some(GroupRecord {
                 controllers: controllers
                     .split(',')

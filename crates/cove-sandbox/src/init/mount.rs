@@ -162,7 +162,8 @@ fn configure(
     }
     fsconfig_create(fs)?;
     let mut set = plan.set | plan.set_all;
-    if plan.copy_up {
+    if plan.fstype == "tmpfs" {
+        // Its top directory is still to be adapted; see `adopt`.
         set &= !attr::RDONLY;
     }
     Ok(fsmount(
@@ -221,13 +222,9 @@ fn adopt(plan: &MountPlan<'_>, target: &OwnedFd, mount: &OwnedFd) -> Step {
     }
     if plan.copy_up {
         copyup::copy(target.as_fd(), mount.as_fd()).during(text)?;
-        if plan.set & attr::RDONLY != 0 {
-            let change = MountAttr {
-                set: attr::RDONLY,
-                ..MountAttr::default()
-            };
-            mount_setattr(mount, false, &change).during(text)?;
-        }
+    }
+    if (plan.set | plan.set_all) & attr::RDONLY != 0 {
+        make_read_only(mount).during(text)?;
     }
     Ok(())
 }

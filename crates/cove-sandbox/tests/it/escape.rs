@@ -1,0 +1,243 @@
+//! Known ways out of a container, by class of facts/reliability: a hostile image or neighbour
+//! changes nothing outside.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+
+use crate::sandbox::{Sandbox, rt};
+
+/// Class 1, CVE-2019-5736: the runtime's own executable cannot be written from inside.
+#[test]
+fn the_runtime_cannot_be_overwritten() {
+    let before = fs::read(rt()).unwrap();
+    let mut sandbox = Sandbox::new("true");
+    // A program that is the runtime itself, by way of the process that executes it.
+    sandbox.spec["process"]["args"] = json!(["/proc/self/exe", "list", "--root=/none"]);
+    let output = sandbox.call("run", &[]);
+    assert!(output.status.success(), "{output:?}");
+    let mut sandbox = Sandbox::new("sleep 1000");
+    sandbox.namespace(json!({"type": "pid", "path": "/proc/self/ns/pid"}));
+    let list = sandbox.spec["linux"]["namespaces"].as_array_mut().unwrap();
+    list.retain(|namespace| namespace["type"] != "pid");
+    sandbox.create();
+    // The waiting init shows the sealed image of the runtime: neither root nor anybody writes it.
+    let pid = sandbox.state()["pid"].as_i64().unwrap();
+    let exe = format!("/proc/{pid}/exe");
+    let error = fs::OpenOptions::new().write(true).open(&exe).unwrap_err();
+    assert!(matches!(
+        error.raw_os_error(),
+        Some(libc::EROFS | libc::EPERM | libc::ETXTBSY)
+    ));
+    sandbox.ok("delete", &["--force"]);
+    assert!(before == fs::read(rt()).unwrap());
+}
+
+/// Class 2, CVE-2024-21626 and CVE-2016-9962: leaked descriptors and working directories.
+#[test]
+fn leaked_descriptors_are_gone() {
+    let sandbox = Sandbox::new("ls /proc/self/fd | wc -l");
+    let run = sandbox.command("run", &[]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "exec 7</ 9</etc/passwd; exec \"$@\"", "sh"]);
+    let output = shell
+        .arg(run.get_program())
+        .args(run.get_args())
+        .output()
+        .unwrap();
+    // Three streams and the directory that is being listed.
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        "4",
+        "{output:?}"
+    );
+    for fd in 3..40 {
+        let mut sandbox = Sandbox::new("pwd; ls");
+        sandbox.spec["process"]["cwd"] = json!(format!("/proc/self/fd/{fd}"));
+        let run = sandbox.command("run", &[]);
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "exec 7</ 9</etc; exec \"$@\"", "sh"]);
+        let output = shell
+            .arg(run.get_program())
+            .args(run.get_args())
+            .output()
+            .unwrap();
+        assert!(!output.status.success(), "fd {fd}: {output:?}");
+        sandbox.assert_gone();
+    }
+}
+
+#[test]
+fn chosen_descriptors_are_handed_on() {
+    let sandbox = Sandbox::new("cat <&3; ls /proc/self/fd | wc -l");
+    let run = sandbox.command("run", &["--preserve-fds=1"]);
+    let mut shell = std::process::Command::new("sh");
+    shell
+        .args(["-c", "exec 3<\"$0\" 7</; exec \"$@\""])
+        .arg(sandbox.dir.path().join("config.json"));
+    let output = shell
+        .arg(run.get_program())
+        .args(run.get_args())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        text.contains("ociVersion") && text.ends_with("5\n"),
+        "{output:?}"
+    );
+}
+
+/// Class 3: what an image calls `/proc`, `/sys`, `/dev`, `/dev/null` or `/dev/pts/ptmx`.
+#[test]
+fn special_directories_that_are_links_are_refused() {
+    for name in ["proc", "sys", "dev"] {
+        let sandbox = Sandbox::new("true");
+        let path = sandbox.rootfs().join(name);
+        fs::remove_dir(&path).unwrap();
+        symlink("tmp", &path).unwrap();
+        let (_, error) = sandbox.fails();
+        assert!(error.contains("symbolic link"), "{name}: {error}");
+        assert_eq!(
+            fs::read_dir(sandbox.rootfs().join("tmp")).unwrap().count(),
+            0
+        );
+    }
+    // Without a mount of its own, devices would be made through the link.
+    let mut sandbox = Sandbox::new("true");
+    sandbox.spec["mounts"] = json!([{"destination": "/proc", "type": "proc", "source": "proc"}]);
+    let outside = tempfile::tempdir().unwrap();
+    fs::remove_dir(sandbox.rootfs().join("dev")).unwrap();
+    symlink(outside.path(), sandbox.rootfs().join("dev")).unwrap();
+    assert!(sandbox.fails().1.contains("symbolic link"));
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_false_null_device_hides_nothing_and_shows_nothing() {
+    let mut sandbox = Sandbox::new("stat -c %t:%T /etc/secret");
+    sandbox.spec["mounts"] = json!([{"destination": "/proc", "type": "proc", "source": "proc"}]);
+    fs::write(sandbox.rootfs().join("etc/secret"), "x").unwrap();
+    symlink(
+        "/proc/sys/kernel/core_pattern",
+        sandbox.rootfs().join("dev/null"),
+    )
+    .unwrap();
+    sandbox.spec["linux"]["maskedPaths"] = json!(["/etc/secret"]);
+    let (_, error) = sandbox.fails();
+    assert!(error.contains("something else"), "{error}");
+}
+
+#[test]
+fn a_false_terminal_multiplexer_is_refused() {
+    let mut sandbox = Sandbox::new("true");
+    let mounts = sandbox.spec["mounts"].as_array_mut().unwrap();
+    mounts.retain(|mount| mount["destination"] != "/dev/pts");
+    sandbox.mount(
+        json!({"destination": "/dev/pts", "type": "bind", "source": "/dev",
+        "options": ["bind", "ro"]}),
+    );
+    sandbox.spec["process"]["terminal"] = json!(true);
+    let (_, error) = sandbox.fails();
+    assert!(
+        error.contains("multiplexer") || error.contains("terminal"),
+        "{error}"
+    );
+}
+
+#[test]
+fn nothing_is_mounted_over_parts_of_proc() {
+    for dest in ["/proc/self/attr", "/proc/sys", "/tmp/../proc/1"] {
+        let mut sandbox = Sandbox::new("true");
+        sandbox.mount(json!({"destination": dest, "type": "tmpfs", "source": "tmpfs"}));
+        assert!(sandbox.fails().1.contains("inside /proc"));
+    }
+    let mut sandbox = Sandbox::new("true");
+    sandbox.mount(
+        json!({"destination": "/proc", "type": "bind", "source": "/tmp",
+        "options": ["bind"]}),
+    );
+    assert!(sandbox.fails().1.contains("procfs"));
+}
+
+/// Class 4, CVE-2021-30465 and CVE-2024-45310: a neighbour swaps the mount target while it is used.
+#[test]
+fn a_swapped_mount_target_never_leads_out() {
+    let outside = tempfile::tempdir().unwrap();
+    let canary = outside.path().join("canary");
+    fs::write(&canary, "untouched").unwrap();
+    let before = fs::metadata(&canary).unwrap();
+    let mut sandbox = Sandbox::new("true");
+    let volume = sandbox.rootfs().join("mnt");
+    fs::create_dir(volume.join("a")).unwrap();
+    symlink(outside.path(), volume.join("b")).unwrap();
+    for n in 0..8 {
+        sandbox.mount(
+            json!({"destination": format!("/mnt/a/new{n}/deep"), "type": "tmpfs",
+            "source": "tmpfs"}),
+        );
+    }
+    sandbox.spec["linux"]["maskedPaths"] = json!(["/mnt/a"]);
+    sandbox.write();
+    let done = AtomicBool::new(false);
+    let mut swaps = 0u64;
+    std::thread::scope(|scope| {
+        let swapper = scope.spawn(|| {
+            let mut swaps = 0u64;
+            while !done.load(Ordering::Relaxed) {
+                exchange(&volume.join("a"), &volume.join("b"));
+                swaps += 1;
+            }
+            swaps
+        });
+        for _ in 0..40 {
+            // It may fail, for what it finds changes under it; it must not be led out.
+            sandbox.call("run", &[]);
+            let left = fs::read_dir(outside.path()).unwrap().count();
+            assert_eq!(left, 1, "something was made outside");
+        }
+        done.store(true, Ordering::Relaxed);
+        swaps = swapper.join().unwrap();
+    });
+    assert!(swaps > 10_000, "only {swaps} swaps");
+    let after = fs::metadata(&canary).unwrap();
+    assert_eq!(
+        (before.ino(), before.mode(), before.mtime()),
+        (after.ino(), after.mode(), after.mtime())
+    );
+    assert_eq!(fs::read_to_string(&canary).unwrap(), "untouched");
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!table.contains(outside.path().to_str().unwrap()));
+}
+
+fn exchange(a: &Path, b: &Path) {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let _ = renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE);
+}
+
+/// Class 6, the runtime's side: links in the image at mount destinations stay inside.
+#[test]
+fn destinations_over_links_stay_inside() {
+    let outside = tempfile::tempdir().unwrap();
+    let source = tempfile::NamedTempFile::new().unwrap();
+    let mut sandbox = Sandbox::new("mount | grep -c data");
+    symlink(outside.path(), sandbox.rootfs().join("out")).unwrap();
+    symlink("../../../../..", sandbox.rootfs().join("up")).unwrap();
+    symlink("/proc/self/root", sandbox.rootfs().join("magic")).unwrap();
+    for dest in ["/out/data", "/up/data1", "/up/etc/data2"] {
+        sandbox.mount(
+            json!({"destination": dest, "type": "bind", "source": source.path(),
+            "options": ["bind"]}),
+        );
+    }
+    assert_eq!(sandbox.run().trim(), "3");
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    assert!(!Path::new("/data1").exists() && !Path::new("/etc/data2").exists());
+    sandbox.mount(
+        json!({"destination": "/magic/data", "type": "bind", "source": source.path(),
+        "options": ["bind"]}),
+    );
+    sandbox.fails();
+}

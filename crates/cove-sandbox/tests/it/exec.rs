@@ -1,0 +1,106 @@
+//! A second process in a running container.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::sandbox::Sandbox;
+
+fn process(sandbox: &Sandbox, script: &str) -> serde_json::Value {
+    let mut process = sandbox.spec["process"].clone();
+    process["args"] = json!(["sh", "-c", script]);
+    process
+}
+
+fn exec(sandbox: &Sandbox, process: &serde_json::Value) -> std::process::Output {
+    let path = sandbox.dir.path().join("process.json");
+    fs::write(&path, process.to_string()).unwrap();
+    sandbox.call("exec", &[path.to_str().unwrap()])
+}
+
+#[test]
+fn it_is_where_the_container_is() {
+    let mut sandbox = Sandbox::new("sleep 1000");
+    sandbox
+        .namespace(json!({"type": "cgroup"}))
+        .namespace(json!({"type": "time"}));
+    sandbox.create();
+    sandbox.ok("start", &[]);
+    let pid = sandbox.state()["pid"].as_i64().unwrap();
+    let script = "for n in mnt net uts ipc pid cgroup time user; do readlink /proc/self/ns/$n; done; \
+        grep -E 'CapBnd|NoNewPrivs' /proc/self/status; ps | grep -c 'sleep 1000'; \
+        ls /proc/self/fd | wc -l; cat /proc/self/cgroup; exit 5";
+    let output = exec(&sandbox, &process(&sandbox, script));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+    let mut lines = text.lines();
+    for kind in ["mnt", "net", "uts", "ipc", "pid", "cgroup", "time", "user"] {
+        let expected = fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap();
+        assert_eq!(lines.next().unwrap(), expected.display().to_string());
+    }
+    assert_eq!(lines.next(), Some("CapBnd:\t00000000002000e1"));
+    assert_eq!(lines.next(), Some("NoNewPrivs:\t1"));
+    assert!(lines.next().unwrap().parse::<u32>().unwrap() >= 1);
+    // Three streams and the directory that is being listed.
+    assert_eq!(lines.next(), Some("4"));
+    let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    assert_eq!(lines.count(), cgroup.lines().count());
+    sandbox.ok("delete", &["--force"]);
+}
+
+#[test]
+fn in_a_user_namespace_with_a_terminal() {
+    let mut sandbox = Sandbox::new("sleep 1000");
+    sandbox.namespace(json!({"type": "user"}));
+    sandbox.spec["linux"]["uidMappings"] =
+        json!([{"containerID": 0, "hostID": 200_000, "size": 65536}]);
+    sandbox.spec["linux"]["gidMappings"] = sandbox.spec["linux"]["uidMappings"].clone();
+    sandbox.create();
+    sandbox.ok("start", &[]);
+    let mut process = process(&sandbox, "id -u; test -t 0 && echo tty");
+    process["terminal"] = json!(true);
+    process["user"] = json!({"uid": 3, "gid": 4});
+    let output = exec(&sandbox, &process);
+    let text = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+    assert_eq!(text, "3\ntty\n", "{output:?}");
+    sandbox.ok("delete", &["--force"]);
+}
+
+#[test]
+fn failures_have_docker_s_codes() {
+    let sandbox = Sandbox::new("sleep 1000");
+    fs::write(sandbox.rootfs().join("etc/plain"), "x").unwrap();
+    fs::write(sandbox.rootfs().join("etc/noexec"), "x").unwrap();
+    sandbox.create();
+    let not_yet = exec(&sandbox, &process(&sandbox, "true"));
+    assert!(
+        not_yet.status.success(),
+        "exec in a created container: {not_yet:?}"
+    );
+    sandbox.ok("start", &[]);
+    for (args, code, words) in [
+        (
+            json!(["nothing"]),
+            127,
+            "exec: \"nothing\": executable file not found in $PATH",
+        ),
+        (
+            json!(["/etc/none"]),
+            127,
+            "exec: \"/etc/none\": stat /etc/none: no such file or directory",
+        ),
+        (
+            json!(["/etc/plain"]),
+            126,
+            "exec: \"/etc/plain\": permission denied",
+        ),
+        (json!(["/etc"]), 126, "exec: \"/etc\": is a directory"),
+    ] {
+        let mut process = process(&sandbox, "");
+        process["args"] = args;
+        let output = exec(&sandbox, &process);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), error.trim()), (Some(code), words));
+    }
+    sandbox.ok("delete", &["--force"]);
+}

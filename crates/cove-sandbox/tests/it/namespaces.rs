@@ -1,0 +1,113 @@
+//! Every namespace: new, joined by path, of the wrong type.
+
+use serde_json::json;
+
+use crate::sandbox::Sandbox;
+
+fn own(kind: &str) -> String {
+    std::fs::read_link(format!("/proc/self/ns/{kind}"))
+        .unwrap()
+        .display()
+        .to_string()
+}
+
+const ALL: [(&str, &str); 7] = [
+    ("mount", "mnt"),
+    ("network", "net"),
+    ("uts", "uts"),
+    ("ipc", "ipc"),
+    ("pid", "pid"),
+    ("cgroup", "cgroup"),
+    ("time", "time"),
+];
+
+#[test]
+fn each_is_new_when_listed_and_the_callers_when_not() {
+    let script = "for n in mnt net uts ipc pid cgroup time; do readlink /proc/self/ns/$n; done";
+    let mut sandbox = Sandbox::new(script);
+    for (kind, _) in ALL {
+        sandbox.namespace(json!({"type": kind}));
+    }
+    for (line, (_, file)) in sandbox.run().lines().zip(ALL) {
+        assert_ne!(line, own(file));
+        assert!(line.starts_with(file), "{line}");
+    }
+    let mut sandbox = Sandbox::new(script);
+    sandbox.spec["linux"]["namespaces"] = json!([{"type": "mount"}]);
+    sandbox.spec["hostname"] = json!(null);
+    for (line, (kind, file)) in sandbox.run().lines().zip(ALL) {
+        assert_eq!(line == own(file), kind != "mount", "{kind}");
+    }
+}
+
+#[test]
+fn a_container_joins_those_of_another() {
+    let first = Sandbox::new("sleep 1000");
+    first.create();
+    first.ok("start", &[]);
+    let pid = first.state()["pid"].as_i64().unwrap();
+    for (kind, file) in [
+        ("network", "net"),
+        ("uts", "uts"),
+        ("ipc", "ipc"),
+        ("pid", "pid"),
+    ] {
+        let path = format!("/proc/{pid}/ns/{file}");
+        let expected = std::fs::read_link(&path).unwrap().display().to_string();
+        let mut second = Sandbox::new(&format!("readlink /proc/self/ns/{file}"));
+        second.spec["hostname"] = json!(null);
+        second.namespace(json!({"type": kind, "path": path}));
+        assert_eq!(second.run().trim(), expected);
+        let wrong = if kind == "uts" { "ipc" } else { "uts" };
+        second.namespace(json!({"type": kind, "path": format!("/proc/{pid}/ns/{wrong}")}));
+        assert!(second.fails().1.contains("another type"));
+    }
+    first.ok("delete", &["--force"]);
+}
+
+#[test]
+fn user_namespace_maps_ids() {
+    let mut sandbox =
+        Sandbox::new("id -u; cat /proc/self/uid_map; touch /tmp/made; ls -ln /dev/null");
+    std::os::unix::fs::chown(sandbox.rootfs().join("tmp"), Some(100_000), Some(100_000)).unwrap();
+    sandbox.namespace(json!({"type": "user"}));
+    sandbox.spec["linux"]["uidMappings"] =
+        json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    sandbox.spec["linux"]["gidMappings"] = sandbox.spec["linux"]["uidMappings"].clone();
+    let text = sandbox.run();
+    let lines: Vec<Vec<&str>> = text
+        .lines()
+        .map(|l| l.split_whitespace().collect())
+        .collect();
+    assert_eq!(lines[0], ["0"]);
+    assert_eq!(lines[1], ["0", "100000", "65536"]);
+    assert_eq!(&lines[2][4..6], ["1,", "3"], "the host's node, bound");
+    use std::os::unix::fs::MetadataExt;
+    assert_eq!(
+        std::fs::metadata(sandbox.rootfs().join("tmp/made"))
+            .unwrap()
+            .uid(),
+        100_000
+    );
+}
+
+#[test]
+fn time_offsets_are_in_force_for_the_program() {
+    let mut sandbox = Sandbox::new("cut -d. -f1 /proc/uptime");
+    sandbox.namespace(json!({"type": "time"}));
+    sandbox.spec["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1_000_000, "nanosecs": 0}});
+    assert!(sandbox.run().trim().parse::<u64>().unwrap() > 1_000_000);
+}
+
+#[test]
+fn names_sysctls_and_loopback() {
+    let mut sandbox = Sandbox::new(
+        "hostname; cat /proc/sys/kernel/domainname /proc/sys/net/ipv4/ip_forward \
+         /proc/sys/kernel/shmmni; ip addr show lo | grep -c UP",
+    );
+    sandbox.spec["domainname"] = json!("dom");
+    sandbox.spec["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1", "kernel.shmmni": "77"});
+    assert_eq!(sandbox.run(), "box\ndom\n1\n77\n1\n");
+    sandbox.spec["linux"]["sysctl"] = json!({"kernel.panic": "1"});
+    assert!(sandbox.fails().1.contains("not separate"));
+}
