@@ -5,6 +5,7 @@
 )]
 
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// Forks; the child runs `child` and ends with its result as exit status,
 /// without running destructors or exit handlers of the parent.
@@ -29,20 +30,33 @@ pub fn fork(child: impl FnOnce() -> i32) -> io::Result<i32> {
     }
 }
 
-/// Closes every descriptor of the process except `keep` (sorted here).
-/// Meant for the child of a fork, right after it.
+/// Forks as [`fork`] does, and leaves the child no descriptor but `keep`: not
+/// a lock, not a socket, not its stdio. The parent's copies of `keep` are closed.
+///
+/// `child` is a function and no closure: it can reach none of the parent's
+/// values, whose descriptors are gone, but what it is given.
 ///
 /// # Errors
-/// The system's refusal of `close_range`.
-///
-/// # Safety contract
-/// Descriptors owned by Rust values are closed under them: the caller must be
-/// a forked child that never drops or uses those values (see [`fork`]).
-pub fn close_all_except(keep: &mut [i32]) -> io::Result<()> {
-    keep.sort_unstable();
+/// As [`fork`]. A child that cannot close the others ends with status 125.
+pub fn fork_with_only<const N: usize>(
+    keep: [Option<OwnedFd>; N],
+    child: fn([Option<OwnedFd>; N]) -> i32,
+) -> io::Result<i32> {
+    fork(move || {
+        let mut numbers: Vec<i32> = keep.iter().flatten().map(AsRawFd::as_raw_fd).collect();
+        numbers.sort_unstable();
+        match close_all_except(&numbers) {
+            Ok(()) => child(keep),
+            Err(_) => 125,
+        }
+    })
+}
+
+/// Closes the gaps between descriptors in ascending order. Only for the child
+/// of [`fork_with_only`].
+fn close_all_except(keep: &[i32]) -> io::Result<()> {
     let mut from: u32 = 0;
-    for fd in keep.iter() {
-        let Ok(fd) = u32::try_from(*fd) else { continue };
+    for fd in keep.iter().filter_map(|fd| u32::try_from(*fd).ok()) {
         if fd > from {
             close_range(from, fd - 1)?;
         }
@@ -52,7 +66,9 @@ pub fn close_all_except(keep: &mut [i32]) -> io::Result<()> {
 }
 
 fn close_range(first: u32, last: u32) -> io::Result<()> {
-    // SAFETY: closes descriptors that, by this function's contract, nobody uses any more.
+    // SAFETY: this is a forked child that goes on in a function which was handed only the
+    // descriptors that stay; the owners of the others are out of its reach and are never
+    // dropped, because `fork` ends the child without unwinding.
     let code = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0u32) };
     if code == 0 {
         Ok(())

@@ -8,11 +8,11 @@
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use cove_sys::fork::{close_all_except, fork};
+use cove_sys::fork::fork_with_only;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -38,22 +38,18 @@ pub(super) struct Kept {
 /// Forks a keeper for an instance.
 pub(super) fn begin(dir: BorrowedFd<'_>, pidfd: BorrowedFd<'_>, kept: &Kept) -> io::Result<()> {
     let listener = wire::listen(dir, paths::KEEPER)?;
-    // The child works on duplicates that it owns.
-    let pidfd = pidfd.try_clone_to_owned()?;
-    let console = kept.console.as_ref().map(OwnedFd::try_clone).transpose()?;
-    let stdin = kept.stdin.as_ref().map(OwnedFd::try_clone).transpose()?;
-    fork(move || {
-        let mut keep: Vec<i32> = [&listener, &pidfd].map(AsRawFd::as_raw_fd).into();
-        keep.extend(
-            [&console, &stdin]
-                .into_iter()
-                .flatten()
-                .map(AsRawFd::as_raw_fd),
-        );
-        // Above all the lock of the supervisor must not live on here.
-        if close_all_except(&mut keep).is_err() {
+    let duplicate = |fd: &Option<OwnedFd>| fd.as_ref().map(OwnedFd::try_clone).transpose();
+    let keep = [
+        Some(listener),
+        Some(pidfd.try_clone_to_owned()?),
+        duplicate(&kept.console)?,
+        duplicate(&kept.stdin)?,
+    ];
+    // Above all the lock of the supervisor must not live on in the keeper.
+    fork_with_only(keep, |[listener, pidfd, console, stdin]| {
+        let (Some(listener), Some(pidfd)) = (listener, pidfd) else {
             return 1;
-        }
+        };
         i32::from(keep_until_end(&listener, &pidfd, Kept { console, stdin }).is_err())
     })?;
     Ok(())

@@ -8,9 +8,11 @@
 //!
 //! Everything happens in one thread between two `epoll_wait`s. [`Supervisor`]
 //! owns all state; the files beside this one hold what can be told apart:
-//! `life` the instance itself, `serve` the requests, `conn` one client, `ring`
-//! the output on its way to clients, `stdio` and `keeper` the descriptors.
+//! `life` the instance itself, `serve` the requests, `attach` the bytes between
+//! clients, instance and log, `conn` one client, `ring` the output on its way to
+//! clients, `stdio` and `keeper` the descriptors.
 
+mod attach;
 mod conn;
 mod keeper;
 mod life;
