@@ -371,7 +371,8 @@ impl State {
     }
 
     /// Removes what ended half-way: directories of creations and names
-    /// without an owner.
+    /// without an owner. Where there is nothing to remove this costs two
+    /// directory listings and one failing open(2) per instance.
     ///
     /// # Errors
     /// When a directory cannot be read.
@@ -383,18 +384,45 @@ impl State {
             path: self.names.clone(),
             source,
         };
-        for entry in fs::read_dir(&self.names).map_err(fail)? {
-            let file_name = entry.map_err(fail)?.file_name();
-            let Some(name) = file_name.to_str().filter(|name| valid_name(name)) else {
+        let entries = fs::read_dir(&self.names).map_err(fail)?;
+        let files: Vec<_> = entries.collect::<io::Result<_>>().map_err(fail)?;
+        // Every instance has one name, so equal numbers mean that none is stale.
+        if files.len() == self.ids()?.len() {
+            return Ok(());
+        }
+        for file in files {
+            let file_name = file.file_name();
+            let Some(name) = file_name.to_str() else {
                 continue;
             };
-            if let Some(owner) = self.name_owner(name)?
+            if !valid_name(name) {
+                self.release_aside(name)?;
+            } else if let Some(owner) = self.name_owner(name)?
                 && !self.alive(&owner)?
             {
                 self.release_stale(name, Some(&owner))?;
             }
         }
         Ok(())
+    }
+
+    /// Removes what a [`Self::release_stale`] that was killed put aside; the
+    /// process id in its name says whether it may still be at work.
+    fn release_aside(&self, name: &str) -> Result<()> {
+        let at_work = name.rsplit('.').next().is_some_and(|pid| {
+            pid.bytes().all(|b| b.is_ascii_digit()) && Path::new("/proc").join(pid).exists()
+        });
+        if at_work {
+            return Ok(());
+        }
+        let path = self.names.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::Name {
+                path,
+                source: error,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Removes the directory of a creation that failed. What cannot be
