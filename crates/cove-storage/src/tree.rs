@@ -40,6 +40,9 @@ pub(crate) struct Tree {
     root: OwnedFd,
     limits: Limits,
     overlay: xattr::Namespace,
+    /// Of this process: what new inodes get by themselves.
+    owner: (u32, u32),
+    umask: u32,
     parent: Option<Parent>,
     /// Set last, because adding to a directory changes its time.
     times: Vec<(Vec<u8>, Time)>,
@@ -62,6 +65,7 @@ struct Parent {
     /// The same without symbolic links.
     real: Vec<u8>,
     fd: OwnedFd,
+    setgid: bool,
 }
 
 impl Tree {
@@ -81,6 +85,11 @@ impl Tree {
             root,
             limits,
             overlay,
+            owner: (
+                rustix::process::geteuid().as_raw(),
+                rustix::process::getegid().as_raw(),
+            ),
+            umask: umask(),
             parent: None,
             times: vec![(Vec::new(), Time::default())],
             default_acls: Vec::new(),
@@ -104,8 +113,9 @@ impl Tree {
         self.enter(parent)?;
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let make =
-            |parent: &OwnedFd| rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o600));
+        let make = |parent: &OwnedFd| {
+            rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(entry.mode & 0o777))
+        };
         let fd = self
             .make(name, make)
             .at_entry(Step::Create, self, &entry.path)?;
@@ -119,7 +129,7 @@ impl Tree {
         entry: &Entry,
         payload: Option<u64>,
     ) -> Result<()> {
-        self.set_metadata(fd, entry)?;
+        self.set_metadata(fd, entry, entry.mode & !self.umask & 0o777)?;
         rustix::fs::futimens(fd, &timestamps(entry.mtime)).at_entry(
             Step::SetMetadata,
             self,
@@ -219,9 +229,11 @@ impl Tree {
         if entry.kind != Kind::Directory {
             return Err(refused(TarError::Root));
         }
+        // Entered anew afterwards: the mode tells whether groups are inherited.
         self.enter(b"")?;
         let fd = self.here()?;
-        self.set_metadata(fd, entry)?;
+        self.set_metadata(fd, entry, NO_MODE)?;
+        self.parent = None;
         self.root_metadata = Some(RootMetadata {
             mode: entry.mode,
             uid: entry.uid,
@@ -262,7 +274,10 @@ impl Tree {
             };
         let path = self.real_path(name);
         self.enter(&path)?;
-        self.set_metadata(self.here()?, entry)?;
+        self.set_metadata(self.here()?, entry, NO_MODE)?;
+        if let Some(parent) = &mut self.parent {
+            parent.setgid = entry.mode & 0o2000 != 0;
+        }
         if opaque {
             self.set_opaque_here()?;
         }
@@ -433,10 +448,13 @@ impl Tree {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => self.walk(path)?,
             Err(errno) => return Err(errno).at_entry(Step::Open, self, path),
         };
+        let stat = rustix::fs::fstat(&fd).at_entry(Step::Stat, self, path)?;
+        let setgid = stat.st_mode & 0o2000 != 0;
         self.parent = Some(Parent {
             asked: path.to_vec(),
             real,
             fd,
+            setgid,
         });
         Ok(())
     }
@@ -556,15 +574,22 @@ impl Tree {
     }
 
     /// Owner, mode and attributes of an open file or directory. The order
-    /// matters: changing the owner clears setuid bits and capabilities.
-    fn set_metadata(&self, fd: impl AsFd, entry: &Entry) -> Result<()> {
-        let (uid, gid) = owner(entry);
-        rustix::fs::fchown(&fd, uid, gid).at_entry(Step::SetMetadata, self, &entry.path)?;
-        rustix::fs::fchmod(&fd, Mode::from_raw_mode(entry.mode)).at_entry(
-            Step::SetMetadata,
-            self,
-            &entry.path,
-        )?;
+    /// matters: changing the owner clears setuid bits and capabilities. What
+    /// was right from the start is left alone, each change being a
+    /// transaction of the file system: a new inode has our owner and `made`
+    /// as its mode.
+    fn set_metadata(&self, fd: impl AsFd, entry: &Entry, made: u32) -> Result<()> {
+        if made == NO_MODE || (entry.uid, entry.gid) != self.owner || self.inherits_group() {
+            let (uid, gid) = owner(entry);
+            rustix::fs::fchown(&fd, uid, gid).at_entry(Step::SetMetadata, self, &entry.path)?;
+        }
+        if made != entry.mode {
+            rustix::fs::fchmod(&fd, Mode::from_raw_mode(entry.mode)).at_entry(
+                Step::SetMetadata,
+                self,
+                &entry.path,
+            )?;
+        }
         for (name, value) in entry.xattrs.iter().filter(|(name, _)| name != DEFAULT_ACL) {
             if let Some(name) = xattr::stored_name(name) {
                 xattr::set(&fd, &name, value).at_entry(Step::SetAttribute, self, &entry.path)?;
@@ -605,6 +630,11 @@ impl Tree {
         .at_entry(Step::SetMetadata, self, &entry.path)
     }
 
+    /// Whether what is made here gets the directory's group instead of ours.
+    fn inherits_group(&self) -> bool {
+        self.parent.as_ref().is_none_or(|parent| parent.setgid)
+    }
+
     fn skip(&mut self, what: &str, path: &[u8]) {
         // Enough to tell the user; not a way to fill memory.
         if self.skipped.len() < 100 {
@@ -615,11 +645,24 @@ impl Tree {
 
 /// Prefix of the names that delete.
 pub(crate) const WHITEOUT: &[u8] = b".wh.";
+/// No mode at all: the inode is not new.
+const NO_MODE: u32 = u32::MAX;
 const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
 
 /// Whether the file is overlayfs's mark of a deleted name.
 pub(crate) fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+/// The process's umask; everything, where it cannot be told, so that each
+/// mode is set.
+fn umask() -> u32 {
+    let status = cove_sys::fs::read_to_string(Path::new("/proc/self/status"), 64 << 10);
+    let line = status.ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+        u32::from_str_radix(line.trim(), 8).ok()
+    });
+    line.unwrap_or(0o777)
 }
 
 pub(crate) fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {

@@ -5,8 +5,6 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use cove_model::Digest;
 use cove_model::image::Compression;
@@ -69,10 +67,10 @@ impl StagedLayer {
     }
 }
 
-/// So much new file content makes a write-back start.
-const FLUSH_EVERY: u64 = 48 << 20;
-/// One flush of the file system at a time, whoever asks.
-static FLUSHING: Mutex<()> = Mutex::new(());
+/// Files from this length on are written back as soon as they are whole: the
+/// sync at the end then finds little to do. For small ones the call would
+/// cost more than it saves.
+const WRITE_BACK_FROM: u64 = 64 << 10;
 
 impl Store {
     /// Unpacks one layer into staging and verifies it. Any number of these
@@ -85,18 +83,10 @@ impl Store {
     pub fn unpack(&self, reader: impl Read + Send, what: &Unpack<'_>) -> Result<StagedLayer> {
         let staging = Staging::new(&self.tmp())?;
         let (inflater, inflated) = stream::pipe();
-        let flusher = self
-            .is_durable()
-            .then(|| open_directory(&self.tmp()))
-            .transpose()?;
-        let (tick, ticks) = sync_channel(1);
         let (wire, unpacked) = std::thread::scope(|scope| {
             let inflating = scope
                 .spawn(move || inflater.run(reader, what.compression, &what.limits, what.progress));
-            if let Some(fd) = &flusher {
-                scope.spawn(move || flush_in_background(fd, &ticks));
-            }
-            let unpacked = self.unpack_tar(inflated, &staging, what, tick);
+            let unpacked = self.unpack_tar(inflated, &staging, what);
             // A panic there is one here.
             let wire = inflating
                 .join()
@@ -180,7 +170,6 @@ impl Store {
         input: Inflated,
         staging: &Staging,
         what: &Unpack<'_>,
-        tick: SyncSender<()>,
     ) -> Result<LayerInfo> {
         let recipe_path = staging.path().join("tar.recipe");
         let recipe = File::create(&recipe_path).at(Step::Create, &recipe_path)?;
@@ -191,19 +180,11 @@ impl Store {
         let mut input = input;
         let mut reader = TarReader::new(&mut input, recipe, what.limits);
         let mut size = 0;
-        let mut unflushed = 0;
         while let Some(entry) = reader.next()? {
-            let written = place(&mut reader, &mut tree, &entry, &diff)
+            let written = place(&mut reader, &mut tree, &entry, &diff, self.is_durable())
                 .map_err(|error| located(error, &reader))?;
             size += written;
-            // Small files cost a block all the same.
-            unflushed += written.max(4096);
-            if unflushed >= FLUSH_EVERY {
-                unflushed = 0;
-                let _busy_or_not_wanted = tick.try_send(());
-            }
         }
-        drop(tick);
         let entries = reader.entries();
         tree.finish()?;
         reader
@@ -230,7 +211,13 @@ impl Store {
 type LayerReader<'a> = TarReader<&'a mut Inflated, RecipeWriter>;
 
 /// Makes one member; returns how many bytes of file content it had.
-fn place(reader: &mut LayerReader<'_>, tree: &mut Tree, entry: &Entry, diff: &Path) -> Result<u64> {
+fn place(
+    reader: &mut LayerReader<'_>,
+    tree: &mut Tree,
+    entry: &Entry,
+    diff: &Path,
+    durable: bool,
+) -> Result<u64> {
     let (parent, name) = names::split(&entry.path);
     if let Some(part) = parent
         .split(|&b| b == b'/')
@@ -267,6 +254,10 @@ fn place(reader: &mut LayerReader<'_>, tree: &mut Tree, entry: &Entry, diff: &Pa
         rustix::fs::ftruncate(&fd, entry.size).at(Step::Write, in_layer(diff, entry))?;
     }
     tree.finish_file(&fd, entry, number)?;
+    if durable && stored >= WRITE_BACK_FROM {
+        // Only a head start; the sync before publishing tells any error.
+        let _told_by_the_last_sync = cove_sys::writeback::start(&fd);
+    }
     Ok(stored)
 }
 
@@ -320,17 +311,6 @@ fn located(error: Error, reader: &LayerReader<'_>) -> Error {
             ..
         } => reader.fail(source),
         other => other,
-    }
-}
-
-/// Starts writing to the disk while unpacking goes on, so that the last sync
-/// finds little to do. Its errors are seen again by that sync, whose
-/// descriptor was opened before.
-fn flush_in_background(fd: &OwnedFd, ticks: &Receiver<()>) {
-    while ticks.recv().is_ok() {
-        if let Ok(_one_at_a_time) = FLUSHING.try_lock() {
-            let _told_by_the_last_sync = rustix::fs::syncfs(fd);
-        }
     }
 }
 

@@ -133,7 +133,7 @@ fn a_kill_at_any_moment_leaves_nothing_but_what_can_be_swept() {
             .unwrap();
             let timeout = Timespec {
                 tv_sec: 0,
-                tv_nsec: delay * 2_000_000,
+                tv_nsec: delay * 9_000_000,
             };
             let ended = poll(
                 &mut [PollFd::new(&pidfd.as_fd(), PollFlags::IN)],
