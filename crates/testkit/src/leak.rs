@@ -84,13 +84,22 @@ pub fn leaks(before: &Snapshot, roots: &Roots) -> Vec<(&'static str, String)> {
     Snapshot::take(roots).since(before)
 }
 
-/// One line for each leak.
+/// One line for each leak; a directory stands for what is in it.
 #[must_use]
 pub fn describe(leaks: &[(&'static str, String)]) -> String {
-    leaks.iter().fold(String::new(), |mut text, (kind, what)| {
+    let mut text = String::new();
+    let mut above = None;
+    for (kind, what) in leaks {
+        let inside = above
+            .as_ref()
+            .is_some_and(|(k, top)| k == kind && Path::new(what).starts_with(top));
+        if *kind == "file" && inside {
+            continue;
+        }
         let _infallible = writeln!(text, "  {kind}: {what}");
-        text
-    })
+        above = Some((*kind, what));
+    }
+    text
 }
 
 /// The word that names the cgroups, links and tables of a runtime directory;

@@ -35,6 +35,10 @@ impl Bundle {
         let mut spec: Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
         spec["process"]["terminal"] = json!(false);
         spec["process"]["args"] = json!(["/bin/true"]);
+        // crun's default asks for ambient capabilities that are not inheritable.
+        if let Some(capabilities) = spec["process"]["capabilities"].as_object_mut() {
+            capabilities.remove("ambient");
+        }
         if let Some(linux) = spec["linux"].as_object_mut() {
             linux.remove("resources");
         }

@@ -24,7 +24,7 @@ pub(super) fn run(program: &Path, rounds: u64, rng: &mut Rng) -> Result<Tally, S
     // The roots themselves are older than the first cut.
     Cmd::new("sync").arg("--file-system").arg(disk.path()).ok();
     let mut world = World::new(Cove::at(program, roots))?;
-    world.empty()?;
+    world.settle()?;
     let before = Snapshot::take(world.cove.roots());
     for round in 1..=rounds {
         if round % SPELL == 1 {
@@ -41,7 +41,7 @@ pub(super) fn run(program: &Path, rounds: u64, rng: &mut Rng) -> Result<Tally, S
         let output = running.wait();
         tally.struck += usize::from(!ended);
         if ended {
-            world.note(effect, &output);
+            world.unharmed(effect, &output, &when, &mut tally);
         } else {
             world.forget(&effect);
         }

@@ -18,8 +18,8 @@ const SPELL: u64 = 25;
 pub(super) fn run(program: &Path, rounds: u64, rng: &mut Rng) -> Result<Tally, String> {
     let mut tally = Tally::default();
     let mut world = World::new(Cove::at(program, Roots::new()))?;
-    world.empty()?;
-    let before = Snapshot::take(world.cove.roots());
+    world.settle()?;
+    let mut before = Snapshot::take(world.cove.roots());
     let mut round = 0;
     while round < rounds {
         world.refill()?;
@@ -35,7 +35,11 @@ pub(super) fn run(program: &Path, rounds: u64, rng: &mut Rng) -> Result<Tally, S
                 let (cmd, effect, time) = world.order(rng);
                 let (output, struck) = killed_within(&cmd, time * 5 / 4, rng);
                 tally.struck += usize::from(struck);
-                world.note(effect, &output);
+                if struck {
+                    world.note(effect, &output);
+                } else {
+                    world.unharmed(effect, &output, &when, &mut tally);
+                }
             }
             tally.rounds += 1;
             check_sentinel(&world, &sentinel, &when, &mut tally);
@@ -54,7 +58,8 @@ pub(super) fn run(program: &Path, rounds: u64, rng: &mut Rng) -> Result<Tally, S
                 .push(format!("after kill {round}:\n{}", describe(&left)));
             // A leak counts once.
             world = World::new(Cove::at(program, Roots::new()))?;
-            world.empty()?;
+            world.settle()?;
+            before = Snapshot::take(world.cove.roots());
         }
         eprintln!(
             "{round} kills: {} lost, {} leaked, {} broken",

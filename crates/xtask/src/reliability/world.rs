@@ -84,6 +84,14 @@ impl World {
         Ok(world)
     }
 
+    /// Runs one container and removes everything: what stays then are the
+    /// directories and cgroups that the first container of a boot makes.
+    pub(super) fn settle(&mut self) -> Result<(), String> {
+        let image = self.busybox.clone();
+        self.must(&["run", "--rm", "--network", "none", &image, "true"])?;
+        self.empty()
+    }
+
     /// Runs a command that no fault disturbs.
     pub(super) fn must(&self, words: &[&str]) -> Result<String, String> {
         let output = self.cove.cmd(words).limit(Duration::from_secs(60)).run();
@@ -167,6 +175,22 @@ impl World {
             effect,
             time,
         )
+    }
+
+    /// Takes note of how a command ended that no fault struck: it must have worked.
+    pub(super) fn unharmed(
+        &mut self,
+        effect: Effect,
+        output: &Output,
+        when: &str,
+        tally: &mut Tally,
+    ) {
+        if !output.success() {
+            tally
+                .broken
+                .push(format!("{when}: without a fault, {output}"));
+        }
+        self.note(effect, output);
     }
 
     /// Takes note of how a command ended. What it might have removed is not
