@@ -69,16 +69,15 @@ pub(super) fn needed(resources: &LinuxResources) -> Vec<Need> {
     let mut needs = Vec::new();
     let set = |value: Option<i64>| value.is_some_and(|value| value != 0);
     let positive = |value: Option<u64>| value.is_some_and(|value| value != 0);
-    if let Some(memory) = resources.memory() {
-        if set(memory.limit())
+    if let Some(memory) = resources.memory()
+        && (set(memory.limit())
             || set(memory.reservation())
             || set(memory.swap())
             || set(memory.kernel_tcp())
             || memory.swappiness().is_some()
-            || memory.disable_oom_killer() == Some(true)
-        {
-            needs.push(need("memory", "memory", "memory"));
-        }
+            || memory.disable_oom_killer() == Some(true))
+    {
+        needs.push(need("memory", "memory", "memory"));
     }
     if let Some(cpu) = resources.cpu() {
         if positive(cpu.shares())

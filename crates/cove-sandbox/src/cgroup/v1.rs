@@ -398,12 +398,12 @@ impl Backend for V1 {
             return signal::each(whole, number).map(drop);
         }
         // Frozen, nobody forks away; the signals arrive with the thaw.
-        if let Some(freezer) = self.groups.named("freezer") {
-            if set_freezer(freezer, "FROZEN").is_ok() {
-                let sent = signal::each(freezer, number);
-                set_freezer(freezer, "THAWED")?;
-                sent?;
-            }
+        if let Some(freezer) = self.groups.named("freezer")
+            && set_freezer(freezer, "FROZEN").is_ok()
+        {
+            let sent = signal::each(freezer, number);
+            set_freezer(freezer, "THAWED")?;
+            sent?;
         }
         signal::kill_all(whole)
     }

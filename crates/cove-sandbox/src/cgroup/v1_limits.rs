@@ -27,7 +27,7 @@ pub(super) fn memory(dir: &Dir, memory: &LinuxMemory) -> Result<()> {
         match dir.write_errno("memory.kmem.limit_in_bytes", &kernel.to_string()) {
             // The specification lets it be ignored; kernels since 5.16 do.
             Ok(()) | Err(Errno::NOENT | Errno::OPNOTSUPP | ENOTSUPP) => {}
-            Err(source) => return Err(written(dir, "memory.kmem.limit_in_bytes", kernel, source)),
+            Err(source) => return Err(written(dir, "memory.kmem.limit_in_bytes", &kernel, source)),
         }
     }
     if let Some(tcp) = memory.kernel_tcp().filter(|&value| value != 0) {
@@ -94,7 +94,7 @@ fn write_limit(dir: &Dir, limit: i64) -> Result<()> {
             value: limit.to_string(),
             reason: "the container uses more than that and it cannot be reclaimed",
         }),
-        Err(source) => Err(written(dir, LIMIT, limit, source)),
+        Err(source) => Err(written(dir, LIMIT, &limit, source)),
         Ok(()) => Ok(()),
     }
 }
@@ -132,7 +132,7 @@ pub(super) fn cpu(dir: &Dir, cpu: &LinuxCpu) -> Result<()> {
                     reason: "this kernel has no cpu.cfs_burst_us (Linux 5.14)",
                 });
             }
-            Err(source) => return Err(written(dir, "cpu.cfs_burst_us", burst, source)),
+            Err(source) => return Err(written(dir, "cpu.cfs_burst_us", &burst, source)),
         }
     }
     let quota = cpu.quota().filter(|&quota| quota != 0);
@@ -141,7 +141,7 @@ pub(super) fn cpu(dir: &Dir, cpu: &LinuxCpu) -> Result<()> {
         match dir.write_errno("cpu.cfs_period_us", &period.to_string()) {
             Ok(()) => {}
             Err(Errno::INVAL) if quota.is_some() => late_period = Some(period),
-            Err(source) => return Err(written(dir, "cpu.cfs_period_us", period, source)),
+            Err(source) => return Err(written(dir, "cpu.cfs_period_us", &period, source)),
         }
     }
     if let Some(quota) = quota {
@@ -280,13 +280,13 @@ pub(super) fn devices(dir: &Dir, rules: &[Rule]) -> Result<()> {
                     reason: "the cgroup above does not allow every device itself",
                 });
             }
-            Err(source) => return Err(written(dir, file, line, source)),
+            Err(source) => return Err(written(dir, file, &line, source)),
         }
     }
     Ok(())
 }
 
-fn written(dir: &Dir, file: &str, value: impl ToString, source: Errno) -> CgroupError {
+fn written(dir: &Dir, file: &str, value: &dyn ToString, source: Errno) -> CgroupError {
     CgroupError::Write {
         path: dir.path(file),
         value: value.to_string(),

@@ -45,12 +45,12 @@ impl V2 {
             },
             dir,
         };
-        if let Some(resources) = request.resources {
-            if let Err(error) = made.limit(resources, request.rootless) {
-                // The first error counts; an empty directory that stays is no harm.
-                drop(made.delete());
-                return Err(error);
-            }
+        if let Some(resources) = request.resources
+            && let Err(error) = made.limit(resources, request.rootless)
+        {
+            // The first error counts; an empty directory that stays is no harm.
+            drop(made.delete());
+            return Err(error);
         }
         Ok(made)
     }

@@ -91,16 +91,16 @@ pub(super) fn cpu(dir: &Dir, cpu: &LinuxCpu) -> Result<()> {
             reason: "cgroup v2 has no realtime limits",
         });
     }
-    if let Some(idle) = cpu.idle() {
-        if idle != 0 || dir.has("cpu.idle") {
-            dir.write("cpu.idle", &idle.to_string())?;
-        }
+    if let Some(idle) = cpu.idle()
+        && (idle != 0 || dir.has("cpu.idle"))
+    {
+        dir.write("cpu.idle", &idle.to_string())?;
     }
     // An idle cgroup has no weight; the kernel refuses one.
-    if cpu.idle().is_none_or(|idle| idle == 0) {
-        if let Some(weight) = cpu.shares().and_then(cpu_weight) {
-            dir.write("cpu.weight", &weight.to_string())?;
-        }
+    if cpu.idle().is_none_or(|idle| idle == 0)
+        && let Some(weight) = cpu.shares().and_then(cpu_weight)
+    {
+        dir.write("cpu.weight", &weight.to_string())?;
     }
     let burst = cpu.burst().map(|burst| burst.to_string());
     let mut late = None;

@@ -502,3 +502,56 @@ proptest! {
         }
     }
 }
+
+/// A shell under a real filter; its exit status.
+#[expect(
+    clippy::disallowed_methods,
+    unsafe_code,
+    reason = "a filter stays with its process"
+)]
+fn shell_under(spec: &LinuxSeccomp, script: &str) -> std::process::ExitStatus {
+    use std::os::unix::process::CommandExt;
+    let program = compile(spec).unwrap();
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", script])
+        .stderr(std::process::Stdio::null());
+    // SAFETY: installing a compiled filter allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            rustix::thread::set_no_new_privs(true)?;
+            program
+                .install()
+                .map(drop)
+                .map_err(|_| std::io::ErrorKind::InvalidInput.into())
+        });
+    }
+    command.status().unwrap()
+}
+
+#[test]
+fn the_kernel_agrees() {
+    use std::os::unix::process::ExitStatusExt;
+    let profile = default_profile(&[], Arch::ScmpArchX86_64);
+    assert!(shell_under(&profile, "cat /dev/null && (sleep 0) | cat").success());
+    assert!(!shell_under(&profile, "unshare -m true").success());
+    let deny = |action: &str| {
+        spec(&format!(
+            r#"{{"defaultAction":"SCMP_ACT_ALLOW",
+                "architectures":["SCMP_ARCH_X86","SCMP_ARCH_X32"],"syscalls":[
+                {{"names":["personality"],"action":"{action}","args":[
+                    {{"index":0,"value":8,"op":"SCMP_CMP_EQ"}}]}}]}}"#
+        ))
+    };
+    // setarch asks for personality 8 (linux32) and for others.
+    for (action, arch, want) in [
+        ("SCMP_ACT_ERRNO", "linux32", (Some(1), None)),
+        ("SCMP_ACT_ERRNO", "linux64", (Some(0), None)),
+        ("SCMP_ACT_LOG", "linux32", (Some(0), None)),
+        ("SCMP_ACT_KILL_PROCESS", "linux32", (None, Some(31))),
+        ("SCMP_ACT_TRAP", "linux32", (None, Some(31))),
+    ] {
+        let status = shell_under(&deny(action), &format!("exec setarch {arch} true"));
+        assert_eq!((status.code(), status.signal()), want, "{action} {arch}");
+    }
+}
