@@ -99,20 +99,30 @@ fn forgotten(path: &Path) -> Option<String> {
     }
     let parents = ["lib.rs", "main.rs", "mod.rs"].map(|name| place.join(name));
     let beside = place.with_extension("rs");
+    let declares = |parent: &Path| {
+        testkit::files::text(parent).is_some_and(|text| {
+            text.lines().map(str::trim).any(|line| {
+                line == format!("mod {module};") || line.ends_with(&format!(" mod {module};"))
+            })
+        })
+    };
+    // `#[path]` may stand in any file beside.
+    let named = || {
+        let attribute = format!("path = \"{module}.rs\"");
+        std::fs::read_dir(directory)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .any(|entry| {
+                testkit::files::text(&entry.path()).is_some_and(|text| text.contains(&attribute))
+            })
+    };
     let declared = parents
         .iter()
         .chain([&beside])
         .filter(|p| p.as_path() != path)
-        .any(|parent| {
-            testkit::files::text(parent).is_some_and(|text| {
-                text.lines().any(|line| {
-                    let line = line.trim();
-                    line == format!("mod {module};")
-                        || line.ends_with(&format!(" mod {module};"))
-                        || line.contains(&format!("\"{module}.rs\""))
-                })
-            })
-        });
+        .any(|p| declares(p))
+        || named();
     (!declared).then(|| format!("no module declares {module}; it is never compiled"))
 }
 
