@@ -47,6 +47,8 @@ pub(super) fn run(stage: &Stage, rounds: usize) -> Result<Vec<Row>, String> {
                 "--detach",
                 "--network",
                 "none",
+                "--ulimit",
+                "host",
                 "--log-driver",
                 "k8s-file",
                 &image,
