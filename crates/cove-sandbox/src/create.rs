@@ -23,6 +23,7 @@ use crate::cgroup::{self, Backend, CgroupPath, Host};
 use crate::error::{Error, Result};
 use crate::hooks;
 use crate::init::{self, Given, Init, mount::Prepared};
+use crate::netdev::{self, NetDevice};
 use crate::options::{CgroupManagerChoice, Console, CreateOptions, StartMode};
 use crate::plan::{HookKind, Kind, Plan, invalid};
 use crate::protocol::{Channel, Command, Report};
@@ -94,7 +95,14 @@ pub fn create(spec: &Spec, mut options: CreateOptions<'_>) -> Result<Created> {
         cgroup: None,
         pidfd: None,
     };
-    create_in(&plan, &mut options, &bundle, notify, console, &mut undo)
+    create_in(
+        &plan,
+        &mut options,
+        &bundle,
+        notify,
+        console.as_ref(),
+        &mut undo,
+    )
 }
 
 fn create_in(
@@ -102,7 +110,7 @@ fn create_in(
     options: &mut CreateOptions<'_>,
     bundle: &Path,
     notify: Option<OwnedFd>,
-    console: Option<OwnedFd>,
+    console: Option<&OwnedFd>,
     undo: &mut Undo,
 ) -> Result<Created> {
     let dir = undo
@@ -131,6 +139,7 @@ fn create_in(
         own.iter().any(|group| !group.controllers.is_empty()) || !cloned_into
     });
     let (ours, theirs) = Channel::pair().map_err(|e| Error::os("make a socket pair", e))?;
+    let netdevs = netdev::find(plan.linux)?;
     let given = given(plan, options.rootfs.take(), in_new_userns)?;
     let init = Init {
         plan,
@@ -139,12 +148,13 @@ fn create_in(
         given,
         stdio: std::mem::take(&mut options.stdio),
         record: &stored.cgroup,
-        gate: in_new_userns || joins,
+        gate: in_new_userns || joins || !netdevs.is_empty(),
         mapped: in_new_userns,
         inherited: options.preserve_fds + options.listen_fds,
         env: environment(plan, options.listen_fds),
         no_pivot: options.no_pivot,
         keyring: keyring_name(options.no_new_keyring, options.id),
+        netdevs: &netdevs,
         state: stored.oci(Status::Creating),
         notify,
     };
@@ -170,6 +180,9 @@ fn create_in(
     }
     if let Some(score) = plan.process.oom_score_adj {
         oom_score(stored.pid, score)?;
+    }
+    if !netdevs.is_empty() {
+        hand_over_devices(plan, &netdevs, stored.pid)?;
     }
     if gate {
         // A failing init has closed its end; its report says why.
@@ -206,7 +219,7 @@ fn create_in(
     let (start_time, _) =
         cove_sys::proc::start_time(stored.pid).map_err(|e| Error::os("identify the init", e))?;
     stored.start_time = start_time;
-    let console = forward_console(heard.master, console.as_ref())?;
+    let console = forward_console(heard.master, console)?;
     let dir = undo
         .dir
         .as_ref()
@@ -300,6 +313,22 @@ fn stored(plan: &Plan<'_>, options: &CreateOptions<'_>, bundle: &Path) -> Stored
         process: spec.process().clone(),
         seccomp: plan.linux.and_then(|linux| linux.seccomp().clone()),
     }
+}
+
+fn hand_over_devices(plan: &Plan<'_>, devices: &[NetDevice], pid: i32) -> Result<()> {
+    if let Some(join) = plan
+        .namespaces
+        .join
+        .iter()
+        .find(|join| join.kind == ns::NET)
+    {
+        return netdev::hand_over(devices, &join.fd);
+    }
+    let path = format!("/proc/{pid}/ns/net");
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let namespace = rustix::fs::openat(CWD, &path, flags, Mode::empty())
+        .map_err(|e| Error::path("open", &path, e))?;
+    netdev::hand_over(devices, &namespace)
 }
 
 fn intent(plan: &Plan<'_>, options: &CreateOptions<'_>) -> Option<CgroupIntent> {

@@ -17,6 +17,7 @@ mod exec;
 mod hooks;
 mod init;
 mod lsm;
+mod netdev;
 mod options;
 mod plan;
 mod protocol;

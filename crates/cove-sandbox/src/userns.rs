@@ -97,17 +97,13 @@ pub(crate) fn for_mount(maps: &IdMaps<'_>) -> Result<OwnedFd> {
     const STEP: &str = "make a user namespace for an idmapped mount";
     let (wait, keep) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|e| Error::os(STEP, e))?;
-    // SAFETY: the child only makes system calls.
-    #[expect(
-        unsafe_code,
-        reason = "a process is the only handle on a new user namespace"
-    )]
-    let cloned = unsafe {
-        clone3(&CloneArgs {
-            flags: ns::USER,
-            cgroup: None,
-        })
+    let args = CloneArgs {
+        flags: ns::USER,
+        cgroup: None,
     };
+    // SAFETY: the child only makes system calls.
+    #[expect(unsafe_code, reason = "only a process gives a new user namespace")]
+    let cloned = unsafe { clone3(&args) };
     let (pid, pidfd) = match cloned.map_err(|e| Error::os(STEP, e))? {
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
         Cloned::Child => {

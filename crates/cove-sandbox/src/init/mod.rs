@@ -33,6 +33,7 @@ pub(crate) use rootfs::Given;
 
 use crate::cgroup;
 use crate::hooks;
+use crate::netdev::{self, NetDevice};
 use crate::options::Stdio;
 use crate::plan::{HookKind, Plan};
 use crate::protocol::{Channel, Command, Failure, Report};
@@ -56,6 +57,8 @@ pub(crate) struct Init<'a> {
     pub env: Vec<CString>,
     pub no_pivot: bool,
     pub keyring: Option<CString>,
+    /// Interfaces that the creator moves here before the gate opens.
+    pub netdevs: &'a [NetDevice],
     /// State for hooks; its pid is filled in by the creator over the channel in host terms.
     pub state: OciState,
     /// A connection to `linux.seccomp.listenerPath`.
@@ -115,6 +118,7 @@ fn steps(init: &mut Init<'_>) -> Step<Never> {
     let mut tree = ManuallyDrop::new(tree);
     let terminal = file_tree(init, &mut tree, &mut gate)?;
     gate.pass(&init.channel)?;
+    netdev::restore(init.netdevs)?;
     let procfs = tree.take_procfs();
     finish(Finish {
         plan,

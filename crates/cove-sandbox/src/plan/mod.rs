@@ -187,13 +187,6 @@ fn check_linux(linux: &Linux) -> Result<()> {
             )));
         }
     }
-    if linux
-        .net_devices()
-        .as_ref()
-        .is_some_and(|devices| !devices.is_empty())
-    {
-        return Err(Error::Unsupported("linux.netDevices".to_owned()));
-    }
     if linux.intel_rdt().is_some() {
         crate::lsm::check_resctrl()?;
     }

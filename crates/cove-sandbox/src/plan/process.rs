@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn lists_of_numbers() {
         assert_eq!(numbers("0-2,7").unwrap(), [0, 1, 2, 7]);
-        assert_eq!(numbers("").unwrap(), []);
+        assert!(numbers("").unwrap().is_empty());
         for bad in ["2-1", "a", "-", "0-99999999"] {
             assert!(numbers(bad).is_err(), "{bad}");
         }

@@ -2,7 +2,9 @@
 //! crate is single-threaded. Needs root; every test has its own bundle, state and cgroup.
 #![expect(
     clippy::disallowed_methods,
-    reason = "tests run programs and read what they wrote"
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests run programs, read what they wrote, and fail by panicking, in helpers too"
 )]
 
 mod escape;

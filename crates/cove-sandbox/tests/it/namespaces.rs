@@ -111,3 +111,24 @@ fn names_sysctls_and_loopback() {
     sandbox.spec["linux"]["sysctl"] = json!({"kernel.panic": "1"});
     assert!(sandbox.fails().1.contains("not separate"));
 }
+
+#[test]
+fn a_network_device_moves_in_with_its_address() {
+    // In a network namespace of the shell's own, so that the host's devices are left alone.
+    let mut sandbox = Sandbox::new("ip -o addr show inside; ip link show inside | grep -c ',UP'");
+    sandbox.spec["linux"]["netDevices"] = json!({"outside0": {"name": "inside"}});
+    let run = sandbox.command("run", &[]);
+    let script = "ip link add outside0 type veth peer name other0 && ip addr add 10.9.8.7/24 dev outside0 && \
+        exec \"$@\"";
+    let mut shell = std::process::Command::new("unshare");
+    shell
+        .args(["-n", "sh", "-c", script, "sh"])
+        .arg(run.get_program())
+        .args(run.get_args());
+    let output = shell.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        text.contains("10.9.8.7/24") && text.ends_with("1\n"),
+        "{output:?}"
+    );
+}
