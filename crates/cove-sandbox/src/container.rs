@@ -10,12 +10,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::cgroup::{self, Backend};
-use crate::create::{clean_up, poststart, signal_start, start_connection};
+use crate::create::{clean_up, poststart};
 use crate::error::{Error, Result};
 use crate::exec::{self, ExecChild};
 use crate::hooks;
 use crate::options::ExecOptions;
 use crate::plan::HookKind;
+use crate::sockets::{signal_start, start_connection};
 use crate::state::{OciState, START_SOCKET, StateDir, Status, Stored};
 
 /// How long a killed init may take to be gone.

@@ -2,7 +2,6 @@
 //! outside can do for the init. Whatever fails, everything made before is undone.
 
 use std::ffi::CString;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,9 +11,6 @@ use cove_sys::mountattr::{MountAttr, attr, mount_setattr};
 use cove_sys::ns;
 use oci_spec::runtime::Spec;
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
-};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, geteuid, pidfd_open, pidfd_send_signal, waitid,
 };
@@ -24,10 +20,14 @@ use crate::error::{Error, Result};
 use crate::hooks;
 use crate::init::{self, Given, Init, mount::Prepared};
 use crate::netdev::{self, NetDevice};
-use crate::options::{CgroupManagerChoice, Console, CreateOptions, StartMode};
+use crate::options::{CgroupManagerChoice, CreateOptions, StartMode};
 use crate::plan::{HookKind, Kind, Plan, invalid};
 use crate::protocol::{Channel, Command, Report};
-use crate::state::{CgroupIntent, START_SOCKET, StateDir, Status, Stored};
+use crate::sockets::{
+    console_socket, forward_console, next, notify_socket, signal_start, start_socket,
+    until_executed,
+};
+use crate::state::{CgroupIntent, StateDir, Status, Stored};
 use crate::userns;
 
 /// A container that is set up; its program does not run yet.
@@ -509,117 +509,12 @@ pub(crate) fn oom_score(pid: i32, score: i32) -> Result<()> {
         .map_err(|e| Error::path("write", &path, e))
 }
 
-pub(crate) fn next(channel: &Channel, during: &'static str) -> Result<Report> {
-    let report = channel
-        .next_report()
-        .map_err(|e| Error::os("listen to the init", e))?;
-    report.ok_or(Error::InitDied(during))
-}
-
-/// Listens until the program runs: then the init's end of the channel is closed by the exec.
-pub(crate) fn until_executed(channel: &Channel) -> Result<Vec<String>> {
-    let mut warnings = Vec::new();
-    while let Some(report) = channel
-        .next_report()
-        .map_err(|e| Error::os("listen to the init", e))?
-    {
-        match report {
-            Report::Failure(failure) => return Err(failure.into()),
-            Report::Warning(text) => warnings.push(text),
-            Report::Ready | Report::Hooks | Report::Sibling(_) | Report::Console(_) => {}
-        }
-    }
-    Ok(warnings)
-}
-
-/// Starts an init that listens in its state directory.
-pub(crate) fn signal_start(dir: &StateDir) -> Result<Vec<String>> {
-    let channel = start_connection(dir)?;
-    channel
-        .command(Command::Go)
-        .map_err(|e| Error::os("start the init", e))?;
-    let result = until_executed(&channel);
-    let _ = rustix::fs::unlinkat(&dir.fd, START_SOCKET, rustix::fs::AtFlags::empty());
-    result
-}
-
-/// Connects to a waiting init; fails if it does not wait.
-pub(crate) fn start_connection(dir: &StateDir) -> Result<Channel> {
-    let path = dir.short_path(START_SOCKET);
-    connect_unix(&path, SocketType::SEQPACKET)
-        .map(Channel)
-        .map_err(|e| Error::state("connect to", dir.path.join(START_SOCKET), e))
-}
-
-pub(crate) fn connect_unix(path: &Path, kind: SocketType) -> io::Result<OwnedFd> {
-    let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
-    connect(&socket, &SocketAddrUnix::new(path)?)?;
-    Ok(socket)
-}
-
-fn start_socket(dir: &StateDir) -> Result<OwnedFd> {
-    let make = || {
-        let socket = socket_with(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
-        bind(&socket, &SocketAddrUnix::new(dir.short_path(START_SOCKET))?)?;
-        listen(&socket, 16)?;
-        Ok::<_, rustix::io::Errno>(socket)
-    };
-    make().map_err(|e| Error::state("listen on", dir.path.join(START_SOCKET), e))
-}
-
 pub(crate) fn poststart(stored: &Stored, pidfd: BorrowedFd<'_>) -> Result<()> {
     let state = stored.oci(Status::Running);
     let list = HookKind::Poststart.of(stored.hooks.as_ref());
     hooks::run(list, HookKind::Poststart, &state).inspect_err(|_| {
         let _ = pidfd_send_signal(pidfd, Signal::KILL);
     })
-}
-
-fn notify_socket(plan: &Plan<'_>) -> Result<Option<OwnedFd>> {
-    if !plan
-        .seccomp
-        .as_ref()
-        .is_some_and(crate::seccomp::Program::notifies)
-    {
-        return Ok(None);
-    }
-    let profile = plan.linux.and_then(|linux| linux.seccomp().as_ref());
-    let path = profile.and_then(|profile| profile.listener_path().as_ref());
-    let path = path.ok_or_else(|| invalid("SCMP_ACT_NOTIFY needs listenerPath"))?;
-    connect_unix(path, SocketType::STREAM)
-        .map(Some)
-        .map_err(|e| Error::path("connect to seccomp listener", path, e))
-}
-
-pub(crate) fn console_socket(plan: &Plan<'_>, console: &Console<'_>) -> Result<Option<OwnedFd>> {
-    match console {
-        Console::Socket(_) if !plan.process.terminal => {
-            Err(invalid("a console socket needs process.terminal"))
-        }
-        Console::Socket(path) => connect_unix(path, SocketType::STREAM)
-            .map(Some)
-            .map_err(|e| Error::path("connect to console socket", *path, e)),
-        Console::Return => Ok(None),
-    }
-}
-
-/// Sends the master on, with its name as runc does, or keeps it for the caller.
-pub(crate) fn forward_console(
-    master: Option<OwnedFd>,
-    socket: Option<&OwnedFd>,
-) -> Result<Option<OwnedFd>> {
-    let (Some(fd), Some(socket)) = (&master, socket) else {
-        return Ok(master);
-    };
-    let name = [io::IoSlice::new(b"/dev/pts/ptmx")];
-    crate::protocol::send_with_fds(socket.as_fd(), &name, &[fd.as_fd()])
-        .map_err(|e| Error::os("send the terminal over the console socket", e))?;
-    Ok(None)
 }
 
 /// Written beside and renamed, so that whoever watches for the file finds it whole.

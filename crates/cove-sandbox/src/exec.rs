@@ -14,15 +14,13 @@ use rustix::process::{Pid, PidfdFlags, Signal, geteuid, pidfd_open, pidfd_send_s
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::cgroup::{self, Backend};
-use crate::create::{
-    PidNamespace, console_socket, environment, forward_console, keyring_name, next, until_executed,
-    write_pid_file,
-};
+use crate::create::{PidNamespace, environment, keyring_name, write_pid_file};
 use crate::error::{Error, InitFault, Result};
 use crate::init::{self, During, Finish, Procfs, Step, refuse};
 use crate::options::{ExecOptions, Stdio};
 use crate::plan::{Plan, invalid};
 use crate::protocol::{Channel, Command, Report};
+use crate::sockets::{console_socket, forward_console, next, until_executed};
 use crate::state::{Status, Stored};
 
 /// A process that was executed in a container.

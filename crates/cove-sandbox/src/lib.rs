@@ -21,6 +21,7 @@ mod netdev;
 mod options;
 mod plan;
 mod protocol;
+mod sockets;
 mod spec;
 mod state;
 mod userns;

@@ -190,9 +190,8 @@ impl Sandbox {
     #[track_caller]
     pub(crate) fn assert_gone(&self) {
         assert!(!self.state_root().join(&self.id).exists(), "state is left");
-        for cgroup in cgroups(&self.id) {
-            panic!("{} is left", cgroup.display());
-        }
+        let left = cgroups(&self.id);
+        assert!(left.is_empty(), "{left:?} are left");
     }
 }
 
