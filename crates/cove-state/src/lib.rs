@@ -4,7 +4,8 @@
 //! Layout below the root:
 //!
 //! ```text
-//! names/<name>              the id that owns the name; made by link(2), so only one can win
+//! names/<name>              a link to the id that owns the name: symlink(2) lets only one
+//!                           win, and leaves no content that a power cut could tear
 //! containers/<id>/record.json   the record; its appearance is what creates the instance
 //! containers/<id>/creating      locked while the creation is under way
 //! ```
@@ -17,6 +18,7 @@ mod names;
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use cove_model::instance::{InstanceId, Record};
@@ -133,7 +135,7 @@ impl State {
         Ok(name)
     }
 
-    /// Makes `names/<name>` with the id inside in one step, or fails because
+    /// Makes the link `names/<name>` to the id in one step, or fails because
     /// it is there. A name whose owner is gone is taken over.
     fn claim(&self, name: &str, id: &InstanceId) -> Result<()> {
         if !valid_name(name) {
@@ -142,20 +144,14 @@ impl State {
             });
         }
         let path = self.names.join(name);
-        let staged = self.directory(id).join("name");
-        let fail = |source| Error::Name {
-            path: path.clone(),
-            source,
-        };
-        fs::write(&staged, id.as_str()).map_err(fail)?;
-        let result = loop {
-            match fs::hard_link(&staged, &path) {
-                Ok(()) => break Ok(()),
+        loop {
+            match symlink(id.as_str(), &path) {
+                Ok(()) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     let owner = self.name_owner(name)?;
                     match owner {
                         Some(owner) if self.alive(&owner)? => {
-                            break Err(Error::NameInUse {
+                            return Err(Error::NameInUse {
                                 name: name.to_owned(),
                                 owner,
                             });
@@ -163,12 +159,9 @@ impl State {
                         _ => self.release_stale(name, owner.as_ref())?,
                     }
                 }
-                Err(error) => break Err(fail(error)),
+                Err(source) => return Err(Error::Name { path, source }),
             }
-        };
-        // Left behind by a failure it goes with the directory.
-        drop(fs::remove_file(&staged));
-        result
+        }
     }
 
     /// Whether an instance exists or is being created.
@@ -181,12 +174,7 @@ impl State {
     }
 
     fn name_owner(&self, name: &str) -> Result<Option<InstanceId>> {
-        let path = self.names.join(name);
-        match cove_sys::fs::read_to_string(&path, 128) {
-            Ok(text) => Ok(text.trim().parse().ok()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(Error::Name { path, source }),
-        }
+        read_name(&self.names.join(name))
     }
 
     /// Removes a name whose owner is gone. Renaming it to a private place
@@ -200,11 +188,10 @@ impl State {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(source) => return Err(Error::Name { path, source }),
         }
-        let owner = cove_sys::fs::read_to_string(&aside, 128)
-            .ok()
-            .and_then(|t| t.trim().parse().ok());
-        if owner.as_ref() != stale {
-            drop(fs::hard_link(&aside, &path));
+        let owner = read_name(&aside)?;
+        if let Some(owner) = owner.filter(|owner| Some(owner) != stale) {
+            // If somebody took the name meanwhile, theirs it is.
+            drop(symlink(owner.as_str(), &path));
         }
         fs::remove_file(&aside).map_err(|source| Error::Name {
             path: aside,
@@ -483,6 +470,18 @@ impl Drop for Reservation {
             }
             self.state.discard(&self.id);
         }
+    }
+}
+
+/// The id that a name links to; `None` when there is no such name.
+fn read_name(path: &Path) -> Result<Option<InstanceId>> {
+    match fs::read_link(path) {
+        Ok(target) => Ok(target.to_str().and_then(|text| text.parse().ok())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::Name {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 

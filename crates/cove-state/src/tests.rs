@@ -96,7 +96,7 @@ fn a_creation_that_was_killed_is_swept_and_its_name_is_free() {
     fs::rename(&directory, &kept).unwrap();
     drop(reservation);
     fs::rename(&kept, &directory).unwrap();
-    fs::write(root.path().join("names/crashed"), id(1).as_str()).unwrap();
+    symlink(id(1).as_str(), root.path().join("names/crashed")).unwrap();
     create(&state, 2, "crashed");
     state.sweep().unwrap();
     assert_eq!(state.ids().unwrap(), [id(2)]);
