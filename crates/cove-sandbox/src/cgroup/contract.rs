@@ -44,7 +44,8 @@ fn resources(json: &str) -> LinuxResources {
 
 /// Makes a cgroup of this test's own. `None` where this process may not.
 fn create(host: &Host, name: &str, resources: Option<&LinuxResources>) -> Option<Box<dyn Backend>> {
-    let id = format!("cove-test-{}/{name}", std::process::id());
+    // A parent of its own: one that is shared stays while anybody is in it.
+    let id = format!("cove-test-{}-{name}/x", std::process::id());
     let path = CgroupPath::resolve(
         Some(std::path::Path::new("/").join(id).as_path()),
         "x",
@@ -324,6 +325,16 @@ fn a_limit_can_come_later() {
         cgroup.delete().unwrap();
         for group in cgroup.record().groups.iter().chain(&cgroup.record().spare) {
             assert!(!group.mount.join(&group.path).exists(), "{view} {group:?}");
+        }
+        // Nor is a parent left that was made for it, in the late one either.
+        if let Some(late) = cgroup
+            .record()
+            .spare
+            .iter()
+            .find(|g| g.controllers == ["cpuset"])
+        {
+            let path = late.mount.join(&late.path);
+            assert!(!path.parent().unwrap().exists(), "{view} {late:?}");
         }
     }
 }

@@ -110,6 +110,17 @@ impl V1 {
                 });
             }
         }
+        // What was missing above it here is missing there as well.
+        let made = self
+            .record
+            .groups
+            .iter()
+            .map(|group| group.made)
+            .max()
+            .unwrap_or(1);
+        for spare in &mut self.record.spare {
+            spare.made = made;
+        }
         Ok(())
     }
 
