@@ -1,6 +1,6 @@
 //! Writing results, and reading the caller's files, environment and terminal.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use crate::format::go;
@@ -42,11 +42,6 @@ pub(crate) fn columns() -> usize {
         Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
         _ => 80,
     }
-}
-
-/// Whether standard output is a terminal.
-pub(crate) fn stdout_is_terminal() -> bool {
-    io::stdout().is_terminal()
 }
 
 /// Reads a whole file of the caller's.

@@ -27,7 +27,7 @@ pub(crate) const GLOBAL: &[Flag] = &[
         check::any,
         "Directory of what dies with a boot (default \"/run/cove\"; COVE_RUNROOT)",
     ),
-    Flag::switch('v', "version", false, "Print version information and quit"),
+    Flag::switch('v', "version", "Print version information and quit"),
 ];
 
 /// What every command is given.

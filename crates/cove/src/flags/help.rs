@@ -122,12 +122,7 @@ mod tests {
     fn the_table_is_what_docker_prints_at_80_columns() {
         // `docker start --help`, without the checkpoint flags, and one of `docker attach`.
         let flags = [
-            Flag::switch(
-                'a',
-                "attach",
-                false,
-                "Attach STDOUT/STDERR and forward signals",
-            ),
+            Flag::switch('a', "attach", "Attach STDOUT/STDERR and forward signals"),
             Flag::value(
                 '\0',
                 "detach-keys",
@@ -135,7 +130,7 @@ mod tests {
                 any,
                 "Override the key sequence for detaching a container",
             ),
-            Flag::switch('i', "interactive", false, "Attach container's STDIN"),
+            Flag::switch('i', "interactive", "Attach container's STDIN"),
         ];
         let flags: Vec<&Flag> = flags.iter().collect();
         assert_eq!(

@@ -31,10 +31,7 @@ pub(crate) struct Flag {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
     /// Nothing, or a truth value behind `=`.
-    Switch {
-        /// The value when the flag is not given.
-        default: bool,
-    },
+    Switch,
     /// A value.
     Value {
         /// The type's name in the help.
@@ -45,17 +42,12 @@ pub(crate) enum Kind {
 }
 
 impl Flag {
-    /// A flag without a value.
-    pub(crate) const fn switch(
-        short: char,
-        long: &'static str,
-        default: bool,
-        usage: &'static str,
-    ) -> Self {
+    /// A flag without a value. Help texts tell which are on by default.
+    pub(crate) const fn switch(short: char, long: &'static str, usage: &'static str) -> Self {
         Self {
             short,
             long,
-            kind: Kind::Switch { default },
+            kind: Kind::Switch,
             usage,
         }
     }
@@ -108,7 +100,7 @@ impl Flag {
     /// Whether the flag may stand without a value.
     fn implied(&self) -> bool {
         match self.kind {
-            Kind::Switch { .. } => true,
+            Kind::Switch => true,
             Kind::Value { type_name, .. } => type_name.is_empty(),
         }
     }
@@ -289,7 +281,7 @@ fn parse_short<'a>(
 
 fn set(found: &mut Matches, flag: &Flag, value: String) -> Result<(), Stop> {
     let checked = match flag.kind {
-        Kind::Switch { .. } => parse_bool(&value).map(drop).ok_or_else(|| {
+        Kind::Switch => parse_bool(&value).map(drop).ok_or_else(|| {
             format!(
                 "strconv.ParseBool: parsing {}: invalid syntax",
                 quote(&value)
@@ -336,9 +328,9 @@ mod tests {
     }
 
     const FLAGS: &[Flag] = &[
-        Flag::switch('i', "interactive", false, "in"),
-        Flag::switch('t', "tty", false, "tty"),
-        Flag::switch('\0', "sig-proxy", true, "proxy"),
+        Flag::switch('i', "interactive", "in"),
+        Flag::switch('t', "tty", "tty"),
+        Flag::switch('\0', "sig-proxy", "proxy"),
         Flag::value('e', "env", "list", size, "env"),
         Flag::value('m', "memory", "bytes", size, "memory"),
         Flag::refused_switch('P', "publish-all", no_links),

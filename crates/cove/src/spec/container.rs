@@ -12,18 +12,16 @@ const ATTACH_FLAGS: &[Flag] = &[
         check::detach_keys,
         "Override the key sequence for detaching a container",
     ),
-    Flag::switch('\0', "no-stdin", false, "Do not attach STDIN"),
+    Flag::switch('\0', "no-stdin", "Do not attach STDIN"),
     Flag::switch(
         '\0',
         "sig-proxy",
-        true,
         "Proxy all received signals to the process (default true)",
     ),
 ];
 
 /// `cove attach`.
 pub(crate) static ATTACH: Command = Command {
-    name: "attach",
     usage: &["[OPTIONS] CONTAINER"],
     about: "Attach local standard input, output, and error streams to a running container",
     aliases: &["container attach", "attach"],
@@ -49,17 +47,11 @@ const COMMIT_FLAGS: &[Flag] = &[
         "Apply Dockerfile instruction to the created image",
     ),
     Flag::value('m', "message", "string", check::any, "Commit message"),
-    Flag::switch(
-        'p',
-        "pause",
-        true,
-        "Pause container during commit (default true)",
-    ),
+    Flag::switch('p', "pause", "Pause container during commit (default true)"),
 ];
 
 /// `cove commit`.
 pub(crate) static COMMIT: Command = Command {
-    name: "commit",
     usage: &["[OPTIONS] CONTAINER [REPOSITORY[:TAG]]"],
     about: "Create a new image from a container's changes",
     aliases: &["container commit", "commit"],
@@ -71,7 +63,6 @@ pub(crate) static COMMIT: Command = Command {
 
 /// `cove diff`.
 pub(crate) static DIFF: Command = Command {
-    name: "diff",
     usage: &["CONTAINER"],
     about: "Inspect changes to files or directories on a container's filesystem",
     aliases: &["container diff", "diff"],
@@ -85,7 +76,6 @@ const EXEC_FLAGS: &[Flag] = &[
     Flag::switch(
         'd',
         "detach",
-        false,
         "Detached mode: run command in the background",
     ),
     Flag::value(
@@ -103,19 +93,13 @@ const EXEC_FLAGS: &[Flag] = &[
         check::any,
         "Read in a file of environment variables",
     ),
-    Flag::switch(
-        'i',
-        "interactive",
-        false,
-        "Keep STDIN open even if not attached",
-    ),
+    Flag::switch('i', "interactive", "Keep STDIN open even if not attached"),
     Flag::switch(
         '\0',
         "privileged",
-        false,
         "Give extended privileges to the command",
     ),
-    Flag::switch('t', "tty", false, "Allocate a pseudo-TTY"),
+    Flag::switch('t', "tty", "Allocate a pseudo-TTY"),
     Flag::value(
         'u',
         "user",
@@ -134,7 +118,6 @@ const EXEC_FLAGS: &[Flag] = &[
 
 /// `cove exec`.
 pub(crate) static EXEC: Command = Command {
-    name: "exec",
     usage: &["[OPTIONS] CONTAINER COMMAND [ARG...]"],
     about: "Execute a command in a running container",
     aliases: &["container exec", "exec"],
@@ -154,7 +137,6 @@ const EXPORT_FLAGS: &[Flag] = &[Flag::value(
 
 /// `cove export`.
 pub(crate) static EXPORT: Command = Command {
-    name: "export",
     usage: &["[OPTIONS] CONTAINER"],
     about: "Export a container's filesystem as a tar archive",
     aliases: &["container export", "export"],
@@ -174,7 +156,6 @@ const KILL_FLAGS: &[Flag] = &[Flag::value(
 
 /// `cove kill`.
 pub(crate) static KILL: Command = Command {
-    name: "kill",
     usage: &["[OPTIONS] CONTAINER [CONTAINER...]"],
     about: "Kill one or more running containers",
     aliases: &["container kill", "kill"],
@@ -185,13 +166,8 @@ pub(crate) static KILL: Command = Command {
 };
 
 const LOGS_FLAGS: &[Flag] = &[
-    Flag::switch(
-        '\0',
-        "details",
-        false,
-        "Show extra details provided to logs",
-    ),
-    Flag::switch('f', "follow", false, "Follow log output"),
+    Flag::switch('\0', "details", "Show extra details provided to logs"),
+    Flag::switch('f', "follow", "Follow log output"),
     Flag::value(
         '\0',
         "since",
@@ -206,7 +182,7 @@ const LOGS_FLAGS: &[Flag] = &[
         check::any,
         "Number of lines to show from the end of the logs (default \"all\")",
     ),
-    Flag::switch('t', "timestamps", false, "Show timestamps"),
+    Flag::switch('t', "timestamps", "Show timestamps"),
     Flag::value(
         '\0',
         "until",
@@ -218,7 +194,6 @@ const LOGS_FLAGS: &[Flag] = &[
 
 /// `cove logs`.
 pub(crate) static LOGS: Command = Command {
-    name: "logs",
     usage: &["[OPTIONS] CONTAINER"],
     about: "Fetch the logs of a container",
     aliases: &["container logs", "logs"],
@@ -230,7 +205,6 @@ pub(crate) static LOGS: Command = Command {
 
 /// `cove pause`.
 pub(crate) static PAUSE: Command = Command {
-    name: "pause",
     usage: &["CONTAINER [CONTAINER...]"],
     about: "Pause all processes within one or more containers",
     aliases: &["container pause", "pause"],
@@ -244,7 +218,6 @@ const PS_FLAGS: &[Flag] = &[
     Flag::switch(
         'a',
         "all",
-        false,
         "Show all containers (default shows just running)",
     ),
     Flag::value(
@@ -271,17 +244,15 @@ const PS_FLAGS: &[Flag] = &[
     Flag::switch(
         'l',
         "latest",
-        false,
         "Show the latest created container (includes all states)",
     ),
-    Flag::switch('\0', "no-trunc", false, "Don't truncate output"),
-    Flag::switch('q', "quiet", false, "Only display container IDs"),
-    Flag::switch('s', "size", false, "Display total file sizes"),
+    Flag::switch('\0', "no-trunc", "Don't truncate output"),
+    Flag::switch('q', "quiet", "Only display container IDs"),
+    Flag::switch('s', "size", "Display total file sizes"),
 ];
 
 /// `cove ps`.
 pub(crate) static PS: Command = Command {
-    name: "ps",
     usage: &["[OPTIONS]"],
     about: "List containers",
     aliases: &["container ls", "container list", "container ps", "ps"],
@@ -299,12 +270,11 @@ const CONTAINER_PRUNE_FLAGS: &[Flag] = &[
         check::filter,
         "Provide filter values (e.g. \"until=<timestamp>\")",
     ),
-    Flag::switch('f', "force", false, "Do not prompt for confirmation"),
+    Flag::switch('f', "force", "Do not prompt for confirmation"),
 ];
 
 /// `cove container prune`.
 pub(crate) static CONTAINER_PRUNE: Command = Command {
-    name: "container prune",
     usage: &["[OPTIONS]"],
     about: "Remove all stopped containers",
     aliases: &[],
@@ -316,7 +286,6 @@ pub(crate) static CONTAINER_PRUNE: Command = Command {
 
 /// `cove rename`.
 pub(crate) static RENAME: Command = Command {
-    name: "rename",
     usage: &["CONTAINER NEW_NAME"],
     about: "Rename a container",
     aliases: &["container rename", "rename"],
@@ -345,7 +314,6 @@ const RESTART_FLAGS: &[Flag] = &[
 
 /// `cove restart`.
 pub(crate) static RESTART: Command = Command {
-    name: "restart",
     usage: &["[OPTIONS] CONTAINER [CONTAINER...]"],
     about: "Restart one or more containers",
     aliases: &["container restart", "restart"],
@@ -359,21 +327,18 @@ const RM_FLAGS: &[Flag] = &[
     Flag::switch(
         'f',
         "force",
-        false,
         "Force the removal of a running container (uses SIGKILL)",
     ),
     Flag::refused_switch('l', "link", refuse::no_links),
     Flag::switch(
         'v',
         "volumes",
-        false,
         "Remove anonymous volumes associated with the container",
     ),
 ];
 
 /// `cove rm`.
 pub(crate) static RM: Command = Command {
-    name: "rm",
     usage: &["[OPTIONS] CONTAINER [CONTAINER...]"],
     about: "Remove one or more containers",
     aliases: &["container rm", "container remove", "rm"],
@@ -384,12 +349,7 @@ pub(crate) static RM: Command = Command {
 };
 
 const START_FLAGS: &[Flag] = &[
-    Flag::switch(
-        'a',
-        "attach",
-        false,
-        "Attach STDOUT/STDERR and forward signals",
-    ),
+    Flag::switch('a', "attach", "Attach STDOUT/STDERR and forward signals"),
     Flag::value(
         '\0',
         "detach-keys",
@@ -397,12 +357,11 @@ const START_FLAGS: &[Flag] = &[
         check::detach_keys,
         "Override the key sequence for detaching a container",
     ),
-    Flag::switch('i', "interactive", false, "Attach container's STDIN"),
+    Flag::switch('i', "interactive", "Attach container's STDIN"),
 ];
 
 /// `cove start`.
 pub(crate) static START: Command = Command {
-    name: "start",
     usage: &["[OPTIONS] CONTAINER [CONTAINER...]"],
     about: "Start one or more stopped containers",
     aliases: &["container start", "start"],
@@ -431,7 +390,6 @@ const STOP_FLAGS: &[Flag] = &[
 
 /// `cove stop`.
 pub(crate) static STOP: Command = Command {
-    name: "stop",
     usage: &["[OPTIONS] CONTAINER [CONTAINER...]"],
     about: "Stop one or more running containers",
     aliases: &["container stop", "stop"],
@@ -443,7 +401,6 @@ pub(crate) static STOP: Command = Command {
 
 /// `cove top`.
 pub(crate) static TOP: Command = Command {
-    name: "top",
     usage: &["CONTAINER [ps OPTIONS]"],
     about: "Display the running processes of a container",
     aliases: &["container top", "top"],
@@ -455,7 +412,6 @@ pub(crate) static TOP: Command = Command {
 
 /// `cove unpause`.
 pub(crate) static UNPAUSE: Command = Command {
-    name: "unpause",
     usage: &["CONTAINER [CONTAINER...]"],
     about: "Unpause all processes within one or more containers",
     aliases: &["container unpause", "unpause"],
@@ -544,7 +500,6 @@ const UPDATE_FLAGS: &[Flag] = &[
 
 /// `cove update`.
 pub(crate) static UPDATE: Command = Command {
-    name: "update",
     usage: &["[OPTIONS] CONTAINER [CONTAINER...]"],
     about: "Update configuration of one or more containers",
     aliases: &["container update", "update"],
@@ -556,7 +511,6 @@ pub(crate) static UPDATE: Command = Command {
 
 /// `cove wait`.
 pub(crate) static WAIT: Command = Command {
-    name: "wait",
     usage: &["CONTAINER [CONTAINER...]"],
     about: "Block until one or more containers stop, then print their exit codes",
     aliases: &["container wait", "wait"],

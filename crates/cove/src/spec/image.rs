@@ -15,10 +15,9 @@ const HISTORY_FLAGS: &[Flag] = &[
     Flag::switch(
         'H',
         "human",
-        true,
         "Print sizes and dates in human readable format (default true)",
     ),
-    Flag::switch('\0', "no-trunc", false, "Don't truncate output"),
+    Flag::switch('\0', "no-trunc", "Don't truncate output"),
     Flag::value(
         '\0',
         "platform",
@@ -26,12 +25,11 @@ const HISTORY_FLAGS: &[Flag] = &[
         check::platform,
         "Show history for the given platform. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")",
     ),
-    Flag::switch('q', "quiet", false, "Only show image IDs"),
+    Flag::switch('q', "quiet", "Only show image IDs"),
 ];
 
 /// `cove history`.
 pub(crate) static HISTORY: Command = Command {
-    name: "history",
     usage: &["[OPTIONS] IMAGE"],
     about: "Show the history of an image",
     aliases: &["image history", "history"],
@@ -61,7 +59,6 @@ const IMPORT_FLAGS: &[Flag] = &[
 
 /// `cove import`.
 pub(crate) static IMPORT: Command = Command {
-    name: "import",
     usage: &["[OPTIONS] file|URL|- [REPOSITORY[:TAG]]"],
     about: "Import the contents from a tarball to create a filesystem image",
     aliases: &["image import", "import"],
@@ -80,12 +77,11 @@ const LOAD_FLAGS: &[Flag] = &[
         "Read from tar archive file, instead of STDIN",
     ),
     Flag::refused('\0', "platform", "string", refuse::no_variants),
-    Flag::switch('q', "quiet", false, "Suppress the load output"),
+    Flag::switch('q', "quiet", "Suppress the load output"),
 ];
 
 /// `cove load`.
 pub(crate) static LOAD: Command = Command {
-    name: "load",
     usage: &["[OPTIONS]"],
     about: "Load an image from a tar archive or STDIN",
     aliases: &["image load", "load"],
@@ -104,12 +100,11 @@ const PULL_FLAGS: &[Flag] = &[
         check::platform,
         "Set platform of the image",
     ),
-    Flag::switch('q', "quiet", false, "Suppress verbose output"),
+    Flag::switch('q', "quiet", "Suppress verbose output"),
 ];
 
 /// `cove pull`.
 pub(crate) static PULL: Command = Command {
-    name: "pull",
     usage: &["[OPTIONS] NAME[:TAG|@DIGEST]"],
     about: "Download an image from a registry",
     aliases: &["image pull", "pull"],
@@ -123,7 +118,6 @@ const IMAGE_PRUNE_FLAGS: &[Flag] = &[
     Flag::switch(
         'a',
         "all",
-        false,
         "Remove all unused images, not just dangling ones",
     ),
     Flag::value(
@@ -133,12 +127,11 @@ const IMAGE_PRUNE_FLAGS: &[Flag] = &[
         check::filter,
         "Provide filter values (e.g. \"until=<timestamp>\")",
     ),
-    Flag::switch('f', "force", false, "Do not prompt for confirmation"),
+    Flag::switch('f', "force", "Do not prompt for confirmation"),
 ];
 
 /// `cove image prune`.
 pub(crate) static IMAGE_PRUNE: Command = Command {
-    name: "image prune",
     usage: &["[OPTIONS]"],
     about: "Remove unused images",
     aliases: &[],
@@ -152,10 +145,9 @@ const IMAGES_FLAGS: &[Flag] = &[
     Flag::switch(
         'a',
         "all",
-        false,
         "Show all images (default hides intermediate images)",
     ),
-    Flag::switch('\0', "digests", false, "Show digests"),
+    Flag::switch('\0', "digests", "Show digests"),
     Flag::value(
         'f',
         "filter",
@@ -170,13 +162,12 @@ const IMAGES_FLAGS: &[Flag] = &[
         check::any,
         "Format output using a custom template:\n'table':            Print output in table format with column headers (default)\n'table TEMPLATE':   Print output in table format using the given Go template\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nFields and functions are those of Docker's templates",
     ),
-    Flag::switch('\0', "no-trunc", false, "Don't truncate output"),
-    Flag::switch('q', "quiet", false, "Only show image IDs"),
+    Flag::switch('\0', "no-trunc", "Don't truncate output"),
+    Flag::switch('q', "quiet", "Only show image IDs"),
 ];
 
 /// `cove images`.
 pub(crate) static IMAGES: Command = Command {
-    name: "images",
     usage: &["[OPTIONS] [REPOSITORY[:TAG]]"],
     about: "List images",
     aliases: &["image ls", "image list", "images"],
@@ -187,14 +178,13 @@ pub(crate) static IMAGES: Command = Command {
 };
 
 const RMI_FLAGS: &[Flag] = &[
-    Flag::switch('f', "force", false, "Force removal of the image"),
-    Flag::switch('\0', "no-prune", false, "Do not delete untagged parents"),
+    Flag::switch('f', "force", "Force removal of the image"),
+    Flag::switch('\0', "no-prune", "Do not delete untagged parents"),
     Flag::refused('\0', "platform", "strings", refuse::no_variants),
 ];
 
 /// `cove rmi`.
 pub(crate) static RMI: Command = Command {
-    name: "rmi",
     usage: &["[OPTIONS] IMAGE [IMAGE...]"],
     about: "Remove one or more images",
     aliases: &["image rm", "image remove", "rmi"],
@@ -217,7 +207,6 @@ const SAVE_FLAGS: &[Flag] = &[
 
 /// `cove save`.
 pub(crate) static SAVE: Command = Command {
-    name: "save",
     usage: &["[OPTIONS] IMAGE [IMAGE...]"],
     about: "Save one or more images to a tar archive (streamed to STDOUT by default)",
     aliases: &["image save", "save"],
@@ -229,7 +218,6 @@ pub(crate) static SAVE: Command = Command {
 
 /// `cove tag`.
 pub(crate) static TAG: Command = Command {
-    name: "tag",
     usage: &["SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]"],
     about: "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
     aliases: &["image tag", "tag"],
@@ -250,7 +238,6 @@ const LOGIN_FLAGS: &[Flag] = &[
     Flag::switch(
         '\0',
         "password-stdin",
-        false,
         "Take the Password or Personal Access Token (PAT) from stdin",
     ),
     Flag::value('u', "username", "string", check::any, "Username"),
@@ -258,7 +245,6 @@ const LOGIN_FLAGS: &[Flag] = &[
 
 /// `cove login`.
 pub(crate) static LOGIN: Command = Command {
-    name: "login",
     usage: &["[OPTIONS] [SERVER]"],
     about: "Authenticate to a registry.\nDefaults to Docker Hub if no server is specified.",
     aliases: &[],
@@ -270,7 +256,6 @@ pub(crate) static LOGIN: Command = Command {
 
 /// `cove logout`.
 pub(crate) static LOGOUT: Command = Command {
-    name: "logout",
     usage: &["[SERVER]"],
     about: "Log out from a registry.\nIf no server is specified, the default is Docker Hub.",
     aliases: &[],

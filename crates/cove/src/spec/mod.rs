@@ -14,8 +14,6 @@ use crate::settings::Session;
 
 /// One command of the command line.
 pub(crate) struct Command {
-    /// The words that call it at the top level.
-    pub(crate) name: &'static str,
     /// What follows the words, one line per form.
     pub(crate) usage: &'static [&'static str],
     /// What it does.

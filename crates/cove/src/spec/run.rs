@@ -187,15 +187,9 @@ const SHARED: &[Flag] = &[
     Flag::switch(
         '\0',
         "init",
-        false,
         "Run an init inside the container that forwards signals and reaps processes",
     ),
-    Flag::switch(
-        'i',
-        "interactive",
-        false,
-        "Keep STDIN open even if not attached",
-    ),
+    Flag::switch('i', "interactive", "Keep STDIN open even if not attached"),
     Flag::refused('\0', "ip", "string", refuse::no_bridge),
     Flag::refused('\0', "ip6", "string", refuse::no_bridge),
     Flag::value('\0', "ipc", "string", check::any, "IPC mode to use"),
@@ -272,10 +266,9 @@ const SHARED: &[Flag] = &[
     Flag::switch(
         '\0',
         "no-healthcheck",
-        false,
         "Disable any container-specified HEALTHCHECK",
     ),
-    Flag::switch('\0', "oom-kill-disable", false, "Disable OOM Killer"),
+    Flag::switch('\0', "oom-kill-disable", "Disable OOM Killer"),
     Flag::value(
         '\0',
         "oom-score-adj",
@@ -301,7 +294,6 @@ const SHARED: &[Flag] = &[
     Flag::switch(
         '\0',
         "privileged",
-        false,
         "Give extended privileges to this container",
     ),
     Flag::refused('p', "publish", "list", refuse::no_bridge),
@@ -313,11 +305,10 @@ const SHARED: &[Flag] = &[
         check::any,
         "Pull image before creating (\"always\", \"|missing\", \"never\") (default \"missing\")",
     ),
-    Flag::switch('q', "quiet", false, "Suppress the pull output"),
+    Flag::switch('q', "quiet", "Suppress the pull output"),
     Flag::switch(
         '\0',
         "read-only",
-        false,
         "Mount the container's root filesystem as read only",
     ),
     Flag::value(
@@ -330,7 +321,6 @@ const SHARED: &[Flag] = &[
     Flag::switch(
         '\0',
         "rm",
-        false,
         "Automatically remove the container and its associated anonymous volumes when it exits",
     ),
     Flag::refused('\0', "runtime", "string", refuse::no_runtime),
@@ -359,7 +349,7 @@ const SHARED: &[Flag] = &[
         "Sysctl options (default map[])",
     ),
     Flag::value('\0', "tmpfs", "list", check::any, "Mount a tmpfs directory"),
-    Flag::switch('t', "tty", false, "Allocate a pseudo-TTY"),
+    Flag::switch('t', "tty", "Allocate a pseudo-TTY"),
     Flag::value(
         '\0',
         "ulimit",
@@ -399,7 +389,6 @@ const RUN_ONLY: &[Flag] = &[
     Flag::switch(
         'd',
         "detach",
-        false,
         "Run container in background and print container ID",
     ),
     Flag::value(
@@ -412,14 +401,12 @@ const RUN_ONLY: &[Flag] = &[
     Flag::switch(
         '\0',
         "sig-proxy",
-        true,
         "Proxy received signals to the process (default true)",
     ),
 ];
 
 /// `cove run`.
 pub(crate) static RUN: Command = Command {
-    name: "run",
     usage: &["[OPTIONS] IMAGE [COMMAND] [ARG...]"],
     about: "Create and run a new container from an image",
     aliases: &["container run", "run"],
@@ -431,7 +418,6 @@ pub(crate) static RUN: Command = Command {
 
 /// `cove create`.
 pub(crate) static CREATE: Command = Command {
-    name: "create",
     usage: &["[OPTIONS] IMAGE [COMMAND] [ARG...]"],
     about: "Create a new container",
     aliases: &["container create", "create"],

@@ -15,7 +15,6 @@ const INSPECT_FLAGS: &[Flag] = &[
     Flag::switch(
         's',
         "size",
-        false,
         "Display total file sizes if the type is container",
     ),
     Flag::value(
@@ -29,7 +28,6 @@ const INSPECT_FLAGS: &[Flag] = &[
 
 /// `cove inspect`.
 pub(crate) static INSPECT: Command = Command {
-    name: "inspect",
     usage: &["[OPTIONS] NAME|ID [NAME|ID...]"],
     about: "Return low-level information on objects",
     aliases: &[],
@@ -47,12 +45,11 @@ const CONTAINER_INSPECT_FLAGS: &[Flag] = &[
         check::any,
         "Format output using a custom template:\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nFields and functions are those of Docker's templates",
     ),
-    Flag::switch('s', "size", false, "Display total file sizes"),
+    Flag::switch('s', "size", "Display total file sizes"),
 ];
 
 /// `cove container inspect`.
 pub(crate) static CONTAINER_INSPECT: Command = Command {
-    name: "container inspect",
     usage: &["[OPTIONS] CONTAINER [CONTAINER...]"],
     about: "Display detailed information on one or more containers",
     aliases: &[],
@@ -81,7 +78,6 @@ const IMAGE_INSPECT_FLAGS: &[Flag] = &[
 
 /// `cove image inspect`.
 pub(crate) static IMAGE_INSPECT: Command = Command {
-    name: "image inspect",
     usage: &["[OPTIONS] IMAGE [IMAGE...]"],
     about: "Display detailed information on one or more images",
     aliases: &[],
@@ -101,7 +97,6 @@ const VERSION_FLAGS: &[Flag] = &[Flag::value(
 
 /// `cove version`.
 pub(crate) static VERSION: Command = Command {
-    name: "version",
     usage: &["[OPTIONS]"],
     about: "Show the Cove version information",
     aliases: &[],
@@ -121,7 +116,6 @@ const INFO_FLAGS: &[Flag] = &[Flag::value(
 
 /// `cove info`.
 pub(crate) static INFO: Command = Command {
-    name: "info",
     usage: &["[OPTIONS]"],
     about: "Display system-wide information",
     aliases: &["system info", "info"],
@@ -139,17 +133,11 @@ const SYSTEM_DF_FLAGS: &[Flag] = &[
         check::any,
         "Format output using a custom template:\n'table':            Print output in table format with column headers (default)\n'table TEMPLATE':   Print output in table format using the given Go template\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nFields and functions are those of Docker's templates",
     ),
-    Flag::switch(
-        'v',
-        "verbose",
-        false,
-        "Show detailed information on space usage",
-    ),
+    Flag::switch('v', "verbose", "Show detailed information on space usage"),
 ];
 
 /// `cove system df`.
 pub(crate) static SYSTEM_DF: Command = Command {
-    name: "system df",
     usage: &["[OPTIONS]"],
     about: "Show disk usage",
     aliases: &[],
@@ -163,7 +151,6 @@ const SYSTEM_PRUNE_FLAGS: &[Flag] = &[
     Flag::switch(
         'a',
         "all",
-        false,
         "Remove all unused images not just dangling ones",
     ),
     Flag::value(
@@ -173,13 +160,12 @@ const SYSTEM_PRUNE_FLAGS: &[Flag] = &[
         check::filter,
         "Provide filter values (e.g. \"label=<key>=<value>\")",
     ),
-    Flag::switch('f', "force", false, "Do not prompt for confirmation"),
+    Flag::switch('f', "force", "Do not prompt for confirmation"),
     Flag::refused_switch('\0', "volumes", refuse::no_volumes),
 ];
 
 /// `cove system prune`.
 pub(crate) static SYSTEM_PRUNE: Command = Command {
-    name: "system prune",
     usage: &["[OPTIONS]"],
     about: "Remove unused data",
     aliases: &[],
@@ -192,13 +178,11 @@ pub(crate) static SYSTEM_PRUNE: Command = Command {
 const FSCK_FLAGS: &[Flag] = &[Flag::switch(
     '\0',
     "repair",
-    false,
     "Remove what is damaged so that the next pull brings it back",
 )];
 
 /// `cove system fsck`.
 pub(crate) static SYSTEM_FSCK: Command = Command {
-    name: "system fsck",
     usage: &["[OPTIONS]"],
     about: "Verify every stored image against its digests",
     aliases: &[],

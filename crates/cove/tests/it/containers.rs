@@ -1,0 +1,293 @@
+//! Containers from their creation to their removal.
+
+use crate::support::{IMAGE, cove, lines};
+
+#[test]
+fn a_run_in_front_gives_its_output_and_status() {
+    let cove = cove();
+    let output = cove
+        .cmd([
+            "run",
+            "--rm",
+            IMAGE,
+            "sh",
+            "-c",
+            "echo out; echo err >&2; exit 7",
+        ])
+        .run();
+    assert_eq!(
+        (output.code(), output.out().as_str(), output.err().as_str()),
+        (7, "out\n", "err\n")
+    );
+    assert_eq!(lines(&cove.ok(&["ps", "-aq"])), [""; 0]);
+    // Signal 9 of a child, as a shell tells it.
+    cove.exits(
+        137,
+        &[
+            "run",
+            "--rm",
+            IMAGE,
+            "sh",
+            "-c",
+            "sh -c 'kill -9 $$'; exit $?",
+        ],
+    );
+}
+
+#[test]
+fn input_reaches_the_program_whole() {
+    let cove = cove();
+    let input: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+    let output = cove
+        .cmd(["run", "--rm", "-i", IMAGE, "cat"])
+        .input(input.clone())
+        .ok();
+    assert_eq!(output.stdout, input);
+}
+
+#[test]
+fn the_built_in_image_needs_no_registry() {
+    let cove = cove();
+    let text = cove.ok(&["run", "--rm", "cove/hello"]);
+    assert!(text.starts_with("Hello from Cove!"), "{text}");
+    assert!(text.contains("1, alone in its own pid namespace"), "{text}");
+    assert!(text.contains("loopback only"), "{text}");
+}
+
+#[test]
+fn a_container_lives_through_its_whole_life() {
+    let cove = cove();
+    let script = "echo first; trap 'exit 3' TERM; while :; do sleep 0.1; done";
+    let id = cove.ok(&[
+        "run", "-d", "--name", "web", "-l", "a=b", IMAGE, "sh", "-c", script,
+    ]);
+    assert_eq!(id.len(), 64);
+    let row = cove.ok(&[
+        "ps",
+        "--format",
+        "{{.ID}} {{.Names}} {{.State}} {{.Label \"a\"}}",
+    ]);
+    assert_eq!(row, format!("{} web running b", &id[..12]));
+    assert_eq!(
+        cove.ok(&[
+            "exec",
+            "-e",
+            "X=1",
+            "-w",
+            "/tmp",
+            "web",
+            "sh",
+            "-c",
+            "echo $X $PWD"
+        ]),
+        "1 /tmp"
+    );
+    cove.exits(9, &["exec", "web", "sh", "-c", "exit 9"]);
+    assert_eq!(cove.ok(&["logs", "--tail", "1", "web"]), "first");
+    assert_eq!(cove.ok(&["pause", "web"]), "web");
+    assert_eq!(
+        cove.ok(&[
+            "inspect",
+            "-f",
+            "{{.State.Status}} {{.State.Paused}}",
+            "web"
+        ]),
+        "paused true"
+    );
+    cove.fails(1, &["exec", "web", "true"]);
+    cove.ok(&["unpause", "web"]);
+    cove.ok(&["rename", "web", "shop"]);
+    assert!(cove.ok(&["top", "shop"]).contains("echo first"));
+    assert!(cove.fails(1, &["rm", "shop"]).contains("running"));
+    assert_eq!(cove.ok(&["stop", "shop"]), "shop");
+    assert_eq!(
+        cove.ok(&["inspect", "-f", "{{.State.ExitCode}}", "shop"]),
+        "3"
+    );
+    assert_eq!(cove.ok(&["wait", "shop"]), "3");
+    assert_eq!(cove.ok(&["start", "shop"]), "shop");
+    assert_eq!(cove.ok(&["kill", "-s", "KILL", "shop"]), "shop");
+    assert_eq!(cove.ok(&["wait", "shop"]), "137");
+    assert_eq!(cove.ok(&["rm", "shop"]), "shop");
+    assert_eq!(cove.ok(&["ps", "-aq"]), "");
+}
+
+#[test]
+fn a_created_container_starts_attached() {
+    let cove = cove();
+    cove.ok(&[
+        "create",
+        "--name",
+        "box",
+        "-i",
+        IMAGE,
+        "sh",
+        "-c",
+        "cat; exit 4",
+    ]);
+    assert_eq!(cove.ok(&["ps", "-a", "--format", "{{.Status}}"]), "Created");
+    let output = cove.cmd(["start", "-ai", "box"]).input("hello\n").run();
+    assert_eq!((output.code(), output.out().as_str()), (4, "hello\n"));
+    assert_eq!(cove.ok(&["logs", "box"]), "hello");
+}
+
+#[test]
+fn changes_are_shown_committed_and_exported() {
+    let cove = cove();
+    cove.ok(&[
+        "run",
+        "--name",
+        "box",
+        IMAGE,
+        "sh",
+        "-c",
+        "echo new > /new; rm /etc/passwd",
+    ]);
+    let diff = cove.ok(&["diff", "box"]);
+    assert!(
+        lines(&diff).contains(&"A /new") && lines(&diff).contains(&"D /etc/passwd"),
+        "{diff}"
+    );
+    let id = cove.ok(&[
+        "commit",
+        "-m",
+        "why",
+        "-c",
+        "CMD [\"cat\", \"/new\"]",
+        "box",
+        "made:1",
+    ]);
+    assert!(id.starts_with("sha256:"));
+    assert_eq!(cove.ok(&["run", "--rm", "made:1"]), "new");
+    assert_eq!(cove.ok(&["inspect", "-f", "{{.Comment}}", "made:1"]), "why");
+    let output = cove.cmd(["export", "box"]).ok();
+    let mut names = Vec::new();
+    for entry in tar::Archive::new(output.stdout.as_slice())
+        .entries()
+        .unwrap()
+    {
+        names.push(entry.unwrap().path().unwrap().display().to_string());
+    }
+    assert!(names.iter().any(|name| name == "new"), "{names:?}");
+    assert!(!names.iter().any(|name| name == "etc/passwd"));
+}
+
+#[test]
+fn flags_reach_the_container() {
+    let cove = cove();
+    let ok = |args: &[&str]| cove.ok(&[&["run", "--rm"], args].concat());
+    assert_eq!(ok(&["--hostname", "h", IMAGE, "hostname"]), "h");
+    assert_eq!(
+        ok(&[
+            "-e",
+            "A=1",
+            "--env",
+            "B=2 3",
+            IMAGE,
+            "sh",
+            "-c",
+            "echo $A-$B"
+        ]),
+        "1-2 3"
+    );
+    assert_eq!(ok(&["-u", "7:8", IMAGE, "id", "-u"]), "7");
+    assert_eq!(ok(&["-w", "/usr", IMAGE, "pwd"]), "/usr");
+    assert_eq!(ok(&["--entrypoint", "echo", IMAGE, "-n", "x"]), "x");
+    assert_ne!(ok(&["--init", IMAGE, "sh", "-c", "echo $$"]), "1");
+    assert_eq!(
+        ok(&[
+            "--tmpfs",
+            "/t:size=1m",
+            IMAGE,
+            "sh",
+            "-c",
+            "grep -c ' /t tmpfs' /proc/mounts"
+        ]),
+        "1"
+    );
+    assert_eq!(
+        ok(&["--ulimit", "nofile=64:128", IMAGE, "sh", "-c", "ulimit -n"]),
+        "64"
+    );
+    assert_eq!(
+        ok(&[
+            "--cap-drop",
+            "ALL",
+            IMAGE,
+            "grep",
+            "CapEff",
+            "/proc/self/status"
+        ]),
+        "CapEff:\t0000000000000000"
+    );
+    let host = tempfile::tempdir().unwrap();
+    std::fs::write(host.path().join("f"), "from the host").unwrap();
+    let bind = format!("{}:/mnt:ro", host.path().display());
+    assert_eq!(ok(&["-v", &bind, IMAGE, "cat", "/mnt/f"]), "from the host");
+    cove.fails(1, &["run", "--rm", "-v", &bind, IMAGE, "touch", "/mnt/g"]);
+    cove.fails(1, &["run", "--rm", "--read-only", IMAGE, "touch", "/g"]);
+}
+
+#[test]
+fn inspect_has_dockers_fields_in_dockers_order() {
+    let cove = cove();
+    cove.ok(&[
+        "create",
+        "--name",
+        "box",
+        "-m",
+        "64m",
+        "-v",
+        "/tmp:/mnt:ro",
+        IMAGE,
+        "true",
+    ]);
+    let text = cove.ok(&["inspect", "box"]);
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let names: Vec<&String> = document[0].as_object().unwrap().keys().collect();
+    assert_eq!(
+        names,
+        [
+            "Id",
+            "Created",
+            "Path",
+            "Args",
+            "State",
+            "Image",
+            "ResolvConfPath",
+            "HostnamePath",
+            "HostsPath",
+            "LogPath",
+            "Name",
+            "RestartCount",
+            "Driver",
+            "Platform",
+            "MountLabel",
+            "ProcessLabel",
+            "AppArmorProfile",
+            "ExecIDs",
+            "HostConfig",
+            "GraphDriver",
+            "Mounts",
+            "Config",
+            "NetworkSettings",
+        ]
+    );
+    assert_eq!(document[0]["HostConfig"]["Memory"], 64 << 20);
+    assert_eq!(document[0]["HostConfig"]["Binds"][0], "/tmp:/mnt:ro");
+    assert_eq!(document[0]["Mounts"][0]["RW"], false);
+    assert_eq!(
+        cove.ok(&[
+            "inspect",
+            "-f",
+            "{{json .State.Status}} {{len .Mounts}}",
+            "box"
+        ]),
+        "\"created\" 1"
+    );
+    assert_eq!(cove.ok(&["update", "-m", "128m", "box"]), "box");
+    assert_eq!(
+        cove.ok(&["inspect", "-f", "{{.HostConfig.Memory}}", "box"]),
+        (128 << 20).to_string()
+    );
+}

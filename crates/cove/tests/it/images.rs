@@ -1,0 +1,60 @@
+//! Images: lists, names, archives.
+
+use crate::support::{IMAGE, cove, lines};
+
+#[test]
+fn images_are_listed_named_and_removed() {
+    let cove = cove();
+    let table = cove.ok(&["images"]);
+    assert!(
+        lines(&table)[0].starts_with("REPOSITORY   TAG       IMAGE ID       CREATED"),
+        "{table}"
+    );
+    assert!(
+        lines(&table)[1].starts_with("busybox      test      "),
+        "{table}"
+    );
+    assert_eq!(
+        cove.ok(&["images", "--format", "{{.Repository}}:{{.Tag}}"]),
+        IMAGE
+    );
+    cove.ok(&["tag", IMAGE, "other/name:2"]);
+    assert_eq!(
+        cove.ok(&["images", "-q", "other/*"]),
+        cove.ok(&["images", "-q", "busybox"])
+    );
+    assert_eq!(cove.ok(&["images", "-q", "nothing"]), "");
+    assert_eq!(cove.ok(&["rmi", "other/name:2"]), "Untagged: other/name:2");
+    let history = cove.ok(&["history", "--format", "{{.ID}}", IMAGE]);
+    assert_eq!(lines(&history)[0], cove.ok(&["images", "-q"]));
+    let removed = cove.ok(&["rmi", IMAGE]);
+    assert_eq!(lines(&removed)[0], format!("Untagged: {IMAGE}"));
+    assert!(lines(&removed)[1].starts_with("Deleted: sha256:"));
+    assert_eq!(cove.ok(&["images", "-q"]), "");
+}
+
+#[test]
+fn a_saved_image_is_loaded_with_the_same_id() {
+    let cove = cove();
+    let id = cove.ok(&["images", "-q", "--no-trunc"]);
+    let archive = cove.cmd(["save", IMAGE]).ok().stdout;
+    cove.ok(&["rmi", IMAGE]);
+    let loaded = cove.cmd(["load"]).input(archive).ok();
+    assert_eq!(loaded.out(), format!("Loaded image: {IMAGE}\n"));
+    assert_eq!(cove.ok(&["images", "-q", "--no-trunc"]), id);
+    assert_eq!(cove.ok(&["run", "--rm", IMAGE, "echo", "x"]), "x");
+    assert_eq!(cove.ok(&["system", "fsck"]), "No problems found");
+}
+
+#[test]
+fn an_imported_archive_is_an_image() {
+    let cove = cove();
+    cove.ok(&["create", "--name", "box", IMAGE, "true"]);
+    let archive = cove.cmd(["export", "box"]).ok().stdout;
+    let id = cove
+        .cmd(["import", "-c", "CMD [\"echo\", \"hi\"]", "-", "made:2"])
+        .input(archive)
+        .ok();
+    assert!(id.out().starts_with("sha256:"), "{id}");
+    assert_eq!(cove.ok(&["run", "--rm", "made:2"]), "hi");
+}
