@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use cove_model::control::{
     self, Attach, Exited, FRAME_HEADER, Failure, MAX_FRAME, MAX_MESSAGE, Reply, Request, Stream,
@@ -11,8 +12,14 @@ use cove_model::control::{
 };
 
 use cove_model::status::State;
+use rustix::event::{Timespec, poll};
+use rustix::io::Errno;
 
 use crate::{paths, state, wire};
+
+/// How long a supervisor may hold its lock without listening.
+const BEGINNING: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_millis(2);
 
 /// The supervisor of one instance.
 #[derive(Debug, Clone)]
@@ -81,7 +88,7 @@ impl Client {
     pub fn begin(&self, request: &Request) -> Result<Pending, ClientError> {
         let dir = || self.runtime_dir.clone();
         let mut socket = state::open_dir(&self.runtime_dir)
-            .and_then(|fd| wire::connect(fd.as_fd(), paths::CONTROL))
+            .and_then(|fd| connect(fd.as_fd()))
             .map_err(|source| ClientError::NoSupervisor { dir: dir(), source })?;
         wire::encode(request)
             .and_then(|bytes| socket.write_all(&bytes))
@@ -326,6 +333,32 @@ impl Attachment {
                 Ok(false)
             }
             Err(error) => Err(error),
+        }
+    }
+}
+
+/// Connects to a supervisor. One that has taken its lock is about to listen, and one that
+/// still has it is about to be gone: both are a matter of milliseconds.
+fn connect(dir: BorrowedFd<'_>) -> io::Result<UnixStream> {
+    let deadline = Instant::now() + BEGINNING;
+    loop {
+        match wire::connect(dir, paths::CONTROL) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => {
+                let coming = matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) && state::is_supervised(dir)?;
+                if !coming || Instant::now() >= deadline {
+                    return Err(error);
+                }
+            }
+        }
+        let step = Timespec::try_from(RETRY).unwrap_or_default();
+        // Nothing to poll for: this only lets time pass.
+        match poll(&mut [], Some(&step)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }

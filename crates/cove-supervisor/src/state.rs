@@ -76,16 +76,7 @@ pub fn observe(runtime_dir: &Path) -> Result<Option<Observed>, ObserveError> {
         dir: runtime_dir.to_owned(),
         source,
     };
-    let supervised = match openat(
-        &dir,
-        paths::LOCK,
-        OFlags::RDWR | OFlags::CLOEXEC,
-        Mode::empty(),
-    ) {
-        Ok(file) => ofd_lock::is_locked(&file).map_err(lock)?,
-        Err(rustix::io::Errno::NOENT) => false,
-        Err(error) => return Err(lock(error.into())),
-    };
+    let supervised = is_supervised(dir.as_fd()).map_err(lock)?;
     let Some(bytes) = read_status(dir.as_fd()).map_err(read)? else {
         return Ok(None);
     };
@@ -112,13 +103,25 @@ pub fn is_alive(id: ProcessId) -> io::Result<bool> {
     Ok(start_ticks(id.pid)? == Some(id.start_ticks))
 }
 
-/// The raw wait status of a zombie that somebody else has yet to reap.
-pub(crate) fn zombie_status(pid: i32) -> Option<i32> {
-    let fields = stat_fields(pid).ok()??;
-    if fields.first()? != "Z" {
+/// The raw wait status of a zombie that somebody else has yet to reap. The
+/// kernel tells 0 to those who may not trace it.
+pub(crate) fn zombie_status(id: ProcessId) -> Option<i32> {
+    let fields = stat_fields(id.pid).ok()??;
+    let started: u64 = fields.get(19)?.parse().ok()?;
+    if fields.first()? != "Z" || started != id.start_ticks {
         return None;
     }
     fields.get(49)?.parse().ok()
+}
+
+/// Whether a supervisor lives.
+pub(crate) fn is_supervised(dir: BorrowedFd<'_>) -> io::Result<bool> {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match openat(dir, paths::LOCK, flags, Mode::empty()) {
+        Ok(file) => ofd_lock::is_locked(&file),
+        Err(rustix::io::Errno::NOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub(crate) fn open_dir(path: &Path) -> io::Result<OwnedFd> {

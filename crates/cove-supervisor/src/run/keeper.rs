@@ -35,15 +35,20 @@ pub(super) struct Kept {
     pub(super) stdin: Option<OwnedFd>,
 }
 
-/// Forks a keeper for an instance.
-pub(super) fn begin(dir: BorrowedFd<'_>, pidfd: BorrowedFd<'_>, kept: &Kept) -> io::Result<()> {
+/// Forks a keeper for an instance; its pid.
+pub(super) fn begin(
+    dir: BorrowedFd<'_>,
+    pidfd: BorrowedFd<'_>,
+    console: Option<&OwnedFd>,
+    stdin: Option<&OwnedFd>,
+) -> io::Result<i32> {
     let listener = wire::listen(dir, paths::KEEPER)?;
-    let duplicate = |fd: &Option<OwnedFd>| fd.as_ref().map(OwnedFd::try_clone).transpose();
+    let duplicate = |fd: Option<&OwnedFd>| fd.map(OwnedFd::try_clone).transpose();
     let keep = [
         Some(listener),
         Some(pidfd.try_clone_to_owned()?),
-        duplicate(&kept.console)?,
-        duplicate(&kept.stdin)?,
+        duplicate(console)?,
+        duplicate(stdin)?,
     ];
     // Above all the lock of the supervisor must not live on in the keeper.
     fork_with_only(keep, |[listener, pidfd, console, stdin]| {
@@ -51,8 +56,7 @@ pub(super) fn begin(dir: BorrowedFd<'_>, pidfd: BorrowedFd<'_>, kept: &Kept) -> 
             return 1;
         };
         i32::from(keep_until_end(&listener, &pidfd, Kept { console, stdin }).is_err())
-    })?;
-    Ok(())
+    })
 }
 
 /// Asks a keeper for what it holds.

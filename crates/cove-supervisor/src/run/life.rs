@@ -1,16 +1,17 @@
 //! The instance: created, started, stopped, ended, started again.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use cove_model::control::{Exited, Failure, StopTimeout};
 use cove_model::status::{ProcessId, State, Status};
 use cove_sys::signalfd::SignalFd;
 use rustix::event::epoll::{self, CreateFlags, EventFlags};
-use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, set_child_subreaper, wait};
+use rustix::process::{Pid, WaitOptions, set_child_subreaper, wait};
 
 use super::keeper::{self, Kept};
+use super::orphan;
 use super::ring::Ring;
 use super::{
     BUFFER, ExitReason, INIT, Init, LISTENER, OUTPUTS, Phase, Refusal, SIGNALS, Stdin, Supervisor,
@@ -31,7 +32,7 @@ const SIGTERM: i32 = 15;
 const SIGCHLD: i32 = 17;
 
 /// What is reported when nobody can know how an instance ended.
-const UNKNOWN_STATUS: i32 = 255;
+pub(super) const UNKNOWN_STATUS: i32 = 255;
 
 impl<'a> Supervisor<'a> {
     pub(super) fn begin(
@@ -114,6 +115,7 @@ impl<'a> Supervisor<'a> {
             backoff: Backoff::default(),
             phase: Phase::Created,
             init: None,
+            keeper: None,
             size: config.size,
             outputs,
             console: None,
@@ -167,13 +169,11 @@ impl<'a> Supervisor<'a> {
         self.status.init = Some(id);
         self.phase = Phase::Created;
         let connected = if wants_console == created.console.is_some() {
-            self.connect(
-                Kept {
-                    console: created.console,
-                    stdin: writer,
-                },
-                true,
-            )
+            self.connect(Kept {
+                console: created.console,
+                stdin: writer,
+            })
+            .and_then(|()| self.begin_keeper())
         } else {
             Err(io::Error::other(
                 "a terminal was asked for and none came, or the reverse",
@@ -186,13 +186,10 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Watches the first process and its stdio.
-    fn connect(&mut self, kept: Kept, keep: bool) -> io::Result<()> {
+    pub(super) fn connect(&mut self, kept: Kept) -> io::Result<()> {
         let Some(init) = &self.init else {
             return Ok(());
         };
-        if keep && (kept.console.is_some() || kept.stdin.is_some()) {
-            keeper::begin(self.dir.as_fd(), init.pidfd.as_fd(), &kept)?;
-        }
         self.watch(&init.pidfd, INIT, EventFlags::IN)?;
         if let Some(console) = &kept.console {
             self.outputs = stdio::console_output(console)?;
@@ -212,6 +209,18 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
+    /// Has the terminal and the writing end of stdin held by a process beside this one.
+    fn begin_keeper(&mut self) -> io::Result<()> {
+        let (console, stdin) = (self.console.as_ref(), self.stdin.fifo.as_ref());
+        if let Some(init) = &self.init
+            && (console.is_some() || stdin.is_some())
+        {
+            let pid = keeper::begin(self.dir.as_fd(), init.pidfd.as_fd(), console, stdin)?;
+            self.keeper = Some(pid);
+        }
+        Ok(())
+    }
+
     /// Ends a created process that will never be started.
     fn undo_create(&mut self) {
         let Some(init) = self.init.take() else { return };
@@ -228,71 +237,6 @@ impl<'a> Supervisor<'a> {
         // The failure that led here is the one to report.
         self.workload.cleanup(&exited).unwrap_or(());
         self.status.init = None;
-    }
-
-    /// Takes over from a supervisor that was killed.
-    fn adopt(&mut self) -> Result<(), Failure> {
-        let bytes = state::read_status(self.dir.as_fd())
-            .map_err(|error| system_failure("status", "cannot read the status", &error))?
-            .ok_or_else(|| Failure::new("status", "there is no status to go on from"))?;
-        let supervisor = self.status.supervisor;
-        let status: Status = serde_json::from_slice(&bytes)
-            .map_err(|error| Failure::new("status", format!("the status is damaged: {error}")))?;
-        self.status = Status {
-            supervisor,
-            ..status
-        };
-        self.backoff = Backoff::resumed(self.status.restart_count);
-        match self.status.state {
-            State::Restarting => {
-                self.phase = Phase::Waiting {
-                    start_at: Instant::now(),
-                }
-            }
-            State::Created | State::Running | State::Paused => self.adopt_init()?,
-            State::Exited | State::Dead => {
-                return Err(Failure::new("state", "the instance is down"));
-            }
-        }
-        state::publish(self.dir.as_fd(), &self.status)
-            .map_err(|error| system_failure("status", "cannot publish the status", &error))
-    }
-
-    fn adopt_init(&mut self) -> Result<(), Failure> {
-        let id = self
-            .status
-            .init
-            .ok_or_else(|| Failure::new("state", "the status names no first process"))?;
-        self.workload.adopt(id)?;
-        self.phase = Phase::Running {
-            since: Instant::now(),
-            kill_at: None,
-        };
-        // First the descriptor, then the check: what was checked cannot become another.
-        let pidfd = Pid::from_raw(id.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        let pidfd = pidfd.filter(|_| state::is_alive(id).unwrap_or(false));
-        let Some(pidfd) = pidfd else {
-            self.on_exit(
-                UNKNOWN_STATUS,
-                Some("it ended while it had no supervisor".to_owned()),
-            );
-            return Ok(());
-        };
-        self.init = Some(Init { id, pidfd });
-        let kept = if self.config.tty || self.config.open_stdin {
-            // Without its keeper only the terminal or stdin is lost, not the instance.
-            keeper::give(self.dir.as_fd()).unwrap_or_default()
-        } else {
-            Kept::default()
-        };
-        self.connect(kept, false)
-            .map_err(|error| system_failure("stdio", "cannot watch the instance", &error))?;
-        if self.status.state == State::Created {
-            // What would have started it died with the old supervisor.
-            self.last_run = true;
-            self.kill();
-        }
-        Ok(())
     }
 
     /// Lets the created process run.
@@ -384,13 +328,16 @@ impl<'a> Supervisor<'a> {
     /// Reaps whoever ended, and learns how the first process did.
     pub(super) fn reap(&mut self) {
         let mut ended = None;
+        let mut lost_keeper = false;
         let own = self.init.as_ref().map(|init| init.id.pid);
         loop {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) => {
-                    if Some(pid.as_raw_nonzero().get()) == own {
+                    let pid = Some(pid.as_raw_nonzero().get());
+                    if pid == own {
                         ended = Some(status.as_raw());
                     }
+                    lost_keeper |= pid == self.keeper;
                 }
                 Err(rustix::io::Errno::INTR) => {}
                 Ok(None) | Err(_) => break,
@@ -399,12 +346,17 @@ impl<'a> Supervisor<'a> {
         if let Some(status) = ended {
             return self.on_exit(exit_code(status), None);
         }
+        if lost_keeper {
+            self.keeper = None;
+            // Somebody killed it. Without one the instance only depends on us.
+            self.begin_keeper().unwrap_or(());
+        }
         let Some(init) = &self.init else { return };
-        if !has_ended(&init.pidfd) {
+        if !orphan::has_ended(&init.pidfd) {
             return;
         }
         // Not our child: it was adopted.
-        match foreign_status(init) {
+        match orphan::exit_status(init.id, &init.pidfd) {
             Some(status) => self.on_exit(exit_code(status), None),
             None => self.on_exit(
                 UNKNOWN_STATUS,
@@ -416,7 +368,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn on_exit(&mut self, exit_code: i32, error: Option<String>) {
+    pub(super) fn on_exit(&mut self, exit_code: i32, error: Option<String>) {
         if let Some(init) = self.init.take() {
             // Closing is not enough: the keeper holds a duplicate for a moment.
             epoll::delete(&self.epoll, &init.pidfd).unwrap_or(());
@@ -499,8 +451,8 @@ impl<'a> Supervisor<'a> {
         self.status.state = match (dead, &self.status.started_at) {
             (true, _) => State::Dead,
             // As Docker: an instance that never ran is still a created one.
-            (false, None) if self.failure.is_some() => State::Created,
-            (false, _) => State::Exited,
+            (false, None) => State::Created,
+            (false, Some(_)) => State::Exited,
         };
         self.publish();
         // Who has come is answered; who comes now finds no socket and reads the status,
@@ -548,28 +500,6 @@ impl<'a> Supervisor<'a> {
 /// Data of the epoll event of an output.
 pub(super) fn output_token(index: usize) -> u64 {
     OUTPUTS + super::ring::wide(index)
-}
-
-fn has_ended(pidfd: &OwnedFd) -> bool {
-    use rustix::event::{PollFd, PollFlags, poll};
-    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-    poll(&mut fds, Some(&rustix::time::Timespec::default())).is_ok_and(|ready| ready > 0)
-}
-
-/// The raw status of a process that ended and is not our child.
-fn foreign_status(init: &Init) -> Option<i32> {
-    // Its parent may reap it between two looks; then the kernel keeps the status for us.
-    for _ in 0..3 {
-        if let Ok(Some(status)) = cove_sys::pidfd_info::exit_status(&init.pidfd) {
-            return Some(status);
-        }
-        if state::is_alive(init.id).unwrap_or(false)
-            && let Some(status) = state::zombie_status(init.id.pid)
-        {
-            return Some(status);
-        }
-    }
-    None
 }
 
 /// 0–255, or 128+n for signal n, of a raw wait status.

@@ -10,12 +10,15 @@
 //! owns all state; the files beside this one hold what can be told apart:
 //! `life` the instance itself, `serve` the requests, `attach` the bytes between
 //! clients, instance and log, `conn` one client, `ring` the output on its way to
-//! clients, `stdio` and `keeper` the descriptors.
+//! clients, `stdio` and `keeper` the descriptors, `adopt` and `orphan` an
+//! instance whose supervisor was killed.
 
+mod adopt;
 mod attach;
 mod conn;
 mod keeper;
 mod life;
+mod orphan;
 mod ring;
 mod serve;
 mod stdio;
@@ -100,6 +103,8 @@ struct Supervisor<'a> {
     backoff: Backoff,
     phase: Phase,
     init: Option<Init>,
+    /// The process that holds its terminal and stdin too, when it is our child.
+    keeper: Option<i32>,
     size: Option<TerminalSize>,
     outputs: Vec<Output>,
     console: Option<OwnedFd>,

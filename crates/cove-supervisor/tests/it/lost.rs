@@ -2,10 +2,11 @@
 
 use std::io::Write;
 
-use cove_model::control::{Attach, StopTimeout};
+use cove_model::control::{Attach, Reply, Request, StopTimeout};
 use cove_model::status::State;
-use cove_supervisor::client::Event;
+use cove_supervisor::client::{ClientError, Event};
 use cove_supervisor::logs::LogStream;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::fixture::{Fixture, collect, eventually, exited};
 
@@ -97,6 +98,82 @@ fn its_stdin_survives() {
     let (out, _, event) = collect(&mut attachment);
     assert_eq!((out.as_slice(), exited(&event)), (&b"still here"[..], 6));
     it.join();
+}
+
+#[test]
+fn a_killed_keeper_is_replaced() {
+    let mut it = Fixture::new("trap 'exit 33' HUP; while read line; do echo got $line; done");
+    it.config.tty = true;
+    it.begin().unwrap();
+    let keeper = keeper(&it).unwrap();
+    kill_process(Pid::from_raw(keeper).unwrap(), Signal::KILL).unwrap();
+    eventually("another keeper", || {
+        self::keeper(&it).is_some_and(|pid| pid != keeper)
+    });
+    it.murder();
+    it.config.adopt = true;
+    it.begin().unwrap();
+    let mut attachment = it.attach(Attach {
+        stdin: true,
+        stdout: true,
+        ..Attach::default()
+    });
+    attachment.stdin(b"hello\n\x04").unwrap();
+    let (out, _, event) = collect(&mut attachment);
+    assert!(String::from_utf8_lossy(&out).contains("got hello"));
+    assert_eq!(exited(&event), 0);
+    it.join();
+}
+
+#[test]
+fn one_that_was_never_started_is_still_a_created_one() {
+    let mut it = Fixture::new("exit 0");
+    it.config.start = false;
+    it.begin().unwrap();
+    it.murder();
+    it.config.adopt = true;
+    it.begin().unwrap();
+    it.join();
+    let status = it.status();
+    assert_eq!((status.state, status.init), (State::Created, None));
+}
+
+#[test]
+fn a_client_waits_for_a_supervisor_that_only_begins() {
+    let mut it = Fixture::new("read x < gate");
+    let mut gate = it.gate("gate");
+    it.begin().unwrap();
+    it.murder();
+    it.config.adopt = true;
+    // The murdered one's socket is still there, and refuses.
+    let client = it.client();
+    let asked = std::thread::spawn(move || {
+        // Whether it comes before or after the lock is taken is up to chance.
+        client.request(&Request::Status)
+    });
+    it.begin().unwrap();
+    match asked.join().unwrap() {
+        Ok(Reply::Status(status)) => assert_eq!(status.state, State::Running),
+        Err(ClientError::NoSupervisor { .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    gate.write_all(b"\n").unwrap();
+    it.wait();
+    it.join();
+}
+
+/// The keeper among the children of the supervisor.
+fn keeper(it: &Fixture) -> Option<i32> {
+    let children = format!("/proc/{0}/task/{0}/children", it.supervisor());
+    let children = cove_sys::fs::read_to_string(children.as_ref(), 4096).unwrap();
+    children
+        .split_whitespace()
+        .map(|pid| pid.parse().unwrap())
+        .find(|pid: &i32| {
+            let name = format!("/proc/{pid}/comm");
+            cove_sys::fs::read_to_string(name.as_ref(), 64)
+                .is_ok_and(|name| name == "cove-keeper\n")
+        })
 }
 
 #[test]
