@@ -92,7 +92,11 @@ impl Engine {
         if self.is_down(record)? {
             return Ok(());
         }
-        self.ask(record, &Request::Stop { timeout, signal })
+        match self.ask(record, &Request::Stop { timeout, signal }) {
+            // It ended before it could be asked.
+            Err(Error::Unreachable { .. }) if self.is_down(record)? => Ok(()),
+            other => other,
+        }
     }
 
     /// Stops and starts an instance; one that is down is started.

@@ -69,7 +69,9 @@ pub(crate) fn spawn(engine: &Engine, record: &Record, begin: &Begin) -> Result<S
         source,
     };
     let runtime_dir = engine.roots.runtime_dir(id);
-    super::make_private(&runtime_dir)?;
+    if *begin != Begin::Adopt {
+        super::make_private(&runtime_dir)?;
+    }
     let task = Task {
         root: engine.roots.root.clone(),
         runroot: engine.roots.runroot.clone(),
