@@ -5,7 +5,7 @@
 //! keep its output from us, or both would wait for ever.
 
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::thread;
 
 use cove_engine::Engine;
@@ -98,7 +98,7 @@ impl Role {
                 Vec::new()
             };
             let leave = leave.take();
-            thread::spawn(move || send_input(input, keys, leave));
+            thread::spawn(move || send_input(input, keys, leave.as_ref()));
         }
         let end = self.watch(engine, record, &mut attachment, signals, &left);
         drop(raw);
@@ -227,7 +227,7 @@ fn show(
 }
 
 /// Sends our input until it ends, the instance does, or the user leaves.
-fn send_input(mut attachment: Attachment, keys: Vec<u8>, leave: Option<OwnedFd>) {
+fn send_input(mut attachment: Attachment, keys: Vec<u8>, leave: Option<&OwnedFd>) {
     let mut keys = Keys::new(keys);
     let mut buffer = vec![0; 32 << 10];
     loop {
@@ -242,10 +242,8 @@ fn send_input(mut attachment: Attachment, keys: Vec<u8>, leave: Option<OwnedFd>)
             return;
         }
         if detached {
-            if let Some(leave) = &leave {
-                rustix::io::write(leave.as_fd(), &[1])
-                    .map(drop)
-                    .unwrap_or(());
+            if let Some(leave) = leave {
+                rustix::io::write(leave, &[1]).map_or((), drop);
             }
             return;
         }

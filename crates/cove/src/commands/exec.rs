@@ -146,7 +146,7 @@ fn relay(child: &ExecChild, console: OwnedFd, interactive: bool, keys: Vec<u8>) 
             .try_clone()
             .map_err(|error| broken("use the terminal of the program", &error))?;
         let leave = leave.take();
-        thread::spawn(move || send_input(File::from(keyboard), keys, leave));
+        thread::spawn(move || send_input(File::from(keyboard), keys, leave.as_ref()));
     }
     let end = show(child, console, &signals, &left, interactive);
     drop(raw);
@@ -207,7 +207,7 @@ fn show(
     }
 }
 
-fn send_input(mut keyboard: File, keys: Vec<u8>, leave: Option<OwnedFd>) {
+fn send_input(mut keyboard: File, keys: Vec<u8>, leave: Option<&OwnedFd>) {
     let mut keys = Keys::new(keys);
     let mut buffer = vec![0; 4096];
     while let Ok(read) = io::stdin().read(&mut buffer) {
@@ -219,8 +219,8 @@ fn send_input(mut keyboard: File, keys: Vec<u8>, leave: Option<OwnedFd>) {
             return;
         }
         if detached {
-            if let Some(leave) = &leave {
-                rustix::io::write(leave, &[1]).map(drop).unwrap_or(());
+            if let Some(leave) = leave {
+                rustix::io::write(leave, &[1]).map_or((), drop);
             }
             return;
         }

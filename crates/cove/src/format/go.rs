@@ -51,7 +51,7 @@ fn strip_zeros(number: &str) -> &str {
 
 /// Go's `strconv.ParseInt(text, 0 or 10, 64)` with its error texts.
 pub(crate) fn parse_int(text: &str) -> Result<i64, String> {
-    integer(text, "ParseInt", |text| text.parse::<i64>())
+    integer(text, "ParseInt", str::parse::<i64>)
 }
 
 /// Go's `strconv.ParseUint(text, 0, bits)` with its error texts.
@@ -64,7 +64,7 @@ pub(crate) fn parse_uint(text: &str, bits: u32) -> Result<u64, String> {
     let value = if text.starts_with(['+', '-']) {
         Err(failed("ParseUint", text, "invalid syntax"))
     } else {
-        integer(text, "ParseUint", |text| text.parse::<u64>())
+        integer(text, "ParseUint", str::parse::<u64>)
     }?;
     if value > largest {
         return Err(failed("ParseUint", text, "value out of range"));

@@ -238,6 +238,9 @@ fn json_of(value: &Value, names: &Names) -> serde_json::Value {
     }
 }
 
+/// A function of one text.
+type Change = fn(&str) -> String;
+
 /// Docker's functions beside Go's own.
 fn functions(template: gotmpl::Template, names: &Names, header: bool) -> gotmpl::Template {
     let names = Arc::clone(names);
@@ -290,7 +293,7 @@ fn functions(template: gotmpl::Template, names: &Names, header: bool) -> gotmpl:
             }
             Ok(value)
         });
-    let plain: [(&str, fn(&str) -> String); 3] = [
+    let plain: [(&str, Change); 3] = [
         ("lower", |text| text.to_lowercase()),
         ("upper", |text| text.to_uppercase()),
         ("title", title),

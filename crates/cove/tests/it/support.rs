@@ -5,10 +5,10 @@ use std::path::Path;
 use testkit::cove::Cove;
 
 /// The name of the image in every test.
-pub const IMAGE: &str = "busybox:test";
+pub(crate) const IMAGE: &str = "busybox:test";
 
 /// A Cove that has the busybox image, read from an archive.
-pub fn cove() -> Cove {
+pub(crate) fn cove() -> Cove {
     let cove = Cove::at(
         Path::new(env!("CARGO_BIN_EXE_cove")),
         testkit::roots::Roots::new(),
@@ -28,6 +28,6 @@ fn archive() -> Vec<u8> {
 }
 
 /// Lines of a text without blanks at their ends.
-pub fn lines(text: &str) -> Vec<&str> {
+pub(crate) fn lines(text: &str) -> Vec<&str> {
     text.lines().map(str::trim_end).collect()
 }
