@@ -133,6 +133,16 @@ pub enum Error {
         /// What was found.
         what: String,
     },
+    /// A directory and something else cannot take each other's place.
+    #[error("cannot overwrite {old} {path:?} with {new}")]
+    Overwrite {
+        /// Which name is taken.
+        path: PathBuf,
+        /// What is there.
+        old: &'static str,
+        /// What was to be there.
+        new: &'static str,
+    },
     /// An archive of images is not of a known form.
     #[error("{0}")]
     Archive(String),

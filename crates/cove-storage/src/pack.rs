@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ use crate::tar::writer::{Member, TarWriter};
 use crate::tar::{Kind, Segment, Time, names};
 use crate::tree::{BENEATH, join};
 use crate::unpack::{StagedLayer, Unpack};
-use crate::{walk, xattr};
+use crate::{kernel, walk, xattr};
 
 /// Holes are told apart from zeros when they save at least this much.
 const WORTH_A_MAP: u64 = 1 << 20;
@@ -85,10 +85,43 @@ pub fn export(root: impl AsFd, what: &Path, out: impl Write) -> Result<()> {
     packer.finish().map(drop)
 }
 
+/// Writes the name `name` in the directory `parent` (which itself is named by
+/// `.`), and what is beneath it, as an archive whose first member is called
+/// `base`. Mounts inside are entered, unless they are windows into the kernel;
+/// times are whole seconds, as Docker's copies have them. `what` names the
+/// directory in errors.
+///
+/// Whoever owns the tree may change it meanwhile: nothing but regular files
+/// and directories is opened, and no symbolic link followed. Returns whether
+/// there was something of a kind that archives have.
+///
+/// # Errors
+/// When a file cannot be read or the sink fails.
+pub fn pack(
+    parent: impl AsFd,
+    name: &[u8],
+    base: &[u8],
+    what: &Path,
+    out: impl Write,
+) -> Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent = rustix::fs::openat(parent, ".", flags, Mode::empty()).at(Step::Open, what)?;
+    let mut packer = Packer::new(&parent, what, out);
+    packer.copies = true;
+    if let Some(directory) = packer.name(&parent, name, base)? {
+        packer.tree(&directory, base)?;
+    }
+    let any = packer.members > 0;
+    packer.finish().map(|_| any)
+}
+
 struct Packer<'a, W> {
     root: &'a OwnedFd,
     what: &'a Path,
     tar: TarWriter<W>,
+    /// For [`pack`]: other mounts count too, parts of seconds do not.
+    copies: bool,
+    members: u64,
     /// First name of each file that has several.
     links: HashMap<(u64, u64), Vec<u8>>,
     buffer: Vec<u8>,
@@ -101,6 +134,8 @@ impl<'a, W: Write> Packer<'a, W> {
             root,
             what,
             tar: TarWriter::new(out),
+            copies: false,
+            members: 0,
             links: HashMap::new(),
             buffer: vec![0; 128 << 10],
             parent: None,
@@ -184,7 +219,7 @@ impl<'a, W: Write> Packer<'a, W> {
             let inode = (stat.st_dev, stat.st_ino);
             if let Some(first) = self.links.get(&inode) {
                 let first = first.clone();
-                let mut member = described(path, Kind::HardLink, &stat);
+                let mut member = self.described(path, Kind::HardLink, &stat);
                 member.size = 0;
                 member.link = &first;
                 return self.tar.header(&member).map(|_| None);
@@ -192,7 +227,10 @@ impl<'a, W: Write> Packer<'a, W> {
             self.links.insert(inode, path.to_vec());
         }
         let opened = match kind {
-            Kind::File | Kind::Directory => match open_inside(parent, name, kind) {
+            Kind::File | Kind::Directory => match open_inside(parent, name, kind, self.copies) {
+                Ok(fd) if self.copies && kernel::has(&fd).at(Step::Stat, self.what)? => {
+                    return Ok(None);
+                }
                 Ok(fd) => Some(fd),
                 // Gone, replaced, or a mount point of something else.
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => return Ok(None),
@@ -200,8 +238,9 @@ impl<'a, W: Write> Packer<'a, W> {
             },
             _ => None,
         };
+        self.members += 1;
         let xattrs = xattr::all_archived(parent, name).at(Step::Read, self.what)?;
-        let mut member = described(path, kind, &stat);
+        let mut member = self.described(path, kind, &stat);
         member.xattrs = &xattrs;
         match (kind, opened) {
             (Kind::File, Some(fd)) => self.file(&member, &File::from(fd)).map(|()| None),
@@ -253,6 +292,24 @@ impl<'a, W: Write> Packer<'a, W> {
         self.tar.pad(stored)
     }
 
+    fn described<'m>(&self, path: &'m [u8], kind: Kind, stat: &Stat) -> Member<'m> {
+        let device = (
+            rustix::fs::major(stat.st_rdev),
+            rustix::fs::minor(stat.st_rdev),
+        );
+        let nanoseconds = if self.copies { 0 } else { stat.st_mtime_nsec };
+        let time = Time {
+            seconds: stat.st_mtime,
+            nanoseconds: u32::try_from(nanoseconds).unwrap_or(0),
+        };
+        Member {
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            device,
+            ..Member::plain(path, kind, stat.st_mode & 0o7777, time, 0)
+        }
+    }
+
     /// Exactly as many bytes as promised: zeros where the file shrank.
     fn run(&mut self, file: &File, run: Segment) -> Result<()> {
         let (mut offset, mut left) = (run.offset, run.length);
@@ -274,42 +331,34 @@ impl<'a, W: Write> Packer<'a, W> {
     }
 }
 
-fn described<'a>(path: &'a [u8], kind: Kind, stat: &Stat) -> Member<'a> {
-    let device = (
-        rustix::fs::major(stat.st_rdev),
-        rustix::fs::minor(stat.st_rdev),
-    );
-    let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
-    Member {
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        device,
-        ..Member::plain(
-            path,
-            kind,
-            stat.st_mode & 0o7777,
-            Time {
-                seconds: stat.st_mtime,
-                nanoseconds,
-            },
-            0,
-        )
-    }
-}
-
-fn open_inside(parent: &OwnedFd, name: &[u8], kind: Kind) -> rustix::io::Result<OwnedFd> {
-    // Never waits on a FIFO that took the file's place.
-    let mut flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+/// Opens what was just seen to be a regular file or a directory. A running
+/// container may put something else in its place, and opening a device alone
+/// has effects: a handle is taken first, and opened when it is a file's.
+fn open_inside(
+    parent: &OwnedFd,
+    name: &[u8],
+    kind: Kind,
+    other_mounts: bool,
+) -> rustix::io::Result<OwnedFd> {
+    let resolve = if other_mounts {
+        BENEATH
+    } else {
+        BENEATH | ResolveFlags::NO_XDEV
+    };
+    let open = |flags: OFlags| {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat2(parent, name, flags, Mode::empty(), resolve)
+    };
     if kind == Kind::Directory {
-        flags |= OFlags::DIRECTORY;
+        return open(OFlags::RDONLY | OFlags::DIRECTORY);
     }
-    rustix::fs::openat2(
-        parent,
-        name,
-        flags,
-        Mode::empty(),
-        BENEATH | ResolveFlags::NO_XDEV,
-    )
+    let handle = open(OFlags::PATH)?;
+    let stat = rustix::fs::fstat(&handle)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Errno::NOENT);
+    }
+    let own = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    rustix::fs::open(own, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Where the file has data; all of it where the file system cannot say.

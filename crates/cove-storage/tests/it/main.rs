@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail their test")]
 
 mod archives;
+mod copies;
 mod crash;
 mod differential;
 mod hostile;
