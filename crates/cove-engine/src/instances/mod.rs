@@ -1,5 +1,6 @@
 //! Instances: what a user can do with them.
 
+mod copy;
 mod create;
 mod exec;
 mod files;
@@ -15,6 +16,7 @@ use cove_model::instance::Record;
 
 use crate::Engine;
 
+pub use copy::{Extract, Owner, PathStat, extract, pack};
 pub use create::{CreateRequest, Created};
 pub use exec::ExecRequest;
 pub use files::{Change, ChangeKind, CommitRequest};
