@@ -6,6 +6,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+/// What a record, a status or a list of accounts usually fits in, in bytes.
+const USUAL: usize = 4096;
+
 /// Reads a file of at most `limit` bytes.
 ///
 /// # Errors
@@ -19,7 +22,8 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// `FileTooLarge` when there is more; else what read(2) says.
 pub fn read_from(file: impl Read, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // Nearly all that is read here is small: one read(2) and the end of the file.
+    let mut bytes = Vec::with_capacity(USUAL);
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
         return Err(io::Error::new(
@@ -50,7 +54,11 @@ pub fn write_atomic(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> 
     let mut staged = std::ffi::OsString::from(".");
     staged.push(name);
     // The process and a serial number keep writers apart, here and elsewhere.
-    staged.push(format!(".{}.{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed)));
+    staged.push(format!(
+        ".{}.{}",
+        std::process::id(),
+        SERIAL.fetch_add(1, Ordering::Relaxed)
+    ));
     let staged = path.with_file_name(staged);
     let result = write_new(&staged, bytes, durable).and_then(|()| fs::rename(&staged, path));
     if result.is_err() {
@@ -61,8 +69,12 @@ pub fn write_atomic(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> 
 }
 
 fn write_new(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(bytes)?;
     if durable { file.sync_data() } else { Ok(()) }
 }
