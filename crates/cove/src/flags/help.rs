@@ -45,7 +45,7 @@ pub(crate) fn options(flags: &[&Flag], columns: usize) -> String {
     let widest = left.iter().map(String::len).max().unwrap_or(0) + 1;
     let mut text = String::new();
     for (flag, left) in flags.iter().zip(&left) {
-        let spaces = " ".repeat(widest - left.len() - 1);
+        let spaces = " ".repeat(widest - left.len());
         let usage = wrap(widest + 2, columns.saturating_sub(1), flag.usage);
         text.push_str(&format!("{left} {spaces} {usage}\n"));
     }
