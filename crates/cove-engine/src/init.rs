@@ -8,7 +8,7 @@ use std::process::Command;
 
 use cove_sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
 
 /// The name under which the binary runs as an init: its `argv[0]`.
 pub const ARGV0: &str = "docker-init";
@@ -113,7 +113,7 @@ fn execute(program: &OsString, arguments: &[OsString]) -> i32 {
 fn reap(child: Pid) -> io::Result<Option<i32>> {
     let mut status = None;
     loop {
-        match waitpid(None, WaitOptions::NOHANG) {
+        match wait(WaitOptions::NOHANG) {
             Ok(Some((pid, ended))) if pid == child => status = exit_status(ended),
             Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
             Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(status),

@@ -7,6 +7,7 @@ pub mod image;
 pub mod instance;
 pub mod reference;
 pub mod restart;
+pub mod signal;
 pub mod status;
 
 pub use digest::{Digest, DigestError};

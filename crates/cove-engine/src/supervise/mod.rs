@@ -126,7 +126,7 @@ fn config(engine: &Engine, record: &Record, begin: &Begin, runtime_dir: PathBuf)
     config.auto_remove = spec.auto_remove;
     config.stop_signal = match &spec.run.stop_signal {
         Some(name) => crate::signals::parse(name)?,
-        None => crate::signals::TERM,
+        None => cove_model::signal::TERM,
     };
     config.stop_timeout_ms = Some(
         spec.stop_timeout
