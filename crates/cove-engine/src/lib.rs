@@ -38,7 +38,10 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens the installation, making its directories if needed.
+    /// Opens the installation, making its directories if needed, and removes
+    /// what killed commands left half-way. What cannot be removed now is left
+    /// to the next command: one that only looks works on a disk that is full
+    /// or read-only.
     ///
     /// # Errors
     /// When a directory cannot be made or is not ours.
@@ -47,11 +50,13 @@ impl Engine {
         make_private(&roots.runroot)?;
         let store = Store::open(&roots.root).map_err(Error::Storage)?;
         let state = State::open(&roots.root).map_err(Error::State)?;
-        Ok(Self {
+        let engine = Self {
             roots,
             store,
             state,
-        })
+        };
+        drop(engine.recover());
+        Ok(engine)
     }
 
     /// Where this engine keeps things.

@@ -43,7 +43,7 @@ impl Engine {
             .map_err(Error::Storage)?;
         let changes = self
             .store
-            .changes(&snapshot.upper, &lowers)
+            .changes(&snapshot.upper, &lowers, &mount_points(record))
             .map_err(Error::Storage)?;
         Ok(changes)
     }
@@ -104,7 +104,7 @@ impl Engine {
             .map_err(Error::Storage)?;
         let staged = self
             .store
-            .commit(&snapshot.upper, &lowers)
+            .commit(&snapshot.upper, &lowers, &mount_points(record))
             .map_err(Error::Storage)?;
         let mut layers = record.image.layers.clone();
         layers.push(staged.info().diff_id);
@@ -147,6 +147,15 @@ impl Engine {
             .mount(&record.image.layers, &snapshot, false)
             .map_err(Error::Storage)
     }
+}
+
+/// Where something is mounted in an instance. What an image lacks of it is
+/// made in the instance's own layer, unless the store's skeleton has it.
+fn mount_points(record: &Record) -> Vec<&str> {
+    let spec = &record.spec;
+    let init = spec.init.then_some(crate::spec::INIT_PATH);
+    let users = spec.mounts.iter().map(|mount| mount.target.as_str());
+    users.chain(init).collect()
 }
 
 /// Thaws an instance whatever happens.

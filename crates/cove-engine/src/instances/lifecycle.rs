@@ -5,9 +5,15 @@ use cove_model::instance::Record;
 use cove_model::status::State;
 use cove_supervisor::client::{Attachment, Client, ClientError, Pending};
 
+use rustix::fs::FlockOperation;
+
+use super::recover::take_turn;
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::supervise::{self, Begin};
+
+/// The step in which a supervisor fails because there is one already.
+const LOCKED: &str = "lock";
 
 impl Engine {
     /// Starts an instance; one that runs is left alone, as with Docker.
@@ -18,7 +24,32 @@ impl Engine {
         if !self.startable(record)? {
             return Ok(());
         }
-        supervise::spawn(self, record, &Begin::Start { size }).map(drop)
+        match self.spawn(record, &Begin::Start { size }) {
+            Err(Error::Supervisor { failure }) if failure.step == LOCKED => {
+                self.finish_start(record)
+            }
+            other => other,
+        }
+    }
+
+    /// Starts a supervisor. Commands that start one instance take turns.
+    fn spawn(&self, record: &Record, begin: &Begin) -> Result<()> {
+        let runtime = self.runtime_dir(record);
+        crate::make_private(&runtime)?;
+        let _turn = take_turn(&runtime, FlockOperation::LockExclusive)?;
+        supervise::spawn(self, record, begin).map(drop)
+    }
+
+    /// Another command has just started it, or was killed before it did: the
+    /// supervisor is there.
+    fn finish_start(&self, record: &Record) -> Result<()> {
+        match self.client(record).request(&Request::Status) {
+            Ok(Reply::Status(status)) if status.state == State::Created => {
+                self.ask(record, &Request::Start)
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(refused(record, error)),
+        }
     }
 
     /// Starts an instance with a client attached, so that no byte is lost.
@@ -29,7 +60,10 @@ impl Engine {
         if !self.startable(record)? {
             return self.attach(record, attach);
         }
-        supervise::spawn(self, record, &Begin::Create { size: attach.size })?;
+        match self.spawn(record, &Begin::Create { size: attach.size }) {
+            Err(Error::Supervisor { failure }) if failure.step == LOCKED => {}
+            other => other?,
+        }
         self.client(record)
             .attach(Attach {
                 start: true,

@@ -5,6 +5,7 @@ mod create;
 mod exec;
 mod files;
 mod lifecycle;
+mod recover;
 mod remove;
 mod status;
 mod top;
@@ -24,7 +25,7 @@ pub use remove::PrunedInstances;
 pub use status::Instance;
 pub use top::Processes;
 
-pub(crate) use remove::forget;
+pub(crate) use remove::{forget, forget_sandbox};
 
 impl Engine {
     /// Where the output of an instance is kept, when it is.

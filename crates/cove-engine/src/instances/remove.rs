@@ -1,15 +1,21 @@
-//! Removing instances, and what crashed commands left of them.
+//! Removing instances.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use cove_model::control::StopTimeout;
+use cove_model::control::{Request, StopTimeout};
 use cove_model::instance::Record;
 use cove_model::status::State as Life;
 use cove_state::State;
+use cove_supervisor::state::take_over;
 
 use crate::error::{Error, Result};
 use crate::supervise::remove_tree;
 use crate::{Engine, Roots};
+
+/// How often a supervisor that appears is ended before that is an error.
+const ATTEMPTS: usize = 4;
 
 /// What a prune removed.
 #[derive(Debug, Default)]
@@ -44,15 +50,10 @@ impl Engine {
             )));
         }
         if running {
-            if status.state == Life::Paused {
-                self.unpause(record)?;
-            }
-            match self.stop(record, StopTimeout::Millis(0), Some("KILL")) {
-                // It was about to end and to be removed anyway.
-                Ok(()) | Err(Error::Unreachable { .. }) => {}
-                Err(error) => return Err(error),
-            }
+            self.end_now(record)?;
         }
+        // Nobody starts it while it is removed.
+        let _lock = self.without_supervisor(record, force || status.state == Life::Created)?;
         match forget(&self.roots, record) {
             // With --rm its supervisor removes it, too.
             Err(Error::State(cove_state::Error::NotFound { .. })) if record.spec.auto_remove => {
@@ -60,6 +61,46 @@ impl Engine {
             }
             other => other,
         }
+    }
+
+    /// Kills an instance; when this returns it is down.
+    fn end_now(&self, record: &Record) -> Result<()> {
+        let request = Request::Stop {
+            timeout: StopTimeout::Millis(0),
+            signal: Some(cove_model::signal::KILL),
+        };
+        match self.ask(record, &request) {
+            // It was about to end and to be removed anyway.
+            Ok(()) | Err(Error::Unreachable { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The lock of an instance's supervisor, taken by us. One that is there
+    /// although the instance is down has been told to start it, by a command
+    /// that was killed since or in this moment: with `force` it is ended.
+    fn without_supervisor(&self, record: &Record, force: bool) -> Result<Option<OwnedFd>> {
+        let runtime = self.runtime_dir(record);
+        for _ in 0..ATTEMPTS {
+            match take_over(&runtime) {
+                Ok(Some(lock)) => return Ok(Some(lock)),
+                Ok(None) if force => self.end_now(record)?,
+                Ok(None) => break,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(source) => {
+                    return Err(Error::File {
+                        action: "lock",
+                        path: runtime,
+                        source,
+                    });
+                }
+            }
+        }
+        Err(Error::Conflict(format!(
+            "cannot remove container \"{}\": container is starting: stop the container before \
+             removing or force remove",
+            record.name
+        )))
     }
 
     /// Removes every instance that is down and that `matches` accepts.
@@ -83,52 +124,6 @@ impl Engine {
         }
         Ok(pruned)
     }
-
-    /// Removes what killed commands left half-way: creations without a
-    /// record, staging and runtime directories without an instance.
-    ///
-    /// # Errors
-    /// When something cannot be removed.
-    pub fn recover(&self) -> Result<()> {
-        self.state.sweep().map_err(Error::State)?;
-        self.store.sweep().map_err(Error::Storage)?;
-        let containers = self.roots.runroot.join("containers");
-        let known = self.state.ids().map_err(Error::State)?;
-        let entries = match std::fs::read_dir(&containers) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(source) => {
-                return Err(Error::File {
-                    action: "read",
-                    path: containers,
-                    source,
-                });
-            }
-        };
-        for entry in entries {
-            let path = entry
-                .map_err(|source| Error::File {
-                    action: "read",
-                    path: containers.clone(),
-                    source,
-                })?
-                .path();
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            if known.iter().any(|id| id.as_str() == name) {
-                continue;
-            }
-            let alive = cove_supervisor::state::observe(&path)
-                .is_ok_and(|seen| seen.is_some_and(|seen| seen.supervised));
-            if !alive {
-                forget_runtime(&self.roots, &name)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Removes an instance that is down. The first step decides; what a crash
@@ -149,20 +144,23 @@ pub(crate) fn forget(roots: &Roots, record: &Record) -> Result<()> {
 }
 
 /// Removes what an instance had that dies with a boot.
-fn forget_runtime(roots: &Roots, id: &str) -> Result<()> {
-    match cove_sandbox::Container::load(&roots.sandbox(), id) {
-        Ok(container) => {
-            container.delete(true).map_err(Error::Sandbox)?;
-        }
-        Err(cove_sandbox::Error::NotFound(_)) => {}
-        Err(error) => return Err(Error::Sandbox(error)),
-    }
+pub(super) fn forget_runtime(roots: &Roots, id: &str) -> Result<()> {
+    forget_sandbox(roots, id)?;
     let path = roots.runtime_dir(id);
     remove_tree(&path).map_err(|source| Error::File {
         action: "remove",
         path,
         source,
     })
+}
+
+/// Removes what the sandbox has of an instance, its processes included.
+pub(crate) fn forget_sandbox(roots: &Roots, id: &str) -> Result<()> {
+    match cove_sandbox::Container::load(&roots.sandbox(), id) {
+        Ok(container) => container.delete(true).map(drop).map_err(Error::Sandbox),
+        Err(cove_sandbox::Error::NotFound(_)) => Ok(()),
+        Err(error) => Err(Error::Sandbox(error)),
+    }
 }
 
 /// Bytes that the files below a directory occupy.

@@ -2,16 +2,15 @@
 //! asking one of them, so that a list of hundreds costs milliseconds.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use cove_model::instance::Record;
 use cove_model::status::{State, Status};
 use cove_supervisor::paths;
 use cove_supervisor::state::{Observed, observe};
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
-use rustix::io::Errno;
+use rustix::fs::FlockOperation;
 
+use super::recover::take_turn;
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::supervise::{self, Begin};
@@ -61,13 +60,17 @@ impl Engine {
         let runtime = self.roots.runtime_dir(record.id.as_str());
         let look = || observe(&runtime).map_err(|source| Error::Observe { source });
         let Some(seen) = look()? else {
+            self.clear_sandbox(record);
             return self.last_status(record);
         };
         if !is_orphan(&seen) {
+            if !seen.supervised {
+                self.clear_sandbox(record);
+            }
             return Ok(seen.status);
         }
         // Of several commands that see this, one at a time: the next finds it supervised.
-        let _turn = take_turn(&runtime)?;
+        let _turn = take_turn(&runtime, FlockOperation::LockExclusive)?;
         let Some(seen) = look()? else {
             return self.last_status(record);
         };
@@ -105,26 +108,6 @@ fn is_orphan(seen: &Observed) -> bool {
     let settled = matches!(seen.status.state, State::Exited | State::Dead)
         || (seen.status.state == State::Created && seen.status.init.is_none());
     !settled && !seen.supervised
-}
-
-/// Waits for the turn of this command at a runtime directory; it is over when
-/// the descriptor is closed. `None`: the directory is gone, and the instance with it.
-fn take_turn(runtime: &Path) -> Result<Option<OwnedFd>> {
-    let fail = |action| {
-        move |errno: Errno| Error::File {
-            action,
-            path: runtime.to_owned(),
-            source: errno.into(),
-        }
-    };
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = match rustix::fs::open(runtime, flags, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(None),
-        other => other.map_err(fail("open"))?,
-    };
-    rustix::io::retry_on_intr(|| flock(&directory, FlockOperation::LockExclusive))
-        .map_err(fail("lock"))?;
-    Ok(Some(directory))
 }
 
 fn read(path: &Path) -> Result<Option<Status>> {

@@ -6,14 +6,16 @@ mod workload;
 
 use std::ffi::CString;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cove_model::control::{Failure, TerminalSize};
 use cove_model::instance::{LogDriver, Record};
 use cove_model::status::Status;
 use cove_supervisor::ExitReason;
 use cove_supervisor::config::{Config, LogConfig};
+use cove_supervisor::paths;
 use cove_supervisor::spawn::{Inherited, SpawnError};
+use cove_supervisor::state::observe;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -168,9 +170,27 @@ pub fn main() -> i32 {
         record,
         config,
     } = task;
+    let last_status = root
+        .join("containers")
+        .join(record.id.as_str())
+        .join(paths::STATUS);
     let mut container = Container::new(Roots { root, runroot }, record, executable, lowers);
     match cove_supervisor::run(&config, &mut container, ready) {
-        ExitReason::Down(_) | ExitReason::Removed(_) => 0,
+        ExitReason::Down(_) => {
+            keep_status(&config, &last_status);
+            0
+        }
+        ExitReason::Removed(_) => 0,
         ExitReason::Failed(_) => 125,
+    }
+}
+
+/// Keeps how the instance ended beyond a boot. Without it a later command only
+/// knows less, and where the instance is being removed it has no place.
+fn keep_status(config: &Config, path: &Path) {
+    if let Ok(Some(seen)) = observe(&config.runtime_dir)
+        && let Ok(bytes) = serde_json::to_vec(&seen.status)
+    {
+        drop(cove_sys::fs::write_atomic(path, &bytes, false));
     }
 }

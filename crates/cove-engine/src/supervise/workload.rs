@@ -62,6 +62,8 @@ impl Container {
         let runtime = self.roots.runtime_dir(self.id());
         let sandbox = self.roots.sandbox();
         crate::make_private(&sandbox)?;
+        // We hold the supervisor's lock: what is there is of one that was killed.
+        crate::instances::forget_sandbox(&self.roots, self.id())?;
         let spec = &self.record.spec;
         files::write(&runtime, spec)?;
         let root = self.mount_root()?;
