@@ -1,18 +1,25 @@
 //! Builds a layer's directory beneath a descriptor: whatever a name says, it
 //! is resolved beneath that directory and never through a symbolic link.
 
+mod clear;
+mod enter;
+mod metadata;
+
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use crate::error::{At, Error, Result, Step};
 use crate::tar::{Entry, Kind, Limits, TarError, Time, names};
 use crate::xattr;
+
+pub(crate) use metadata::timestamps;
+use metadata::{NO_MODE, umask};
 
 /// Resolution that cannot leave the directory it starts in.
 pub(crate) const BENEATH: ResolveFlags = ResolveFlags::BENEATH
@@ -346,215 +353,6 @@ impl Tree {
         }
     }
 
-    /// Makes `name` in the current directory, removing what is in the way.
-    fn make<T>(
-        &mut self,
-        name: &[u8],
-        make: impl Fn(&OwnedFd) -> rustix::io::Result<T>,
-    ) -> io::Result<T> {
-        let here = |this: &Self| this.here().map(&make).map_err(io::Error::other);
-        match here(self)? {
-            Err(Errno::EXIST) => {
-                self.clear(name).map_err(io::Error::other)?;
-                Ok(here(self)??)
-            }
-            other => Ok(other?),
-        }
-    }
-
-    /// Removes `name` from the current directory, saving the bytes that the
-    /// recipe refers to.
-    fn clear(&mut self, name: &[u8]) -> Result<()> {
-        let parent = self.parent.take();
-        let result = match &parent {
-            Some(parent) => self.clear_in(&parent.fd, name, 0),
-            None => Ok(()),
-        };
-        self.parent = parent;
-        result
-    }
-
-    fn clear_in(&mut self, parent: &OwnedFd, name: &[u8], depth: usize) -> Result<()> {
-        let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).at_entry(
-            Step::Stat,
-            self,
-            name,
-        )?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-            if let Some(number) = self.payloads.remove(&stat.st_ino) {
-                return self.set_aside(parent, name, number);
-            }
-            return rustix::fs::unlinkat(parent, name, AtFlags::empty()).at_entry(
-                Step::Remove,
-                self,
-                name,
-            );
-        }
-        // Names are limited in depth, so trees are too.
-        if depth > self.limits.depth {
-            let limit = self.limits.depth as u64;
-            return Err(refused(TarError::Limit {
-                what: "components in a name",
-                limit,
-            }));
-        }
-        let fd = rustix::fs::openat2(parent, name, DIRECTORY, Mode::empty(), BENEATH).at_entry(
-            Step::Open,
-            self,
-            name,
-        )?;
-        for child in crate::walk::list(&fd).at_entry(Step::List, self, name)? {
-            self.clear_in(&fd, &child, depth + 1)?;
-        }
-        rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR).at_entry(Step::Remove, self, name)
-    }
-
-    fn set_aside(&mut self, parent: &OwnedFd, name: &[u8], number: u64) -> Result<()> {
-        if self.replaced.is_empty() {
-            rustix::fs::mkdir(&self.aside, Mode::from_raw_mode(0o700))
-                .at(Step::Create, &self.aside)?;
-        }
-        let to = self.aside.join(number.to_string());
-        rustix::fs::renameat(parent, name, rustix::fs::CWD, &to).at(Step::Rename, &to)?;
-        self.replaced.push(number);
-        Ok(())
-    }
-
-    fn here(&self) -> Result<&OwnedFd> {
-        self.parent
-            .as_ref()
-            .map(|parent| &parent.fd)
-            .ok_or_else(|| refused(TarError::Parent))
-    }
-
-    fn real_path(&self, name: &[u8]) -> Vec<u8> {
-        match &self.parent {
-            Some(parent) if !parent.real.is_empty() => [&parent.real, name].join(&b'/'),
-            _ => name.to_vec(),
-        }
-    }
-
-    /// Makes `path` the current directory, creating it where it is missing.
-    fn enter(&mut self, path: &[u8]) -> Result<()> {
-        if self
-            .parent
-            .as_ref()
-            .is_some_and(|parent| parent.asked == path)
-        {
-            return Ok(());
-        }
-        let (real, fd) = match self.open_directory(path) {
-            Ok(fd) => (path.to_vec(), fd),
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => self.walk(path)?,
-            Err(errno) => return Err(errno).at_entry(Step::Open, self, path),
-        };
-        let stat = rustix::fs::fstat(&fd).at_entry(Step::Stat, self, path)?;
-        let setgid = stat.st_mode & 0o2000 != 0;
-        self.parent = Some(Parent {
-            asked: path.to_vec(),
-            real,
-            fd,
-            setgid,
-        });
-        Ok(())
-    }
-
-    fn open_directory(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
-        let path = if path.is_empty() { b"." } else { path };
-        rustix::fs::openat2(&self.root, path, DIRECTORY, Mode::empty(), BENEATH)
-    }
-
-    /// Component by component: makes what is missing; a symbolic link that
-    /// this layer has is followed as a container would follow it, inside the
-    /// layer, and only to learn the real name, which is then opened without
-    /// following any.
-    fn walk(&mut self, path: &[u8]) -> Result<(Vec<u8>, OwnedFd)> {
-        let mut real: Vec<u8> = Vec::new();
-        let mut fd = self.open_directory(b"").at_entry(Step::Open, self, b"")?;
-        for name in path.split(|&b| b == b'/') {
-            let next = join(&real, name);
-            match rustix::fs::openat2(&fd, name, DIRECTORY, Mode::empty(), BENEATH) {
-                Ok(child) => fd = child,
-                Err(Errno::NOENT) => fd = self.implicit(&fd, name, &next)?,
-                Err(Errno::NOTDIR) => {
-                    let stat = rustix::fs::statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW).at_entry(
-                        Step::Stat,
-                        self,
-                        &next,
-                    )?;
-                    if !is_whiteout(&stat) {
-                        return Err(refused(TarError::Parent));
-                    }
-                    rustix::fs::unlinkat(&fd, name, AtFlags::empty()).at_entry(
-                        Step::Remove,
-                        self,
-                        &next,
-                    )?;
-                    fd = self.implicit(&fd, name, &next)?;
-                    self.overlay
-                        .set_opaque(&fd)
-                        .at_entry(Step::SetAttribute, self, &next)?;
-                }
-                Err(Errno::LOOP) => {
-                    (real, fd) = self.follow(&next)?;
-                    continue;
-                }
-                Err(errno) => return Err(errno).at_entry(Step::Open, self, &next),
-            }
-            real = next;
-        }
-        Ok((real, fd))
-    }
-
-    fn follow(&self, link: &[u8]) -> Result<(Vec<u8>, OwnedFd)> {
-        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let fd = rustix::fs::openat2(&self.root, link, DIRECTORY, Mode::empty(), inside)
-            .map_err(|_| refused(TarError::Parent))?;
-        let name_of = |fd: &OwnedFd| {
-            rustix::fs::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()), Vec::new())
-        };
-        let root = name_of(&self.root)
-            .at_entry(Step::Stat, self, b"")?
-            .into_bytes();
-        let found = name_of(&fd).at_entry(Step::Stat, self, link)?.into_bytes();
-        let real = found.strip_prefix(root.as_slice()).unwrap_or_default();
-        let real = real.strip_prefix(b"/").unwrap_or(real).to_vec();
-        let fd = self
-            .open_directory(&real)
-            .map_err(|_| refused(TarError::Parent))?;
-        Ok((real, fd))
-    }
-
-    fn implicit(&mut self, parent: &OwnedFd, name: &[u8], path: &[u8]) -> Result<OwnedFd> {
-        if name.starts_with(WHITEOUT) {
-            return Err(refused(TarError::Whiteout));
-        }
-        rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)).at_entry(
-            Step::Create,
-            self,
-            path,
-        )?;
-        let fd = rustix::fs::openat2(parent, name, DIRECTORY, Mode::empty(), BENEATH).at_entry(
-            Step::Open,
-            self,
-            path,
-        )?;
-        // A setgid parent would hand its group and bit down.
-        rustix::fs::fchown(
-            &fd,
-            Some(rustix::fs::Uid::ROOT),
-            Some(rustix::fs::Gid::ROOT),
-        )
-        .at_entry(Step::SetMetadata, self, path)?;
-        rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o755)).at_entry(
-            Step::SetMetadata,
-            self,
-            path,
-        )?;
-        self.keep_time(path.to_vec(), Time::default())?;
-        Ok(fd)
-    }
-
     fn keep_time(&mut self, path: Vec<u8>, time: Time) -> Result<()> {
         self.names_kept += path.len() as u64 + 48;
         if self.names_kept > self.limits.directory_names {
@@ -573,68 +371,6 @@ impl Tree {
             .at_entry(Step::SetAttribute, self, b"")
     }
 
-    /// Owner, mode and attributes of an open file or directory. The order
-    /// matters: changing the owner clears setuid bits and capabilities. What
-    /// was right from the start is left alone, each change being a
-    /// transaction of the file system: a new inode has our owner and `made`
-    /// as its mode.
-    fn set_metadata(&self, fd: impl AsFd, entry: &Entry, made: u32) -> Result<()> {
-        if made == NO_MODE || (entry.uid, entry.gid) != self.owner || self.inherits_group() {
-            let (uid, gid) = owner(entry);
-            rustix::fs::fchown(&fd, uid, gid).at_entry(Step::SetMetadata, self, &entry.path)?;
-        }
-        if made != entry.mode {
-            rustix::fs::fchmod(&fd, Mode::from_raw_mode(entry.mode)).at_entry(
-                Step::SetMetadata,
-                self,
-                &entry.path,
-            )?;
-        }
-        for (name, value) in entry.xattrs.iter().filter(|(name, _)| name != DEFAULT_ACL) {
-            if let Some(name) = xattr::stored_name(name) {
-                xattr::set(&fd, &name, value).at_entry(Step::SetAttribute, self, &entry.path)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The same for what cannot be opened: symbolic links, devices, FIFOs.
-    fn named_metadata(&mut self, entry: &Entry, name: &[u8]) -> Result<()> {
-        let fd = self.here()?;
-        let (uid, gid) = owner(entry);
-        rustix::fs::chownat(fd, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).at_entry(
-            Step::SetMetadata,
-            self,
-            &entry.path,
-        )?;
-        if entry.kind != Kind::Symlink {
-            // Just made here, so it is no link that this could follow.
-            rustix::fs::chmodat(fd, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())
-                .at_entry(Step::SetMetadata, self, &entry.path)?;
-        }
-        for (attribute, value) in &entry.xattrs {
-            if let Some(attribute) = xattr::stored_name(attribute) {
-                xattr::set_named(fd, name, &attribute, value).at_entry(
-                    Step::SetAttribute,
-                    self,
-                    &entry.path,
-                )?;
-            }
-        }
-        rustix::fs::utimensat(
-            fd,
-            name,
-            &timestamps(entry.mtime),
-            AtFlags::SYMLINK_NOFOLLOW,
-        )
-        .at_entry(Step::SetMetadata, self, &entry.path)
-    }
-
-    /// Whether what is made here gets the directory's group instead of ours.
-    fn inherits_group(&self) -> bool {
-        self.parent.as_ref().is_none_or(|parent| parent.setgid)
-    }
-
     fn skip(&mut self, what: &str, path: &[u8]) {
         // Enough to tell the user; not a way to fill memory.
         if self.skipped.len() < 100 {
@@ -645,8 +381,6 @@ impl Tree {
 
 /// Prefix of the names that delete.
 pub(crate) const WHITEOUT: &[u8] = b".wh.";
-/// No mode at all: the inode is not new.
-const NO_MODE: u32 = u32::MAX;
 const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
 
 /// Whether the file is overlayfs's mark of a deleted name.
@@ -654,40 +388,11 @@ pub(crate) fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
-/// The process's umask; everything, where it cannot be told, so that each
-/// mode is set.
-fn umask() -> u32 {
-    let status = cove_sys::fs::read_to_string(Path::new("/proc/self/status"), 64 << 10);
-    let line = status.ok().and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("Umask:"))?;
-        u32::from_str_radix(line.trim(), 8).ok()
-    });
-    line.unwrap_or(0o777)
-}
-
 pub(crate) fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
     if parent.is_empty() {
         name.to_vec()
     } else {
         [parent, name].join(&b'/')
-    }
-}
-
-fn owner(entry: &Entry) -> (Option<rustix::fs::Uid>, Option<rustix::fs::Gid>) {
-    (
-        Some(rustix::fs::Uid::from_raw(entry.uid)),
-        Some(rustix::fs::Gid::from_raw(entry.gid)),
-    )
-}
-
-pub(crate) fn timestamps(time: Time) -> Timestamps {
-    let time = Timespec {
-        tv_sec: time.seconds,
-        tv_nsec: time.nanoseconds.into(),
-    };
-    Timestamps {
-        last_access: time,
-        last_modification: time,
     }
 }
 
