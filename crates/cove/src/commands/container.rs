@@ -8,6 +8,7 @@ use cove_model::control::{Attach, StopTimeout, WaitUntil};
 use cove_model::status::State;
 use jiff::Timestamp;
 
+pub(crate) use super::copy::cp;
 pub(crate) use super::exec::exec;
 pub(crate) use super::list::ps;
 pub(crate) use super::logs::logs;

@@ -1,6 +1,7 @@
 //! The commands: plain values in, the engine does it, an exit status out.
 
 pub(crate) mod container;
+pub(crate) mod copy;
 pub(crate) mod exec;
 pub(crate) mod image;
 pub(crate) mod list;

@@ -61,6 +61,34 @@ pub(crate) static COMMIT: Command = Command {
     run: container::commit,
 };
 
+const CP_FLAGS: &[Flag] = &[
+    Flag::switch(
+        'a',
+        "archive",
+        "Archive mode (copy all uid/gid information)",
+    ),
+    Flag::switch('L', "follow-link", "Always follow symlinks in SRC_PATH"),
+    Flag::switch(
+        'q',
+        "quiet",
+        "Suppress progress output during copy. Progress output is automatically suppressed if no terminal is attached",
+    ),
+];
+
+/// `cove cp`.
+pub(crate) static CP: Command = Command {
+    usage: &[
+        "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-",
+        "[OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
+    ],
+    about: "Copy files/folders between a container and the local filesystem\n\nUse '-' as the source to read a tar archive from stdin\nand extract it to a directory destination in a container.\nUse '-' as the destination to stream a tar archive of a\ncontainer source to stdout.",
+    aliases: &["container cp", "cp"],
+    flags: &[CP_FLAGS],
+    args: Args::Exactly(2),
+    interspersed: true,
+    run: container::cp,
+};
+
 /// `cove diff`.
 pub(crate) static DIFF: Command = Command {
     usage: &["CONTAINER"],

@@ -101,6 +101,7 @@ pub(crate) static TOP: &[(&str, &Command)] = &[
     ("info", &system::INFO),
     ("attach", &container::ATTACH),
     ("commit", &container::COMMIT),
+    ("cp", &container::CP),
     ("create", &run::CREATE),
     ("diff", &container::DIFF),
     ("export", &container::EXPORT),
@@ -133,6 +134,7 @@ pub(crate) static GROUPS: &[Group] = &[
         commands: &[
             ("attach", &container::ATTACH),
             ("commit", &container::COMMIT),
+            ("cp", &container::CP),
             ("create", &run::CREATE),
             ("diff", &container::DIFF),
             ("exec", &container::EXEC),
