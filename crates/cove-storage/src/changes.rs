@@ -1,5 +1,6 @@
 //! What an upper directory changes in the layers below it.
 
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -50,12 +51,18 @@ pub(crate) struct Item {
 
 impl Store {
     /// What `upper` changes in `lowers` (top first, from [`Store::lowers`]),
-    /// sorted by path.
+    /// sorted by path. Something was mounted at each of the absolute paths
+    /// `mounts`: what was made for that alone is no change.
     ///
     /// # Errors
     /// When a directory cannot be read.
-    pub fn changes(&self, upper: &Path, lowers: &[PathBuf]) -> Result<Vec<Change>> {
-        let items = self.items(upper, lowers)?;
+    pub fn changes(
+        &self,
+        upper: &Path,
+        lowers: &[PathBuf],
+        mounts: &[&str],
+    ) -> Result<Vec<Change>> {
+        let items = self.items(upper, lowers, mounts)?;
         let absolute = |path: &[u8]| [b"/", path].concat();
         Ok(items
             .iter()
@@ -66,12 +73,18 @@ impl Store {
             .collect())
     }
 
-    pub(crate) fn items(&self, upper: &Path, lowers: &[PathBuf]) -> Result<Vec<Item>> {
+    pub(crate) fn items(
+        &self,
+        upper: &Path,
+        lowers: &[PathBuf],
+        mounts: &[&str],
+    ) -> Result<Vec<Item>> {
         let namespace = Namespace::new(self.user_xattr());
         let lowers: Result<Vec<_>> = lowers.iter().map(|path| open_directory(path)).collect();
         let mut walk = Walk {
             upper,
             namespace,
+            mounts: MountPoints::new(mounts),
             items: Vec::new(),
         };
         let fd = open_directory(upper)?;
@@ -97,9 +110,51 @@ struct Found {
     below: Below,
 }
 
+/// What a runtime makes where an image lacks a mount point.
+struct MountPoints {
+    /// The mount points and the directories above them, without outer slashes.
+    paths: BTreeSet<Vec<u8>>,
+}
+
+impl MountPoints {
+    fn new(mounts: &[&str]) -> Self {
+        let mut paths = BTreeSet::new();
+        for mount in mounts {
+            let mut path = Vec::new();
+            for part in mount.split('/').filter(|part| !matches!(*part, "" | ".")) {
+                path = join(&path, part.as_bytes());
+                paths.insert(path.clone());
+            }
+        }
+        Self { paths }
+    }
+
+    /// Whether the entry, which has no content of its own, is there for a
+    /// mount alone: a new one as the runtime makes it, or a directory in which
+    /// one was made. Of what somebody gave another owner or mode it is not
+    /// known, so that counts.
+    fn explain(&self, path: &[u8], stat: &Stat, lower: Option<&Stat>) -> bool {
+        if !self.paths.contains(path) {
+            return false;
+        }
+        let attributes = |stat: &Stat| (stat.st_mode, stat.st_uid, stat.st_gid);
+        match lower {
+            Some(lower) => attributes(stat) == attributes(lower),
+            None => {
+                let own = (
+                    rustix::process::geteuid().as_raw(),
+                    rustix::process::getegid().as_raw(),
+                );
+                (stat.st_uid, stat.st_gid) == own && stat.st_mode & 0o7022 == 0
+            }
+        }
+    }
+}
+
 struct Walk<'a> {
     upper: &'a Path,
     namespace: Namespace,
+    mounts: MountPoints,
     items: Vec<Item>,
 }
 
@@ -161,9 +216,19 @@ impl Walk<'_> {
         } else {
             ChangeKind::Added
         };
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-            self.push(path, kind, false, false);
-            return Ok(());
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {}
+            FileType::RegularFile
+                if stat.st_size == 0
+                    && kind == ChangeKind::Added
+                    && self.mounts.explain(&path, &stat, None) =>
+            {
+                return Ok(());
+            }
+            _ => {
+                self.push(path, kind, false, false);
+                return Ok(());
+            }
         }
         let fd = match rustix::fs::openat2(upper, name, DIRECTORY, Mode::empty(), BENEATH) {
             Ok(fd) => fd,
@@ -176,7 +241,9 @@ impl Walk<'_> {
         self.directory(&fd, &found.below, &path, hiding || opaque)?;
         let changed_inside = self.items.len() > before + 1;
         // Opening a file for writing copies its directories up, unchanged.
-        if !changed_inside && !opaque && found.stat.is_some_and(|lower| same(&lower, &stat)) {
+        let unchanged = found.stat.is_some_and(|lower| same(&lower, &stat))
+            || self.mounts.explain(&path, &stat, found.stat.as_ref());
+        if !changed_inside && (!opaque || found.stat.is_none()) && unchanged {
             self.items.truncate(before);
         }
         Ok(())

@@ -18,6 +18,7 @@ mod pack;
 mod payload;
 mod recipe;
 mod remove;
+mod skeleton;
 mod snapshot;
 mod staging;
 mod store;

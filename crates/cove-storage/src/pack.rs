@@ -27,12 +27,19 @@ const WORTH_A_MAP: u64 = 1 << 20;
 
 impl Store {
     /// Writes what `upper` changes in `lowers` (top first) as a layer's
-    /// archive, the same bytes for the same changes.
+    /// archive, the same bytes for the same changes; not what was made for
+    /// `mounts` alone, as in [`Store::changes`].
     ///
     /// # Errors
     /// When a file cannot be read or the sink fails.
-    pub fn write_diff(&self, upper: &Path, lowers: &[PathBuf], out: impl Write) -> Result<()> {
-        let items = self.items(upper, lowers)?;
+    pub fn write_diff(
+        &self,
+        upper: &Path,
+        lowers: &[PathBuf],
+        mounts: &[&str],
+        out: impl Write,
+    ) -> Result<()> {
+        let items = self.items(upper, lowers, mounts)?;
         let root = open_directory(upper)?;
         let mut packer = Packer::new(&root, upper, out);
         for item in &items {
@@ -41,17 +48,18 @@ impl Store {
         packer.finish().map(drop)
     }
 
-    /// What `upper` changes in `lowers` (top first) as a staged layer.
+    /// What [`Store::write_diff`] writes, as a staged layer.
     ///
     /// # Errors
     /// Those of [`Store::write_diff`] and [`Store::unpack`].
-    pub fn commit(&self, upper: &Path, lowers: &[PathBuf]) -> Result<StagedLayer> {
+    pub fn commit(&self, upper: &Path, lowers: &[PathBuf], mounts: &[&str]) -> Result<StagedLayer> {
         let (reader, writer) = io::pipe().map_err(Error::Source)?;
         std::thread::scope(|scope| {
             let packing = scope.spawn(move || {
                 self.write_diff(
                     upper,
                     lowers,
+                    mounts,
                     io::BufWriter::with_capacity(64 << 10, writer),
                 )
             });

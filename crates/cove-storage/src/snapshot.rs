@@ -64,10 +64,7 @@ impl Store {
     /// # Errors
     /// When a layer is missing or the kernel refuses.
     pub fn mount(&self, layers: &[Digest], snapshot: &Snapshot, volatile: bool) -> Result<OwnedFd> {
-        let mut lowers = self.lowers(layers)?;
-        if lowers.is_empty() {
-            lowers.extend(self.empty());
-        }
+        let lowers = self.lowers(layers)?;
         overlay::mount(&Overlay {
             lowers: &lowers,
             upper: Some((&snapshot.upper, &snapshot.work)),
@@ -97,13 +94,14 @@ impl Store {
     }
 
     /// The directories of `layers` (base first) as overlayfs wants them: top
-    /// first, each once, nothing below a layer that hides everything.
+    /// first, each once, no layer below one that hides everything; the mount
+    /// points that every container needs come last.
     ///
     /// # Errors
     /// When a layer is missing.
     pub fn lowers(&self, layers: &[Digest]) -> Result<Vec<PathBuf>> {
         let mut seen = BTreeSet::new();
-        let mut lowers = Vec::with_capacity(layers.len());
+        let mut lowers = Vec::with_capacity(layers.len() + 1);
         for diff_id in layers.iter().rev() {
             // What a layer shows twice, it shows from its upper place.
             if !seen.insert(diff_id) {
@@ -115,6 +113,7 @@ impl Store {
                 break;
             }
         }
+        lowers.push(self.skeleton());
         Ok(lowers)
     }
 

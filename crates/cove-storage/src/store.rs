@@ -22,6 +22,7 @@ use crate::staging::{self, Claim};
 /// leases/<random>               what running operations rely on
 /// tmp/<random>                  staging, locked by its owner
 /// empty/{a,b}                   empty lower directories
+/// skeleton/                     mount points, below every image's base
 /// store.lock                    garbage collection against new leases
 /// ```
 ///
@@ -77,13 +78,15 @@ impl Store {
             }
         }
         let user_xattr = !can_set_trusted(&root.join("empty/a"))?;
-        Ok(Self {
+        let store = Self {
             inner: Arc::new(Inner {
                 root,
                 durable,
                 user_xattr,
             }),
-        })
+        };
+        store.make_skeleton()?;
+        Ok(store)
     }
 
     /// The directory that holds everything.
@@ -105,13 +108,13 @@ impl Store {
         self.inner.user_xattr
     }
 
-    /// Removes what killed processes left in staging; returns how many
+    /// Removes what killed processes left in staging and of leases; returns how many
     /// entries there were. Cheap when there is nothing.
     ///
     /// # Errors
     /// When an entry cannot be removed.
     pub fn sweep(&self) -> Result<usize> {
-        staging::sweep(&self.tmp())
+        Ok(staging::sweep(&self.tmp())? + crate::lease::sweep(self)?)
     }
 
     /// Waits until no other process or thread makes the content `digest`
@@ -139,12 +142,23 @@ impl Store {
 
     /// Holds `store.lock` until the returned descriptor is dropped.
     pub(crate) fn lock(&self, exclusive: bool) -> Result<rustix::fd::OwnedFd> {
+        let (fd, path) = self.open_lock()?;
+        staging::lock(&fd, exclusive, &path)?;
+        Ok(fd)
+    }
+
+    /// Holds `store.lock` exclusively; `None` when somebody else holds it.
+    pub(crate) fn try_lock(&self) -> Result<Option<rustix::fd::OwnedFd>> {
+        let (fd, path) = self.open_lock()?;
+        Ok(staging::try_lock(&fd, &path)?.then_some(fd))
+    }
+
+    fn open_lock(&self) -> Result<(rustix::fd::OwnedFd, PathBuf)> {
         let path = self.path("store.lock");
         let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC;
         let fd =
             rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600)).at(Step::Open, &path)?;
-        staging::lock(&fd, exclusive, &path)?;
-        Ok(fd)
+        Ok((fd, path))
     }
 }
 

@@ -44,11 +44,14 @@ fn changes_are_seen_and_become_a_layer_that_repeats_them() {
     let snapshot = store.prepare(&directory, &ids).unwrap();
     let mount = store.mount(&ids, &snapshot, false).unwrap();
     let root = inside(&mount);
-    assert_eq!(names(&root.join("etc")), ["passwd", "shadow"]);
+    assert_eq!(
+        names(&root.join("etc")),
+        ["hostname", "hosts", "passwd", "resolv.conf", "shadow"]
+    );
     assert_eq!(fs::metadata(&root).unwrap().mode() & 0o7777, 0o644);
     let lowers = store.lowers(&ids).unwrap();
-    assert_eq!(lowers.len(), 2);
-    assert_eq!(store.changes(&snapshot.upper, &lowers).unwrap(), []);
+    assert_eq!(lowers.len(), 3, "the two layers and the skeleton");
+    assert_eq!(store.changes(&snapshot.upper, &lowers, &[]).unwrap(), []);
     fs::write(root.join("etc/passwd"), b"changed").unwrap();
     fs::remove_file(root.join("etc/shadow")).unwrap();
     fs::remove_dir_all(root.join("old")).unwrap();
@@ -65,7 +68,7 @@ fn changes_are_seen_and_become_a_layer_that_repeats_them() {
     let flags = rustix::fs::XattrFlags::empty();
     rustix::fs::setxattr(root.join("new/deep"), "user.k", b"v", flags).unwrap();
     rustix::fs::setxattr(root.join("new/deep/file"), "user.k", b"v", flags).unwrap();
-    let seen = store.changes(&snapshot.upper, &lowers).unwrap();
+    let seen = store.changes(&snapshot.upper, &lowers, &[]).unwrap();
     let lines: Vec<String> = seen
         .iter()
         .map(|change| {
@@ -94,11 +97,11 @@ fn changes_are_seen_and_become_a_layer_that_repeats_them() {
     assert_eq!(lines, wanted);
 
     let lease = Lease::new(store).unwrap();
-    let staged = store.commit(&snapshot.upper, &lowers).unwrap();
+    let staged = store.commit(&snapshot.upper, &lowers, &[]).unwrap();
     let info = store.publish(&lease, vec![staged]).unwrap().remove(0);
     let mut again = Vec::new();
     store
-        .write_diff(&snapshot.upper, &lowers, &mut again)
+        .write_diff(&snapshot.upper, &lowers, &[], &mut again)
         .unwrap();
     let layer = store.layer(&info.diff_id).unwrap();
     assert_exact(&layer, &again);
@@ -127,7 +130,10 @@ fn changes_are_seen_and_become_a_layer_that_repeats_them() {
         &["--xattrs", "--xattrs-include=*", "-xf", "../export.tar"],
         &target,
     );
-    assert_eq!(names(&target), ["data", "etc", "new", "old"]);
+    assert_eq!(
+        names(&target),
+        ["data", "dev", "etc", "new", "old", "proc", "sys"]
+    );
     let sparse = fs::metadata(target.join("new/sparse")).unwrap();
     assert_eq!(sparse.len(), 8 << 20);
     assert!(sparse.blocks() < 1000, "{} blocks", sparse.blocks());
@@ -142,7 +148,7 @@ fn images_of_one_or_no_layer_can_be_mounted() {
         .store
         .mount_read_only(&[layer.info().diff_id])
         .unwrap();
-    assert_eq!(names(&inside(&one)), Vec::<String>::new());
+    assert_eq!(names(&inside(&one)), ["dev", "etc", "proc", "sys"]);
     let none = fixture.store.mount_read_only(&[]).unwrap();
     assert!(fs::write(inside(&none).join("x"), b"").is_err());
     let snapshot = fixture.store.prepare(&fixture.scratch("c"), &[]).unwrap();
@@ -163,4 +169,74 @@ fn overlay_attributes_of_an_image_reach_the_container_not_the_kernel() {
     let ids = [below.info().diff_id, above.info().diff_id];
     let mount = fixture.store.mount_read_only(&ids).unwrap();
     assert_eq!(names(&inside(&mount).join("trap")), Vec::<String>::new());
+}
+
+#[test]
+fn mount_points_are_there_without_being_changes() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    let image = fixture.unpack(&archive(&[
+        member("etc/hosts", b'0', "", b"the image's"),
+        member("sys", b'2', "elsewhere", b""),
+        member("srv/", b'5', "", b""),
+    ]));
+    let ids = [image.info().diff_id];
+    let directory = fixture.scratch("container");
+    let snapshot = store.prepare(&directory, &ids).unwrap();
+    let mount = store.mount(&ids, &snapshot, false).unwrap();
+    let root = inside(&mount);
+    assert_eq!(names(&root), ["dev", "etc", "proc", "srv", "sys"]);
+    assert_eq!(
+        names(&root.join("etc")),
+        ["hostname", "hosts", "resolv.conf"]
+    );
+    assert_eq!(fs::read(root.join("etc/hosts")).unwrap(), b"the image's");
+    assert_eq!(fs::read(root.join("etc/hostname")).unwrap(), b"");
+    assert!(fs::symlink_metadata(root.join("sys")).unwrap().is_symlink());
+    assert_eq!(
+        fs::metadata(root.join("proc")).unwrap().mode() & 0o7777,
+        0o555
+    );
+    let lowers = store.lowers(&ids).unwrap();
+    let empty = || {
+        let mut tar = Vec::new();
+        store
+            .write_diff(
+                &snapshot.upper,
+                &lowers,
+                &["/srv/a/b", "/opt/f", "/own"],
+                &mut tar,
+            )
+            .unwrap();
+        tar == [0; 1024]
+    };
+    let changes = |mounts: &[&str]| -> Vec<String> {
+        let changes = store.changes(&snapshot.upper, &lowers, mounts).unwrap();
+        changes
+            .iter()
+            .map(|change| String::from_utf8_lossy(&change.path).into_owned())
+            .collect()
+    };
+    assert!(changes(&[]).is_empty() && empty());
+
+    // What a runtime makes for a user's mounts counts as little.
+    let make = |path: &str| fs::create_dir_all(root.join(path)).unwrap();
+    make("srv/a/b");
+    make("opt");
+    fs::write(root.join("opt/f"), b"").unwrap();
+    make("own");
+    let mounts = ["/srv/a/b", "/opt/f", "/own/"];
+    assert!(changes(&mounts).is_empty() && empty());
+    assert_eq!(
+        changes(&[]),
+        ["/opt", "/opt/f", "/own", "/srv", "/srv/a", "/srv/a/b"]
+    );
+    // Anything of one's own beside it does.
+    fs::write(root.join("srv/a/mine"), b"").unwrap();
+    fs::write(root.join("opt/f"), b"x").unwrap();
+    fs::set_permissions(root.join("own"), fs::Permissions::from_mode(0o1777)).unwrap();
+    assert_eq!(
+        changes(&mounts),
+        ["/opt", "/opt/f", "/own", "/srv", "/srv/a", "/srv/a/mine"]
+    );
 }
