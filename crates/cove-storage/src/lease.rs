@@ -76,6 +76,26 @@ impl Drop for Lease {
     }
 }
 
+/// Removes leases whose process was killed; returns how many. While somebody
+/// makes a lease, or collects, this does nothing.
+pub(crate) fn sweep(store: &Store) -> Result<usize> {
+    let directory = store.path("leases");
+    let mut entries = std::fs::read_dir(&directory).at(Step::List, &directory)?;
+    if entries.next().is_none() {
+        return Ok(0);
+    }
+    let Some(_guard) = store.try_lock()? else {
+        return Ok(0);
+    };
+    let count = || -> Result<usize> {
+        let entries = std::fs::read_dir(&directory).at(Step::List, &directory)?;
+        Ok(entries.count())
+    };
+    let before = count()?;
+    protected(store)?;
+    Ok(before - count()?)
+}
+
 /// Every digest that a living lease protects. The caller holds the store's
 /// lock exclusively, so no lease can be half made.
 pub(crate) fn protected(store: &Store) -> Result<BTreeSet<Digest>> {

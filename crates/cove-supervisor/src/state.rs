@@ -87,6 +87,15 @@ pub fn observe(runtime_dir: &Path) -> Result<Option<Observed>, ObserveError> {
     Ok(Some(Observed { status, supervised }))
 }
 
+/// Takes the lock that a supervisor holds, for who clears up after one that was
+/// killed: none can begin until the descriptor is closed. `None`: one lives.
+///
+/// # Errors
+/// `NotFound` when there is no such directory; else what the system says.
+pub fn take_over(runtime_dir: &Path) -> io::Result<Option<OwnedFd>> {
+    lock(open_dir(runtime_dir)?.as_fd())
+}
+
 /// The start time of a process in clock ticks since boot. `None`: there is no such process.
 ///
 /// # Errors

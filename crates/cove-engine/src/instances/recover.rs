@@ -1,0 +1,149 @@
+//! What killed commands and supervisors, and the end of a boot, left half-way.
+//!
+//! Every command begins with [`Engine::recover`]. Whether somebody is still at
+//! work on something is told by a lock: staging places, leases and creations
+//! are locked by their command, a runtime directory by its supervisor, the
+//! start of an instance by the turn of the command that starts it.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use cove_model::instance::Record;
+use cove_supervisor::state::take_over;
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
+
+use super::remove::{forget, forget_runtime, forget_sandbox};
+use crate::Engine;
+use crate::error::{Error, Result};
+
+impl Engine {
+    /// Removes creations without a record, staging places and leases without
+    /// an owner, runtime directories without an instance, and instances that
+    /// were to be removed at an end which a boot or a power cut was.
+    ///
+    /// # Errors
+    /// When something cannot be removed; the rest is left for the next call.
+    pub fn recover(&self) -> Result<()> {
+        self.state.sweep().map_err(Error::State)?;
+        self.store.sweep().map_err(Error::Storage)?;
+        // First what runs, then what exists: an instance exists before it runs.
+        let mut running = names(&self.roots.runroot.join("containers"))?;
+        running.extend(names(&self.roots.sandbox())?);
+        let known = self.state.ids().map_err(Error::State)?;
+        for id in &known {
+            if !running.remove(id.as_str()) {
+                self.end_transient(id)?;
+            }
+        }
+        for id in running {
+            let runtime = self.roots.runtime_dir(&id);
+            // A supervisor that lives removes its own things.
+            match take_over(&runtime) {
+                Ok(None) => {}
+                Ok(Some(_lock)) => forget_runtime(&self.roots, &id)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    forget_runtime(&self.roots, &id)?;
+                }
+                Err(source) => {
+                    return Err(Error::File {
+                        action: "lock",
+                        path: runtime,
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes an instance of `--rm` that ran when the boot or the power
+    /// ended. Its changes were never synced: overlayfs left a mark that says
+    /// so, and would not mount them again.
+    fn end_transient(&self, id: &cove_model::instance::InstanceId) -> Result<()> {
+        let mark = self.state.directory(id).join("work/work/incompat/volatile");
+        if !mark.exists() || self.roots.runtime_dir(id.as_str()).exists() {
+            return Ok(());
+        }
+        match self.state.get(id) {
+            Ok(record) if record.spec.auto_remove => match forget(&self.roots, &record) {
+                // Another command was faster.
+                Err(Error::State(cove_state::Error::NotFound { .. })) => Ok(()),
+                other => other,
+            },
+            Ok(_) | Err(cove_state::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(Error::State(error)),
+        }
+    }
+
+    /// Removes what the sandbox has of an instance that is down, because its
+    /// supervisor was killed while it made or removed it. What cannot be
+    /// removed is no reason not to say how the instance is; a start says why.
+    pub(super) fn clear_sandbox(&self, record: &Record) {
+        if self.roots.sandbox().join(record.id.as_str()).exists() {
+            drop(self.try_clear_sandbox(record.id.as_str()));
+        }
+    }
+
+    /// Leaves an instance alone that somebody starts now.
+    fn try_clear_sandbox(&self, id: &str) -> Result<()> {
+        let runtime = self.roots.runtime_dir(id);
+        let turn = take_turn(&runtime, FlockOperation::NonBlockingLockExclusive)?;
+        let lock = take_over(&runtime).map_err(|source| Error::File {
+            action: "lock",
+            path: runtime,
+            source,
+        })?;
+        if turn.is_none() || lock.is_none() {
+            return Ok(());
+        }
+        forget_sandbox(&self.roots, id)
+    }
+}
+
+/// Takes the turn of this command at a runtime directory; it is over when the
+/// descriptor is closed. `None`: the directory is gone, and the instance with
+/// it, or (without waiting) another command has its turn.
+pub(super) fn take_turn(runtime: &Path, operation: FlockOperation) -> Result<Option<OwnedFd>> {
+    let fail = |action| {
+        move |errno: Errno| Error::File {
+            action,
+            path: runtime.to_owned(),
+            source: errno.into(),
+        }
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = match rustix::fs::open(runtime, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        other => other.map_err(fail("open"))?,
+    };
+    match rustix::io::retry_on_intr(|| flock(&directory, operation)) {
+        Ok(()) => Ok(Some(directory)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(errno) => Err(fail("lock")(errno)),
+    }
+}
+
+/// The names in a directory, which need not be there.
+fn names(path: &Path) -> Result<BTreeSet<String>> {
+    let fail = |source| Error::File {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    };
+    let entries = match std::fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        other => other.map_err(fail)?,
+    };
+    entries
+        .map(|entry| {
+            Ok(entry
+                .map_err(fail)?
+                .file_name()
+                .to_string_lossy()
+                .into_owned())
+        })
+        .collect()
+}
