@@ -34,7 +34,7 @@ pub(crate) fn provide(session: &Session, image: &str, pull: PullPolicy) -> Resul
     }
     let archive = archive()
         .map_err(|error| Failure::error(format!("cannot unpack the built-in image: {error}")))?;
-    engine.load(&mut archive.as_slice())?;
+    engine.load(archive.as_slice())?;
     Ok(())
 }
 

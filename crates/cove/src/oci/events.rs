@@ -57,7 +57,7 @@ fn follow(container: &Container, interval: Duration) -> Outcome {
     };
     let mut kills = oom
         .as_mut()
-        .map_or(Ok(0), |watch| watch.kills())
+        .map_or(Ok(0), cove_sandbox::cgroup::OomWatch::kills)
         .map_err(cgroup_failed)?;
     let mut next = Instant::now() + interval;
     loop {

@@ -92,7 +92,7 @@ fn load(globals: &Globals, request: &Request) -> Result<Spec, Failure> {
 fn has_terminal(spec: &Spec) -> bool {
     spec.process()
         .as_ref()
-        .and_then(|process| process.terminal())
+        .and_then(oci_spec::runtime::Process::terminal)
         .unwrap_or(false)
 }
 

@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn both_are_specifications() {
         let mut document = example();
-        let _: oci_spec::runtime::Spec = serde_json::from_value(document.clone()).unwrap();
+        serde_json::from_value::<oci_spec::runtime::Spec>(document.clone()).unwrap();
         make_rootless(&mut document);
         let spec: oci_spec::runtime::Spec = serde_json::from_value(document).unwrap();
         assert!(spec.linux().as_ref().unwrap().resources().is_none());

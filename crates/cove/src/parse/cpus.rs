@@ -24,7 +24,7 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
         .map_err(|_| irrational())?;
     let scale = 10_u128.pow(u32::try_from(fraction.len()).map_err(|_| irrational())?);
     let nano = parsed * 1_000_000_000;
-    if nano % (scale * below) != 0 {
+    if !nano.is_multiple_of(scale * below) {
         return Err("value is too precise".to_owned());
     }
     u64::try_from(nano / (scale * below)).map_err(|_| irrational())

@@ -24,6 +24,9 @@ pub(crate) fn complete(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> S
     }
 }
 
+/// Where a bare key's value comes from.
+pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// The lines of a file of variables or labels, named `name` in errors.
 /// Without a `lookup`, a bare key stays as it is.
 ///
@@ -32,7 +35,7 @@ pub(crate) fn complete(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> S
 pub(crate) fn file(
     name: &str,
     content: &[u8],
-    lookup: Option<&dyn Fn(&str) -> Option<String>>,
+    lookup: Option<Lookup<'_>>,
 ) -> Result<Vec<String>, String> {
     let content = content
         .strip_prefix("\u{feff}".as_bytes())

@@ -42,9 +42,7 @@ pub(crate) fn parse(text: &str) -> Result<Platform, String> {
         "armel" => ("arm".to_owned(), Some("v6")),
         other => (other.to_owned(), None),
     };
-    let variant = variant
-        .or(implied)
-        .map(|variant| variant.to_ascii_lowercase());
+    let variant = variant.or(implied).map(str::to_ascii_lowercase);
     Ok(Platform {
         os: os.to_ascii_lowercase(),
         architecture,
