@@ -13,6 +13,7 @@ use cove_supervisor::config::{Config, LogConfig};
 use cove_supervisor::logs::{LogReader, LogStream, ReadOptions};
 use cove_supervisor::spawn::{SpawnError, spawn};
 use cove_supervisor::state::{Observed, observe};
+use rustix::event::{Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
 
 pub(crate) struct Fixture {
@@ -176,8 +177,11 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
     while !holds() {
         assert!(Instant::now() < end, "{what}");
-        #[expect(clippy::disallowed_methods, reason = "/proc has no events")]
-        std::thread::sleep(Duration::from_millis(2));
+        let pause = Timespec {
+            tv_sec: 0,
+            tv_nsec: 2_000_000,
+        };
+        poll(&mut [], Some(&pause)).unwrap();
     }
 }
 
