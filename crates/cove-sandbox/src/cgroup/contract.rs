@@ -448,3 +448,25 @@ fn what_the_host_lacks_is_said() {
         );
     }
 }
+
+/// All of it where the unified hierarchy has every controller, which the
+/// machine at hand need not have.
+#[test]
+#[ignore = "needs the lab: cargo xtask lab-tests"]
+fn lab_everything_on_the_unified_hierarchy() {
+    let host = Host::detect().unwrap();
+    assert!(
+        host.hierarchies
+            .iter()
+            .all(super::host::Mounted::is_unified)
+    );
+    a_life();
+    signals_reach_every_process();
+    limits_are_set_and_changed();
+    a_failed_creation_leaves_nothing();
+    devices_are_refused();
+    a_limit_can_come_later();
+    usage_is_counted();
+    an_out_of_memory_kill_is_told();
+    what_the_host_lacks_is_said();
+}

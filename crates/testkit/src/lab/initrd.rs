@@ -67,6 +67,7 @@ chmod 755 run var/lib/cove
 mkdir -p run/lab lib/modules/@release@
 share job run/lab rw,cache=none
 . run/lab/where
+mkdir -p ".$WORK"
 share work ".$WORK" rw,cache=mmap
 mount --bind ".$MODULES" lib/modules/@release@
 mount -t cgroup2 cgroup sys/fs/cgroup
