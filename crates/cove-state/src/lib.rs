@@ -82,33 +82,13 @@ impl State {
     /// [`Error::NameInUse`] when another instance has the name, or when the
     /// file system refuses.
     pub fn reserve(&self, id: InstanceId, name: Option<&str>) -> Result<Reservation> {
-        let directory = self.directory(&id);
-        fs::create_dir(&directory).map_err(|source| Error::Directory {
-            path: directory.clone(),
-            source,
-        })?;
-        let creating = directory.join("creating");
-        let lock = File::create(&creating)
-            .and_then(|file| {
-                rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-                Ok(file)
-            })
-            .map_err(|source| Error::Lock {
-                path: creating,
-                source,
-            });
-        let mut reservation = match lock {
-            Ok(lock) => Reservation {
-                state: self.clone(),
-                id,
-                name: String::new(),
-                committed: false,
-                _creating: lock,
-            },
-            Err(error) => {
-                self.discard(&id);
-                return Err(error);
-            }
+        let lock = self.begin(&id)?;
+        let mut reservation = Reservation {
+            state: self.clone(),
+            id,
+            name: String::new(),
+            committed: false,
+            _creating: lock,
         };
         reservation.name = match name {
             Some(name) => self
@@ -117,6 +97,36 @@ impl State {
             None => self.claim_any(&reservation.id)?,
         };
         Ok(reservation)
+    }
+
+    /// Makes the directory of an instance and takes the lock in it. A sweep
+    /// may find it before it is locked; then it is made once more.
+    fn begin(&self, id: &InstanceId) -> Result<File> {
+        let directory = self.directory(id);
+        let path = directory.join("creating");
+        let fail = |source| Error::Lock {
+            path: path.clone(),
+            source,
+        };
+        loop {
+            fs::create_dir(&directory).map_err(|source| Error::Directory {
+                path: directory.clone(),
+                source,
+            })?;
+            let file = match File::create(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    self.discard(id);
+                    return Err(fail(error));
+                }
+            };
+            // Who has it is sweeping, and lets it go when all is gone.
+            lock(&file).map_err(fail)?;
+            if names(&path, &file).map_err(fail)? {
+                return Ok(file);
+            }
+        }
     }
 
     fn claim_any(&self, id: &InstanceId) -> Result<String> {
@@ -166,11 +176,7 @@ impl State {
 
     /// Whether an instance exists or is being created.
     fn alive(&self, id: &InstanceId) -> Result<bool> {
-        let directory = self.directory(id);
-        if directory.join("record.json").exists() {
-            return Ok(true);
-        }
-        Ok(!is_abandoned(&directory))
+        Ok(!is_abandoned(&self.directory(id)))
     }
 
     fn name_owner(&self, name: &str) -> Result<Option<InstanceId>> {
@@ -212,6 +218,7 @@ impl State {
     fn read(&self, id: &InstanceId) -> Result<Option<Record>> {
         let path = self.directory(id).join("record.json");
         let bytes = match cove_sys::fs::read(&path, MAX_RECORD) {
+            Ok(bytes) if bytes.is_empty() => return Ok(None),
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(Error::Read { path, source }),
@@ -357,15 +364,35 @@ impl State {
             .collect())
     }
 
+    /// Removes a creation that ended half-way, unless somebody is at work on it.
+    fn sweep_creation(&self, id: &InstanceId) -> Result<()> {
+        let path = self.directory(id).join("creating");
+        let fail = |source| Error::Lock {
+            path: path.clone(),
+            source,
+        };
+        // With the lock in our hands, a creator that comes to it late sees that it was swept.
+        let file = match File::options().create(true).append(true).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(fail(error)),
+        };
+        let ours = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+        if ours && names(&path, &file).map_err(fail)? && !has_record(&self.directory(id)) {
+            self.discard(id);
+        }
+        Ok(())
+    }
+
     /// Removes what ended half-way: directories of creations and names
     /// without an owner. Where there is nothing to remove this costs two
-    /// directory listings and one failing open(2) per instance.
+    /// directory listings and one stat(2) per instance.
     ///
     /// # Errors
     /// When a directory cannot be read.
     pub fn sweep(&self) -> Result<()> {
         for id in self.abandoned()? {
-            self.discard(&id);
+            self.sweep_creation(&id)?;
         }
         let fail = |source| Error::Directory {
             path: self.names.clone(),
@@ -485,15 +512,41 @@ fn read_name(path: &Path) -> Result<Option<InstanceId>> {
     }
 }
 
+fn lock(file: &File) -> io::Result<()> {
+    Ok(rustix::io::retry_on_intr(|| {
+        rustix::fs::flock(file, FlockOperation::LockExclusive)
+    })?)
+}
+
+/// Whether a path still names the file that is open.
+fn names(path: &Path, file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let ours = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (ours.dev(), ours.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// A directory without a record whose `creating` lock nobody holds.
 fn is_abandoned(directory: &Path) -> bool {
     // The lock first, the record second: a creator writes the record before
     // it lets go of the lock, so this order cannot mistake it.
+    if has_record(directory) {
+        return false;
+    }
     let unlocked = match File::open(directory.join("creating")) {
         Ok(file) => rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok(),
         Err(_) => true,
     };
-    unlocked && !directory.join("record.json").exists()
+    unlocked && !has_record(directory)
+}
+
+/// A record that is not durable may lose its content to a power cut and keep
+/// its name; then its instance, which was not to outlive one, is no more.
+fn has_record(directory: &Path) -> bool {
+    fs::metadata(directory.join("record.json")).is_ok_and(|file| file.len() > 0)
 }
 
 #[cfg(test)]

@@ -148,3 +148,37 @@ fn a_damaged_record_is_named() {
     let error = state.list().unwrap_err();
     assert!(error.to_string().contains("record.json"), "{error}");
 }
+
+#[test]
+fn what_is_being_created_is_not_swept() {
+    let root = tempfile::tempdir().unwrap();
+    let state = State::open(root.path()).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                state.sweep().unwrap();
+            }
+        });
+        for byte in 0..200 {
+            let name = format!("c{byte}x");
+            create(&state, byte, &name);
+            assert_eq!(state.find(&name).unwrap().id, id(byte));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(state.list().unwrap().len(), 200);
+}
+
+#[test]
+fn a_record_that_a_power_cut_emptied_is_swept_with_its_name() {
+    let root = tempfile::tempdir().unwrap();
+    let state = State::open(root.path()).unwrap();
+    let torn = create(&state, 1, "torn");
+    create(&state, 2, "whole");
+    fs::write(state.directory(&torn.id).join("record.json"), "").unwrap();
+    assert_eq!(state.list().unwrap().len(), 1);
+    state.sweep().unwrap();
+    assert_eq!(state.ids().unwrap(), [id(2)]);
+    assert!(!root.path().join("names/torn").is_symlink());
+}

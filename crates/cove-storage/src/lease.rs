@@ -93,7 +93,7 @@ pub(crate) fn sweep(store: &Store) -> Result<usize> {
     };
     let before = count()?;
     protected(store)?;
-    Ok(before - count()?)
+    Ok(before.saturating_sub(count()?))
 }
 
 /// Every digest that a living lease protects. The caller holds the store's

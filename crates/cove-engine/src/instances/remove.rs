@@ -9,7 +9,9 @@ use cove_model::instance::Record;
 use cove_model::status::State as Life;
 use cove_state::State;
 use cove_supervisor::state::take_over;
+use rustix::fs::FlockOperation;
 
+use super::recover::take_turn;
 use crate::error::{Error, Result};
 use crate::supervise::remove_tree;
 use crate::{Engine, Roots};
@@ -135,6 +137,8 @@ pub(crate) fn forget(roots: &Roots, record: &Record) -> Result<()> {
         .join("tmp")
         .join(format!("removed-{}", record.id));
     state.remove(record, &trash).map_err(Error::State)?;
+    // Not swept by others meanwhile.
+    let _ours = take_turn(&trash, FlockOperation::LockExclusive)?;
     remove_tree(&trash).map_err(|source| Error::File {
         action: "remove",
         path: trash,
