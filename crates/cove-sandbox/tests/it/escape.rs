@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::json;
 
@@ -182,26 +182,25 @@ fn a_swapped_mount_target_never_leads_out() {
     sandbox.spec["linux"]["maskedPaths"] = json!(["/mnt/a"]);
     sandbox.write();
     let done = AtomicBool::new(false);
-    let mut swaps = 0u64;
+    let swaps = AtomicU64::new(0);
     std::thread::scope(|scope| {
-        let swapper = scope.spawn(|| {
-            let mut swaps = 0u64;
+        scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 exchange(&volume.join("a"), &volume.join("b"));
-                swaps += 1;
+                swaps.fetch_add(1, Ordering::Relaxed);
             }
-            swaps
         });
-        for _ in 0..40 {
+        let mut runs = 0;
+        // A swapper that is starved proves nothing: it gets the runs it needs.
+        while runs < 40 || swaps.load(Ordering::Relaxed) < 10_000 {
+            runs += 1;
             // It may fail, for what it finds changes under it; it must not be led out.
             sandbox.call("run", &[]);
             let left = fs::read_dir(outside.path()).unwrap().count();
             assert_eq!(left, 1, "something was made outside");
         }
         done.store(true, Ordering::Relaxed);
-        swaps = swapper.join().unwrap();
     });
-    assert!(swaps > 10_000, "only {swaps} swaps");
     let after = fs::metadata(&canary).unwrap();
     assert_eq!(
         (before.ino(), before.mode(), before.mtime()),
