@@ -61,6 +61,10 @@ pub enum Request {
     Pause,
     /// Thaw.
     Resume,
+    /// Freeze for as long as this connection is open after [`Reply::Done`]: the end
+    /// of the client, however it ends, thaws. Several may hold at once; one that is
+    /// paused already stays so.
+    Hold,
     /// The size of its terminal.
     Resize(TerminalSize),
     /// Replace the restart policy.
@@ -275,6 +279,7 @@ mod tests {
                 timeout: StopTimeout::Never,
                 signal: None,
             },
+            Request::Hold,
             Request::Resize(TerminalSize { rows: 24, cols: 80 }),
             Request::UpdateRestart {
                 policy: RestartPolicy::OnFailure { max: Some(3) },

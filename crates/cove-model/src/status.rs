@@ -93,6 +93,9 @@ pub struct Status {
     /// A user stopped it: the policy leaves it down.
     #[serde(default)]
     pub manually_stopped: bool,
+    /// It is frozen for a client that holds it, not because a user paused it.
+    #[serde(default)]
+    pub held: bool,
     /// Log lines that found no room on the disk.
     #[serde(default)]
     pub log_lines_dropped: u64,
@@ -115,6 +118,7 @@ impl Status {
             finished_at: None,
             restart_count: 0,
             manually_stopped: false,
+            held: false,
             log_lines_dropped: 0,
         }
     }

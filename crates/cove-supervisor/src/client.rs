@@ -176,7 +176,19 @@ impl Pending {
         }
     }
 
-    fn read(&mut self) -> Result<Reply, ClientError> {
+    /// Says that nothing more will be said, and waits until the supervisor has
+    /// closed its side, or is gone.
+    pub(crate) fn end(&mut self, patience: Duration) {
+        let ended = self
+            .socket
+            .shutdown(std::net::Shutdown::Write)
+            .and_then(|()| self.socket.set_read_timeout(Some(patience)))
+            .and_then(|()| self.socket.read(&mut [0]));
+        // Whatever it says: there is nothing more to be done.
+        drop(ended);
+    }
+
+    pub(crate) fn read(&mut self) -> Result<Reply, ClientError> {
         receive(&mut self.socket).map_err(|source| ClientError::Receive {
             dir: self.runtime_dir.clone(),
             source,

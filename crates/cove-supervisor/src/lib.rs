@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod hold;
 pub mod console;
 pub mod keys;
 pub mod logs;

@@ -5,7 +5,6 @@ use std::os::fd::OwnedFd;
 
 use cove_model::image::{History, ImageConfig};
 use cove_model::instance::Record;
-use cove_model::status::State;
 use cove_model::{Digest, Reference};
 use cove_storage::{BLOB_LIMIT, Lease, Snapshot};
 pub use cove_storage::{Change, ChangeKind};
@@ -61,16 +60,11 @@ impl Engine {
             .map(|name| Reference::parse_docker(name).map(Reference::with_default_tag))
             .transpose()
             .map_err(Error::Reference)?;
-        let running = self.status(record)?.state == State::Running;
-        let _frozen = if request.pause && running {
-            self.pause(record)?;
-            Some(Thaw {
-                engine: self,
-                record,
-            })
-        } else {
-            None
-        };
+        let running = self.status(record)?.state.is_running();
+        // The supervisor thaws it when this ends, or when we are killed.
+        let _frozen = (request.pause && running)
+            .then(|| self.hold(record))
+            .transpose()?;
         let base = self
             .store
             .blob(&record.image.id, BLOB_LIMIT)
@@ -156,17 +150,4 @@ fn mount_points(record: &Record) -> Vec<&str> {
     let init = spec.init.then_some(crate::spec::INIT_PATH);
     let users = spec.mounts.iter().map(|mount| mount.target.as_str());
     users.chain(init).collect()
-}
-
-/// Thaws an instance whatever happens.
-struct Thaw<'a> {
-    engine: &'a Engine,
-    record: &'a Record,
-}
-
-impl Drop for Thaw<'_> {
-    fn drop(&mut self) {
-        // It may have been thawed or killed meanwhile.
-        drop(self.engine.unpause(self.record));
-    }
 }

@@ -5,6 +5,7 @@ use cove_model::instance::Record;
 use cove_model::status::State;
 use cove_supervisor::client::{Attachment, Client, ClientError, Pending};
 
+use cove_supervisor::hold::Hold;
 use rustix::fs::FlockOperation;
 
 use super::recover::take_turn;
@@ -194,6 +195,13 @@ impl Engine {
             )));
         }
         self.ask(record, &Request::Resume)
+    }
+
+    /// Freezes an instance for as long as this process keeps what is returned.
+    pub(crate) fn hold(&self, record: &Record) -> Result<Hold> {
+        self.client(record)
+            .hold()
+            .map_err(|error| refused(record, error))
     }
 
     /// Waits for the end of an instance and returns its exit status.

@@ -71,6 +71,10 @@ impl Supervisor<'_> {
         };
         self.connect(kept)
             .map_err(|error| system_failure("stdio", "cannot watch the instance", &error))?;
+        if self.status.held {
+            // Who held it lost the connection with the old supervisor.
+            self.thaw();
+        }
         if self.status.state == State::Created {
             // What would have started it died with the old supervisor.
             self.last_run = true;

@@ -47,6 +47,8 @@ pub(super) enum Kind {
     Restarting,
     /// A start that failed; the reply is held back until all is cleaned up.
     Starting,
+    /// Nothing: the instance is frozen until it goes.
+    Holding,
     /// Frames.
     Attached(Attached),
     /// Nothing but the rest of what is sent.
@@ -143,6 +145,11 @@ impl Conn {
     /// Says something as the last thing.
     pub(super) fn answer(&mut self, reply: &Reply) {
         self.say(reply);
+        self.leave();
+    }
+
+    /// Nothing more is said.
+    pub(super) fn leave(&mut self) {
         self.kind = Kind::Leaving;
         self.after = Some(Outgoing::default());
     }

@@ -304,9 +304,10 @@ impl<'a> Supervisor<'a> {
     }
 
     /// A frozen process takes no signal.
-    fn thaw(&mut self) {
+    pub(super) fn thaw(&mut self) {
         if self.status.state == State::Paused && self.workload.resume().is_ok() {
             self.status.state = State::Running;
+            self.status.held = false;
             self.publish();
         }
     }
@@ -394,6 +395,7 @@ impl<'a> Supervisor<'a> {
             Phase::Created | Phase::Waiting { .. } | Phase::Down => Duration::ZERO,
         };
         self.status.init = None;
+        self.status.held = false;
         self.status.exit_code = Some(exited.exit_code);
         self.status.oom_killed = exited.oom_killed;
         self.status.error.clone_from(&exited.error);

@@ -136,6 +136,7 @@ impl Supervisor<'_> {
             | Kind::Stopping
             | Kind::Restarting
             | Kind::Starting
+            | Kind::Holding
             | Kind::Leaving => {
                 conn.input.clear();
             }
@@ -210,6 +211,16 @@ impl Supervisor<'_> {
                 let result = self.unpause();
                 done(result)
             }
+            Request::Hold => match self.hold() {
+                Ok(()) => {
+                    if let Some(conn) = self.conns[slot].as_mut() {
+                        conn.kind = Kind::Holding;
+                        conn.say(&Reply::Done);
+                    }
+                    None
+                }
+                Err(failure) => done(Err(failure)),
+            },
             Request::Resize(size) => {
                 let result = self.resize(size);
                 done(result)
@@ -255,12 +266,32 @@ impl Supervisor<'_> {
         Ok(())
     }
 
+    /// Freezes for a client, unless it is frozen.
+    fn hold(&mut self) -> Result<(), Failure> {
+        if self.status.state == State::Paused {
+            return Ok(());
+        }
+        self.status.held = true;
+        self.pause().inspect_err(|_| self.status.held = false)
+    }
+
+    /// A client that held it is gone.
+    fn let_go(&mut self) {
+        let others = self.conns.iter().flatten();
+        let mut others = others.filter(|conn| matches!(conn.kind, Kind::Holding));
+        if self.status.held && others.next().is_none() {
+            // It may have ended meanwhile, or be paused no more.
+            self.unpause().unwrap_or(());
+        }
+    }
+
     fn unpause(&mut self) -> Result<(), Failure> {
         if self.status.state != State::Paused {
             return Err(self.wrong_state("it is not paused"));
         }
         self.workload.resume()?;
         self.status.state = State::Running;
+        self.status.held = false;
         self.publish();
         Ok(())
     }
@@ -296,6 +327,7 @@ impl Supervisor<'_> {
                 | Kind::Stopping
                 | Kind::Restarting
                 | Kind::Starting
+                | Kind::Holding
                 | Kind::Leaving => {}
             }
         }
@@ -331,6 +363,8 @@ impl Supervisor<'_> {
                     patient = attached.options.when_slow == WhenSlow::Wait;
                     conn.say_exit(exited, end);
                 }
+                // There is nothing to hold any more.
+                Kind::Holding => conn.leave(),
                 // It is answered when its request is there.
                 Kind::Asking | Kind::Leaving => {}
             }
@@ -372,6 +406,10 @@ impl Supervisor<'_> {
 
     pub(super) fn close(&mut self, slot: usize) {
         // The descriptor was never duplicated: closing it ends the watching.
-        self.conns[slot] = None;
+        let conn = self.conns[slot].take();
+        if matches!(&conn, Some(conn) if matches!(conn.kind, Kind::Holding)) {
+            // Before the client can see that its connection is closed.
+            self.let_go();
+        }
     }
 }
