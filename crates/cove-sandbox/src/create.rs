@@ -336,6 +336,7 @@ fn intent(plan: &Plan<'_>, options: &CreateOptions<'_>) -> Option<CgroupIntent> 
     (options.cgroup != CgroupManagerChoice::None).then(|| CgroupIntent {
         path: linux.and_then(|linux| linux.cgroups_path().clone()),
         resources: linux.and_then(|linux| linux.resources().clone()),
+        owned: options.cgroup_owned,
     })
 }
 
@@ -348,6 +349,7 @@ pub(crate) fn clean_up(id: &str, intent: &CgroupIntent) -> Result<()> {
             resources: intent.resources.as_ref(),
             rootless: !geteuid().is_root(),
             account: false,
+            owned: intent.owned,
         };
         let cgroup = Host::detect()?.create(&request)?;
         cgroup.signal(Signal::KILL)?;
@@ -376,6 +378,7 @@ fn make_cgroup(plan: &Plan<'_>, options: &CreateOptions<'_>) -> Result<Option<Bo
             resources,
             rootless,
             account: false,
+            owned: options.cgroup_owned,
         };
         Host::detect()?.create(&request)
     };

@@ -75,6 +75,9 @@ pub struct CreateOptions<'a> {
     pub no_new_keyring: bool,
     /// Who makes the cgroup.
     pub cgroup: CgroupManagerChoice,
+    /// How many of the last components of `cgroupsPath` are the caller's own:
+    /// the last of its containers takes them away.
+    pub cgroup_owned: usize,
     /// How the container is started.
     pub start: StartMode,
 }
@@ -96,6 +99,7 @@ impl<'a> CreateOptions<'a> {
             no_pivot: false,
             no_new_keyring: false,
             cgroup: CgroupManagerChoice::Fs,
+            cgroup_owned: 0,
             start: StartMode::Detached,
         }
     }

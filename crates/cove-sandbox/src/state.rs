@@ -108,6 +108,9 @@ pub(crate) struct Stored {
 pub(crate) struct CgroupIntent {
     pub path: Option<PathBuf>,
     pub resources: Option<LinuxResources>,
+    /// How many of the path's last components are the caller's own.
+    #[serde(default)]
+    pub owned: usize,
 }
 
 impl Stored {

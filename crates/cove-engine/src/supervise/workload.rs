@@ -83,6 +83,12 @@ impl Container {
         options.rootfs = Some(root);
         options.start = StartMode::Direct;
         options.cgroup = CgroupManagerChoice::Fs;
+        // The instance's, and the installation's unless the user names another parent.
+        options.cgroup_owned = if spec.limits.cgroup_parent.is_some() {
+            1
+        } else {
+            2
+        };
         options.console = Console::Return;
         if let ContainerStdio::Pipes {
             stdin,

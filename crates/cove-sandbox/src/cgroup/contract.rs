@@ -263,6 +263,40 @@ fn a_failed_creation_leaves_nothing() {
 }
 
 #[test]
+fn the_last_in_a_parent_of_its_own_takes_it_away() {
+    for (view, host) in hosts() {
+        let parent = format!(
+            "cove-test-{}-own-{}",
+            std::process::id(),
+            view.replace(' ', "-")
+        );
+        let make = |id: &str| {
+            let path = format!("/{parent}/{id}");
+            let limits = resources("{}");
+            host.create(&Request {
+                path: CgroupPath::resolve(Some(path.as_ref()), id, false).unwrap(),
+                resources: Some(&limits),
+                owned: 2,
+                ..Request::default()
+            })
+        };
+        // The second one finds the parent there, and outlives the first.
+        let (first, second) = match (make("a"), make("b")) {
+            (Ok(first), Ok(second)) => (first, second),
+            (Err(CgroupError::Create { source, .. }), _) if super::limits::is_denied(source) => {
+                continue;
+            }
+            (first, second) => panic!("{view}: {first:?} {second:?}"),
+        };
+        first.delete().unwrap();
+        second.delete().unwrap();
+        for mounted in &host.hierarchies {
+            assert!(!mounted.mount.join(&parent).exists(), "{view} {mounted:?}");
+        }
+    }
+}
+
+#[test]
 fn devices_are_refused() {
     for (view, host) in hosts() {
         let limits = resources(

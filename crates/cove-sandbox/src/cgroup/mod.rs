@@ -74,8 +74,9 @@ pub struct GroupRecord {
     pub mount: PathBuf,
     /// The directory, relative to `mount`.
     pub path: PathBuf,
-    /// How many of the path's last components this container's creation made;
-    /// deletion takes as many away again, where they are empty.
+    /// How many of the path's last components this container's creation made,
+    /// or that are made for containers like it only; deletion takes as many
+    /// away again, where they are empty.
     #[serde(default)]
     pub made: usize,
 }
@@ -92,6 +93,9 @@ pub struct Request<'a> {
     /// Also join the hierarchies that only count (memory, cpu, pids, block
     /// input and output), so that [`Backend::stats`] is complete on v1.
     pub account: bool,
+    /// How many of the path's last components are the caller's own: deletion
+    /// takes them away even where another container made them.
+    pub owned: usize,
 }
 
 /// A hierarchy the container has a directory in, for mounting it inside. Mount

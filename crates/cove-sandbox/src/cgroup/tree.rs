@@ -26,10 +26,24 @@ pub(super) fn make(
     let root = Dir::mount_point(&mounted.mount)?;
     for attempt in 0.. {
         match walk(&root, path, &mut each) {
-            Err(CgroupError::Create {
-                source: Errno::NOENT | Errno::NODEV,
-                ..
-            }) if attempt < RACES => {}
+            Err(
+                CgroupError::Create {
+                    source: Errno::NOENT | Errno::NODEV,
+                    ..
+                }
+                | CgroupError::Enable {
+                    source: Errno::NOENT | Errno::NODEV,
+                    ..
+                }
+                | CgroupError::Read {
+                    source: Errno::NOENT | Errno::NODEV,
+                    ..
+                }
+                | CgroupError::Write {
+                    source: Errno::NOENT | Errno::NODEV,
+                    ..
+                },
+            ) if attempt < RACES => {}
             Err(error) => return Err(error),
             Ok((dir, made)) => {
                 let record = GroupRecord {

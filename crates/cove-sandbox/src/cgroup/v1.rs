@@ -117,7 +117,11 @@ impl V1 {
             .iter()
             .map(|group| group.made)
             .max()
-            .unwrap_or(1);
+            .unwrap_or(1)
+            .max(selection.request.owned);
+        for group in &mut self.record.groups {
+            group.made = group.made.max(selection.request.owned);
+        }
         for spare in &mut self.record.spare {
             spare.made = made;
         }
@@ -513,6 +517,7 @@ mod tests {
                 resources: resources.as_ref(),
                 rootless: false,
                 account,
+                owned: 0,
             };
             let selection = Selection {
                 hierarchies,

@@ -33,7 +33,8 @@ impl V2 {
         let own = own_cgroups(&request.path)?;
         let path = place(&request.path, mounted, own.as_deref());
         let needs = request.resources.map(limits::needed).unwrap_or_default();
-        let (dir, record) = make(mounted, &path, &needs, &COUNTED)?;
+        let (dir, mut record) = make(mounted, &path, &needs, &COUNTED)?;
+        record.made = record.made.max(request.owned);
         let made = Self {
             record: Record {
                 groups: vec![record],
