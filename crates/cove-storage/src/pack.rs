@@ -97,7 +97,8 @@ pub fn export(root: impl AsFd, what: &Path, out: impl Write) -> Result<()> {
 /// `.`), and what is beneath it, as an archive whose first member is called
 /// `base`. Mounts inside are entered, unless they are windows into the kernel;
 /// times are whole seconds, as Docker's copies have them. `what` names the
-/// directory in errors.
+/// directory in errors. Unless `links`, a symbolic link of this name is none
+/// of ours, whatever it was a moment ago.
 ///
 /// Whoever owns the tree may change it meanwhile: nothing but regular files
 /// and directories is opened, and no symbolic link followed. Returns whether
@@ -109,6 +110,7 @@ pub fn pack(
     parent: impl AsFd,
     name: &[u8],
     base: &[u8],
+    links: bool,
     what: &Path,
     out: impl Write,
 ) -> Result<bool> {
@@ -116,6 +118,7 @@ pub fn pack(
     let parent = rustix::fs::openat(parent, ".", flags, Mode::empty()).at(Step::Open, what)?;
     let mut packer = Packer::new(&parent, what, out);
     packer.copies = true;
+    packer.refuses_link = !links;
     if let Some(directory) = packer.name(&parent, name, base)? {
         packer.tree(&directory, base)?;
     }
@@ -130,6 +133,8 @@ struct Packer<'a, W> {
     /// For [`pack`]: other mounts count too, parts of seconds do not.
     copies: bool,
     members: u64,
+    /// Whether the first member must be something else than a symbolic link.
+    refuses_link: bool,
     /// First name of each file that has several.
     links: HashMap<(u64, u64), Vec<u8>>,
     buffer: Vec<u8>,
@@ -144,6 +149,7 @@ impl<'a, W: Write> Packer<'a, W> {
             tar: TarWriter::new(out),
             copies: false,
             members: 0,
+            refuses_link: false,
             links: HashMap::new(),
             buffer: vec![0; 128 << 10],
             parent: None,
@@ -216,6 +222,7 @@ impl<'a, W: Write> Packer<'a, W> {
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Kind::File,
             FileType::Directory => Kind::Directory,
+            FileType::Symlink if self.refuses_link && self.members == 0 => return Ok(None),
             FileType::Symlink => Kind::Symlink,
             FileType::CharacterDevice => Kind::Char,
             FileType::BlockDevice => Kind::Block,

@@ -56,7 +56,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`] when nothing is there.
     pub fn stat_path(&self, record: &Record, path: &str) -> Result<PathStat> {
-        let root = self.root_of(record)?;
+        let root = self.view_of(record)?;
         let missing = |errno| failure(record, path, errno);
         let place = Place::find(root.as_fd(), path).map_err(missing)?;
         let stat = place.stat().map_err(missing)?;
@@ -79,13 +79,21 @@ impl Engine {
 
     /// Writes what `path` names in an instance, and what is beneath it, as an
     /// archive whose first member is called `base`: `.` for a directory whose
-    /// contents are wanted rather than itself.
+    /// contents are wanted rather than itself. Unless `links`, what is a
+    /// symbolic link by now is not copied.
     ///
     /// # Errors
     /// [`Error::NotFound`] when nothing is there; when a file cannot be read
     /// or `out` takes no more.
-    pub fn copy_out(&self, record: &Record, path: &str, base: &str, out: impl Write) -> Result<()> {
-        let root = self.root_of(record)?;
+    pub fn copy_out(
+        &self,
+        record: &Record,
+        path: &str,
+        base: &str,
+        links: bool,
+        out: impl Write,
+    ) -> Result<()> {
+        let root = self.view_of(record)?;
         let missing = |errno| failure(record, path, errno);
         let place = Place::find(root.as_fd(), path).map_err(missing)?;
         let handle = place.handle().map_err(missing)?;
@@ -93,11 +101,12 @@ impl Engine {
             return Err(kernel_file(record, path));
         }
         let what = shown(record, path);
-        let packed = pack(&place.parent, place.name(), base.as_bytes(), &what, out);
+        let base = base.as_bytes();
+        let packed = pack(&place.parent, place.name(), base, links, &what, out);
         if packed.map_err(Error::Storage)? {
             Ok(())
         } else {
-            // A socket, or it was removed this very moment.
+            // A socket, or it was removed or replaced this very moment.
             Err(failure(record, path, Errno::NOENT))
         }
     }
@@ -117,7 +126,7 @@ impl Engine {
         reader: impl Read,
         archive: bool,
     ) -> Result<Vec<String>> {
-        let root = self.root_of(record)?;
+        let root = self.view_of(record)?;
         let fail = |errno| failure(record, directory, errno);
         let inside = clean(directory);
         let target = match open_inside(root.as_fd(), &inside, OFlags::DIRECTORY) {
@@ -131,7 +140,7 @@ impl Engine {
         if cove_storage::kernel::has(&target).map_err(fail)? {
             return Err(kernel_file(record, directory));
         }
-        self.check_writable(record, &target).map_err(fail)??;
+        check_writable(record, &target).map_err(fail)??;
         let owner = if archive && !record.spec.run.user.is_empty() {
             let identity = Accounts::read(root.as_fd())?.identify(&record.spec.run.user, &[])?;
             Owner::Fixed(identity.uid, identity.gid)
@@ -149,31 +158,25 @@ impl Engine {
         };
         extract(&target, &shown(record, directory), reader, &options).map_err(Error::Storage)
     }
-
-    /// Docker's words for a root or volume that is not to be written. The
-    /// overlay of an instance that is down can be written whatever its record
-    /// says, so that is asked too.
-    fn check_writable(&self, record: &Record, target: &OwnedFd) -> Result<Result<()>, Errno> {
-        let mounted = rustix::fs::fstatvfs(target)?
-            .f_flag
-            .contains(rustix::fs::StatVfsMountFlags::RDONLY);
-        let down = || {
-            self.status(record)
-                .is_ok_and(|status| !status.state.is_running())
-        };
-        Ok(if record.spec.read_only_root && (mounted || down()) {
-            Err(Error::Conflict(
-                "container rootfs is marked read-only".to_owned(),
-            ))
-        } else if mounted {
-            Err(Error::Conflict(
-                "mounted volume is marked read-only".to_owned(),
-            ))
-        } else {
-            Ok(())
-        })
-    }
 }
+
+/// Docker's words for a root or volume that is not to be written.
+fn check_writable(record: &Record, target: &OwnedFd) -> Result<Result<()>, Errno> {
+    let flags = rustix::fs::fstatvfs(target)?.f_flag;
+    if !flags.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+        return Ok(Ok(()));
+    }
+    let is_root = rustix::fs::fstatfs(target)?.f_type == OVERLAY;
+    let what = if record.spec.read_only_root && is_root {
+        "container rootfs"
+    } else {
+        "mounted volume"
+    };
+    Ok(Err(Error::Conflict(format!("{what} is marked read-only"))))
+}
+
+/// `statfs` type of the file system that roots are.
+const OVERLAY: i64 = 0x794c_7630;
 
 /// A name in a directory that is held open.
 struct Place {
@@ -225,7 +228,7 @@ const ATTEMPTS: usize = 1000;
 
 /// Opens what a path names as the instance sees it, without magic links. The
 /// result is a handle: nothing happens to what is there.
-fn open_inside(
+pub(super) fn open_inside(
     root: BorrowedFd<'_>,
     path: impl AsRef<[u8]>,
     flags: OFlags,

@@ -10,6 +10,7 @@ mod remove;
 mod status;
 mod top;
 mod update;
+mod view;
 
 use std::path::PathBuf;
 

@@ -29,7 +29,17 @@ fn into(directory: &Path, tar: &[u8], options: &Extract<'_>) -> cove_storage::Re
 fn packed(directory: &Path, name: &str, base: &str) -> Vec<u8> {
     let fd = fs::File::open(directory).unwrap();
     let mut tar = Vec::new();
-    assert!(pack(&fd, name.as_bytes(), base.as_bytes(), directory, &mut tar).unwrap());
+    assert!(
+        pack(
+            &fd,
+            name.as_bytes(),
+            base.as_bytes(),
+            true,
+            directory,
+            &mut tar
+        )
+        .unwrap()
+    );
     tar
 }
 
@@ -74,6 +84,15 @@ fn a_tree_goes_out_and_comes_in_under_another_name() {
         Path::new("/etc/passwd")
     );
     assert!(fs::metadata(copy.join("sparse")).unwrap().blocks() < 100);
+
+    // Who wants what a link leads to never gets a link.
+    let fd = fs::File::open(&source).unwrap();
+    for (name, packed) in [(b"link".as_slice(), false), (b"sub", true)] {
+        assert_eq!(
+            pack(&fd, name, b"x", false, &source, Vec::new()).unwrap(),
+            packed
+        );
+    }
 
     // The host gets neither privileges nor other users' files unasked.
     let host = tempfile::tempdir().unwrap();
@@ -255,7 +274,7 @@ fn compression_is_noticed() {
 fn the_kernels_own_trees_are_neither_packed_nor_written() {
     let proc = fs::File::open("/").unwrap();
     let mut tar = Vec::new();
-    let packed = pack(&proc, b"proc", b"proc", Path::new("/"), &mut tar).unwrap();
+    let packed = pack(&proc, b"proc", b"proc", true, Path::new("/"), &mut tar).unwrap();
     assert!(!packed);
     let tar = archive(&[member("sysrq-trigger", b'0', "", b"x")]);
     assert!(into(Path::new("/proc/self"), &tar, &CONTAINER).is_err());

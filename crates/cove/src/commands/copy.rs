@@ -84,7 +84,7 @@ fn from_container(
     if to == "-" {
         let base = if name == "/" { "." } else { &name };
         let mut out = Told::new(io::stdout());
-        let copied = engine.copy_out(record, &path, base, &mut out);
+        let copied = engine.copy_out(record, &path, base, !options.follow, &mut out);
         return match out.broken {
             Some(error) => Err(output::write_failure(&error)),
             None => Ok(copied.map(|()| 0)?),
@@ -106,7 +106,7 @@ fn from_container(
     };
     let shown = Path::new(&plan.directory);
     let (skipped, size) = piped(
-        |out| Ok(engine.copy_out(record, &path, &plan.base, out)?),
+        |out| Ok(engine.copy_out(record, &path, &plan.base, !options.follow, out)?),
         |input| {
             cove_engine::extract(&directory, shown, input, &extract)
                 .map_err(|error| cove_engine::Error::Storage(error).into())

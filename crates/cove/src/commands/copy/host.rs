@@ -135,6 +135,7 @@ pub(super) fn pack(
         source.parent.as_fd(),
         &source.name,
         base,
+        true,
         Path::new(path),
         out,
     );
