@@ -134,6 +134,7 @@ impl Client {
             Reply::Attached { tty } => Ok(Attachment {
                 socket: pending.socket,
                 tty,
+                options: attach,
             }),
             Reply::Failed(failure) => Err(ClientError::Refused(failure)),
             Reply::Done | Reply::Status(_) | Reply::Exited(_) => Err(self.nonsense()),
@@ -222,6 +223,7 @@ impl AsFd for Pending {
 pub struct Attachment {
     socket: UnixStream,
     tty: bool,
+    options: Attach,
 }
 
 /// What arrives on an attachment.
@@ -244,17 +246,6 @@ impl Attachment {
     #[must_use]
     pub fn tty(&self) -> bool {
         self.tty
-    }
-
-    /// Another handle of the same connection, to write while the other reads.
-    ///
-    /// # Errors
-    /// No descriptor left.
-    pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self {
-            socket: self.socket.try_clone()?,
-            tty: self.tty,
-        })
     }
 
     /// Waits for the next frame; output is put in `buffer`.
@@ -310,22 +301,18 @@ impl Attachment {
         self.frame(Stream::Resize, &[a, b, c, d])
     }
 
+    /// What it was attached with.
+    #[must_use]
+    pub fn options(&self) -> &Attach {
+        &self.options
+    }
+
     /// Sends what there is room for; how much that was.
-    pub(crate) fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+    fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
         match wire::send_now(&self.socket, bytes) {
             Err(error) if wire::would_block(&error) => Ok(0),
             result => result,
         }
-    }
-
-    /// A frame of stdin; at most [`MAX_FRAME`] bytes.
-    pub(crate) fn stdin_frame(bytes: &[u8]) -> Vec<u8> {
-        frame(Stream::Stdin, bytes)
-    }
-
-    /// The frame that ends stdin.
-    pub(crate) fn stdin_close_frame() -> Vec<u8> {
-        frame(Stream::StdinClose, &[])
     }
 
     fn frame(&mut self, stream: Stream, payload: &[u8]) -> io::Result<()> {
@@ -346,6 +333,73 @@ impl Attachment {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Input for an instance that is sent as the connection takes it, without
+/// waiting, over as many connections as it takes.
+#[derive(Debug, Default)]
+pub struct Input {
+    /// The payload of the frame that is being sent, and how much of its frame was.
+    payload: Vec<u8>,
+    sent: usize,
+    /// It ended; whether that is still to be said.
+    closed: bool,
+    unsaid: bool,
+}
+
+impl Input {
+    /// Whether all of it was sent.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.payload.is_empty() && !self.unsaid
+    }
+
+    /// Adds bytes. Meant to be called when it is empty: a frame begins here.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.payload.extend_from_slice(bytes);
+    }
+
+    /// Adds the end.
+    pub fn close(&mut self) {
+        self.closed = true;
+        self.unsaid = true;
+    }
+
+    /// The connection was lost: what it did not take goes to the next one.
+    pub fn begin_anew(&mut self) {
+        let taken = self.sent.saturating_sub(FRAME_HEADER);
+        self.payload.drain(..taken.min(self.payload.len()));
+        self.sent = 0;
+        // Whether it was heard is not known; to say it twice does no harm.
+        self.unsaid = self.closed;
+    }
+
+    /// Sends what there is room for.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn send(&mut self, to: &Attachment) -> io::Result<()> {
+        while !self.payload.is_empty() {
+            let part = &self.payload[..self.payload.len().min(MAX_FRAME)];
+            let frame = frame(Stream::Stdin, part);
+            self.sent += to.send_now(&frame[self.sent..])?;
+            if self.sent < frame.len() {
+                return Ok(());
+            }
+            let part = part.len();
+            self.payload.drain(..part);
+            self.sent = 0;
+        }
+        if self.unsaid {
+            let frame = frame(Stream::StdinClose, &[]);
+            self.sent += to.send_now(&frame[self.sent..])?;
+            if self.sent == frame.len() {
+                self.sent = 0;
+                self.unsaid = false;
+            }
+        }
+        Ok(())
     }
 }
 

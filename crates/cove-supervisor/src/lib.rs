@@ -9,8 +9,6 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod hold;
-pub mod console;
-pub mod keys;
 pub mod logs;
 pub mod paths;
 mod run;

@@ -160,6 +160,22 @@ impl LogReader {
         Ok(reader)
     }
 
+    /// Whether the following ended because `alive` became readable or was hung up.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.follow.as_ref().is_some_and(|follow| follow.ended)
+    }
+
+    /// Goes on following after the end, with another `alive`: the first was hung
+    /// up by a supervisor that was killed, and another has come.
+    pub fn follow_on(&mut self, alive: OwnedFd) {
+        if let Some(follow) = &mut self.follow {
+            follow.alive = alive;
+            follow.ended = false;
+            self.over = false;
+        }
+    }
+
     /// The next line; `None` at the end. Waits when following.
     ///
     /// # Errors
