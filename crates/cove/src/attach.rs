@@ -1,20 +1,20 @@
 //! The client's end of an attachment: output to our streams, our input to the
 //! instance, signals and window sizes on their way, keys that detach.
 //!
-//! Input has a thread of its own: an instance that does not read must not
-//! keep its output from us, or both would wait for ever.
+//! One loop waits for everything. Input is only sent as far as the supervisor
+//! takes it: an instance that does not read must not keep its output from us,
+//! or both would wait for ever.
 
-use std::io::{self, Read as _, Write as _};
-use std::os::fd::OwnedFd;
-use std::thread;
+use std::io::{self, Write as _};
 
 use cove_engine::Engine;
-use cove_model::control::WaitUntil;
+use cove_model::control::{Attach, WaitUntil};
 use cove_model::instance::Record;
-use cove_supervisor::client::{Attachment, Event};
+use cove_model::status::State;
+use cove_supervisor::client::{Attachment, Event, Input};
 use cove_sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::io::Errno;
 
 use crate::format::go;
 use crate::outcome::Failure;
@@ -85,73 +85,84 @@ impl Role {
         } else {
             None
         };
-        let (left, leave) =
-            pipe_with(PipeFlags::CLOEXEC).map_err(|errno| broken("make a pipe", &errno.into()))?;
-        let mut leave = Some(leave);
-        if self.stdin {
-            let input = attachment
-                .try_clone()
-                .map_err(|error| broken("attach", &error))?;
-            let keys = if raw.is_some() {
-                self.keys.clone()
-            } else {
-                Vec::new()
-            };
-            let leave = leave.take();
-            thread::spawn(move || send_input(input, keys, leave.as_ref()));
-        }
-        let end = self.watch(engine, record, &mut attachment, signals, &left);
+        let keys = if raw.is_some() {
+            self.keys.clone()
+        } else {
+            Vec::new()
+        };
+        let mut keyboard = self.stdin.then(|| Keyboard::new(keys));
+        let end = loop {
+            match self.watch(engine, record, &mut attachment, signals, &mut keyboard)? {
+                Some(end) => break end,
+                // Its supervisor was killed; the next one goes on where it was.
+                None => match again(engine, record, attachment.options())? {
+                    Ok(other) => attachment = other,
+                    Err(code) => break End::Exited(code),
+                },
+            }
+            if let Some(keyboard) = &mut keyboard {
+                keyboard.input.begin_anew();
+            }
+        };
         drop(raw);
-        drop(leave);
-        end
+        Ok(end)
     }
 
+    /// `None`: the supervisor went without a word.
     fn watch(
         &self,
         engine: &Engine,
         record: &Record,
         attachment: &mut Attachment,
         signals: &Signals,
-        left: &OwnedFd,
-    ) -> Result<End, Failure> {
+        keyboard: &mut Option<Keyboard>,
+    ) -> Result<Option<End>, Failure> {
         let mut buffer = Vec::new();
         let mut insisted = 0;
-        let mut may_leave = self.stdin;
         loop {
-            let (output, signal, leaving) = {
-                let mut fds = vec![PollFd::new(attachment, PollFlags::IN)];
-                let signal_fd = signals.0.as_ref();
-                fds.extend(signal_fd.map(|fd| PollFd::new(fd, PollFlags::IN)));
-                if may_leave {
-                    fds.push(PollFd::new(left, PollFlags::IN));
+            let full = keyboard.as_ref().is_some_and(|k| !k.input.is_empty());
+            let typing = keyboard.as_ref().is_some_and(|k| k.open && !full);
+            let (socket, signal, typed) = {
+                let mut wanted = PollFlags::IN;
+                wanted.set(PollFlags::OUT, full);
+                let stdin = io::stdin();
+                let mut fds = vec![PollFd::new(attachment, wanted)];
+                fds.extend(signals.0.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
+                if typing {
+                    fds.push(PollFd::new(&stdin, PollFlags::IN));
                 }
                 match poll(&mut fds, None) {
                     Ok(_) => {}
-                    Err(rustix::io::Errno::INTR) => continue,
+                    Err(Errno::INTR) => continue,
                     Err(errno) => return Err(broken("wait for output", &errno.into())),
                 }
-                let ready =
-                    |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
-                let has_signals = usize::from(signal_fd.is_some());
+                let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
+                let has_signals = signals.0.is_some();
                 (
-                    ready(0),
-                    has_signals == 1 && ready(1),
-                    may_leave && ready(1 + has_signals),
+                    fds[0].revents(),
+                    has_signals && ready(1),
+                    typing && ready(1 + usize::from(has_signals)),
                 )
             };
             if signal && let Some(end) = self.on_signals(engine, record, signals, &mut insisted)? {
-                return Ok(end);
+                return Ok(Some(end));
             }
-            if leaving {
-                let mut byte = [0];
-                match rustix::io::read(left, &mut byte) {
-                    Ok(1) => return Ok(End::Detached),
-                    // The thread of our input ended: nobody can leave any more.
-                    _ => may_leave = false,
+            if let Some(keyboard) = keyboard {
+                let leaves = typed && keyboard.read()?;
+                if socket.contains(PollFlags::OUT) || typed {
+                    // A connection that broke shows itself when it is read.
+                    keyboard.input.send(attachment).unwrap_or(());
+                }
+                if leaves {
+                    return Ok(Some(End::Detached));
                 }
             }
-            if output && let Some(end) = show(engine, record, attachment, &mut buffer)? {
-                return Ok(end);
+            if socket.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+                match show(attachment, &mut buffer)? {
+                    Shown::Output => {}
+                    Shown::End(end) => return Ok(Some(end)),
+                    Shown::Lost => return Ok(None),
+                }
             }
         }
     }
@@ -188,13 +199,44 @@ impl Role {
     }
 }
 
-/// Passes one frame on; `Some` when it was the last.
-fn show(
+/// A new attachment in the place of one whose supervisor was killed; or the
+/// exit status, when the instance is down.
+fn again(
     engine: &Engine,
     record: &Record,
-    attachment: &mut Attachment,
-    buffer: &mut Vec<u8>,
-) -> Result<Option<End>, Failure> {
+    options: &Attach,
+) -> Result<Result<Attachment, i32>, Failure> {
+    let options = Attach {
+        start: false,
+        ..*options
+    };
+    // Looking is what puts a new supervisor there.
+    let status = engine.status(record)?;
+    if status.state == State::Running
+        && let Ok(attachment) = engine.attach(record, options)
+    {
+        return Ok(Ok(attachment));
+    }
+    if status.state.is_running() {
+        return Ok(Err(engine.wait(record, WaitUntil::NotRunning)?));
+    }
+    if let Some(error) = status.error {
+        crate::output::note(&error);
+    }
+    // One that is gone with all it knew ended in a way nobody saw.
+    Ok(Err(status.exit_code.unwrap_or(255)))
+}
+
+/// What was shown of an attachment.
+enum Shown {
+    Output,
+    End(End),
+    /// Its supervisor went without a word.
+    Lost,
+}
+
+/// Passes one frame on.
+fn show(attachment: &mut Attachment, buffer: &mut Vec<u8>) -> Result<Shown, Failure> {
     let event = attachment
         .next(buffer)
         .map_err(|error| broken("read output", &error))?;
@@ -204,52 +246,61 @@ fn show(
             out.write_all(buffer)
                 .and_then(|()| out.flush())
                 .map_err(|error| crate::output::write_failure(&error))?;
-            Ok(None)
+            Ok(Shown::Output)
         }
         Event::Stderr(_) => {
             // Where nobody reads our errors, the instance still runs on.
             io::stderr().write_all(buffer).unwrap_or(());
-            Ok(None)
+            Ok(Shown::Output)
         }
         Event::Exited(exited) => {
             if let Some(error) = exited.error {
                 crate::output::note(&error);
             }
-            Ok(Some(End::Exited(exited.exit_code)))
+            Ok(Shown::End(End::Exited(exited.exit_code)))
         }
         Event::Cut(failure) => Err(Failure::error(failure.message).with_code(125)),
-        // Its supervisor was killed: the engine puts another beside it and
-        // learns the exit status.
-        Event::Lost => Ok(Some(End::Exited(
-            engine.wait(record, WaitUntil::NotRunning)?,
-        ))),
+        Event::Lost => Ok(Shown::Lost),
     }
 }
 
-/// Sends our input until it ends, the instance does, or the user leaves.
-fn send_input(mut attachment: Attachment, keys: Vec<u8>, leave: Option<&OwnedFd>) {
-    let mut keys = Keys::new(keys);
-    let mut buffer = vec![0; 32 << 10];
-    loop {
-        let read = match io::stdin().read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => break,
-        };
-        let (bytes, detached) = keys.feed(&buffer[..read]);
-        if attachment.stdin(&bytes).is_err() {
-            return;
-        }
-        if detached {
-            if let Some(leave) = leave {
-                rustix::io::write(leave, &[1]).map_or((), drop);
-            }
-            return;
+/// Our standard input on its way to the instance.
+struct Keyboard {
+    keys: Keys,
+    /// It has not ended yet.
+    open: bool,
+    input: Input,
+    buffer: Vec<u8>,
+}
+
+impl Keyboard {
+    fn new(keys: Vec<u8>) -> Self {
+        Self {
+            keys: Keys::new(keys),
+            open: true,
+            input: Input::default(),
+            buffer: vec![0; 32 << 10],
         }
     }
-    // An instance that ended meanwhile needs no end of input.
-    attachment.close_stdin().unwrap_or(());
+
+    /// Reads once what there is; `true`: the user leaves.
+    fn read(&mut self) -> Result<bool, Failure> {
+        match rustix::io::read(io::stdin(), &mut self.buffer) {
+            // The end, or a terminal that is gone.
+            Ok(0) | Err(Errno::IO) => {
+                self.open = false;
+                self.input.close();
+                Ok(false)
+            }
+            Ok(length) => {
+                let (bytes, detached) = self.keys.feed(&self.buffer[..length]);
+                self.input.push(&bytes);
+                Ok(detached)
+            }
+            Err(Errno::INTR | Errno::AGAIN) => Ok(false),
+            Err(errno) => Err(broken("read the input", &errno.into())),
+        }
+    }
 }
 
 /// Looks for the keys that detach. What may still become the whole sequence

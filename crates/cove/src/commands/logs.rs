@@ -3,8 +3,10 @@
 use std::io::{self, BufWriter, Write};
 use std::os::fd::OwnedFd;
 
-use cove_model::instance::LogDriver;
+use cove_engine::Engine;
+use cove_model::instance::{LogDriver, Record};
 use cove_model::status::State;
+use cove_supervisor::client::Pending;
 use cove_supervisor::logs::{LogReader, LogStream, ReadOptions};
 use jiff::Timestamp;
 
@@ -35,9 +37,11 @@ pub(crate) fn logs(session: &Session, matches: &Matches) -> Outcome {
     }
     let path = engine.log_path(record);
     let runs = instance.status.state.is_running() || instance.status.state == State::Restarting;
+    let mut waiting = None;
     let reader = if matches.on("follow") && runs {
-        let alive = engine.begin_wait(record)?;
-        let alive = owned(&alive)?;
+        let pending = engine.begin_wait(record)?;
+        let alive = owned(&pending)?;
+        waiting = Some(pending);
         LogReader::follow(&path, options, alive)
     } else {
         LogReader::open(&path, options)
@@ -50,7 +54,22 @@ pub(crate) fn logs(session: &Session, matches: &Matches) -> Outcome {
     let details: &[u8] = if matches.on("details") { b" " } else { b"" };
     let stamps = matches.on("timestamps");
     let follows = matches.on("follow");
-    while let Some(line) = reader.next_line().map_err(|error| unreadable(&error))? {
+    loop {
+        let Some(line) = reader.next_line().map_err(|error| unreadable(&error))? else {
+            let Some(pending) = waiting.take().filter(|_| reader.has_ended()) else {
+                break;
+            };
+            if pending.finish().is_ok() {
+                break;
+            }
+            // Its supervisor was killed; the next one goes on with the log.
+            let Some(pending) = wait_again(engine, record)? else {
+                break;
+            };
+            reader.follow_on(owned(&pending)?);
+            waiting = Some(pending);
+            continue;
+        };
         let mut text = Vec::new();
         if line.begins {
             if stamps {
@@ -93,6 +112,16 @@ fn moment(matches: &Matches, flag: &str, now: Timestamp) -> Result<Option<String
         ))
     })?;
     Ok(Some(format!("{moment:.9}")))
+}
+
+/// Waits with another supervisor for the end; `None`: the container is down.
+fn wait_again(engine: &Engine, record: &Record) -> Result<Option<Pending>, Failure> {
+    let status = engine.status(record)?;
+    if status.state.is_running() || status.state == State::Restarting {
+        Ok(Some(engine.begin_wait(record)?))
+    } else {
+        Ok(None)
+    }
 }
 
 fn owned(descriptor: &impl std::os::fd::AsFd) -> Result<OwnedFd, Failure> {
