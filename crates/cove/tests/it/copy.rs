@@ -23,7 +23,7 @@ fn text(path: &Path) -> String {
 }
 
 fn read(path: &Path) -> String {
-    String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned()
+    testkit::files::text(path).unwrap()
 }
 
 /// Every file beneath a directory with its content; directories end with `/`.
