@@ -5,9 +5,14 @@
 )]
 
 mod containers;
+mod copy;
 mod help;
+mod hostile;
 mod images;
+mod lab;
 mod mistakes;
 mod oci;
 mod oci_engines;
+mod pull;
 mod support;
+mod workloads;
