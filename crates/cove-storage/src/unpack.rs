@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use cove_model::Digest;
@@ -13,12 +12,13 @@ use crate::blob::{check_digest, check_size};
 use crate::error::{At, Error, Result, Step};
 use crate::layer::{LayerInfo, open_directory};
 use crate::lease::Lease;
+use crate::payload;
 use crate::recipe::RecipeWriter;
 use crate::staging::{StagedFile, Staging};
 use crate::store::Store;
 use crate::stream::{self, Inflated, Wire};
 use crate::tar::reader::TarReader;
-use crate::tar::{Entry, Kind, Limits, Segment, names};
+use crate::tar::{Entry, Kind, Limits, names};
 use crate::tree::{Tree, WHITEOUT};
 use crate::xattr;
 
@@ -248,54 +248,14 @@ fn place(
                 .payload(&path, stored, sparse)
                 .at(Step::Write, diff)?,
         );
-        write_payload(reader, &fd, entry, diff)?;
     }
-    if entry.sparse.is_some() {
-        rustix::fs::ftruncate(&fd, entry.size).at(Step::Write, in_layer(diff, entry))?;
-    }
+    payload::write(reader, entry, &fd, || in_layer(diff, entry))?;
     tree.finish_file(&fd, entry, number)?;
     if durable && stored >= WRITE_BACK_FROM {
         // Only a head start; the sync before publishing tells any error.
         let _told_by_the_last_sync = cove_sys::writeback::start(&fd);
     }
     Ok(stored)
-}
-
-fn write_payload(
-    reader: &mut LayerReader<'_>,
-    fd: &OwnedFd,
-    entry: &Entry,
-    diff: &Path,
-) -> Result<()> {
-    let whole = [Segment {
-        offset: 0,
-        length: reader.payload_len(),
-    }];
-    let mut runs = entry.sparse.as_deref().unwrap_or(&whole).iter().copied();
-    let mut run = Segment {
-        offset: 0,
-        length: 0,
-    };
-    reader.payload(|mut bytes| {
-        while !bytes.is_empty() {
-            while run.length == 0 {
-                // The map was checked to be as long as the payload.
-                let Some(next) = runs.next() else {
-                    return Ok(());
-                };
-                run = next;
-            }
-            let count = usize::try_from(run.length).map_or(bytes.len(), |n| n.min(bytes.len()));
-            let written = match rustix::io::pwrite(fd, &bytes[..count], run.offset) {
-                Err(rustix::io::Errno::INTR) => continue,
-                other => other.at(Step::Write, in_layer(diff, entry))?,
-            };
-            run.offset += written as u64;
-            run.length -= written as u64;
-            bytes = &bytes[written..];
-        }
-        Ok(())
-    })
 }
 
 fn in_layer(diff: &Path, entry: &Entry) -> std::path::PathBuf {
