@@ -121,7 +121,10 @@ fn set_lowers(
             Ok(()) => {}
             Err(Errno::INVAL) if index == 0 => return set_lowers_joined(fs, lowers, held),
             Err(errno) => {
-                return Err(OverlayError::Option { option: "lowerdir+", source: errno.into() });
+                return Err(OverlayError::Option {
+                    option: "lowerdir+",
+                    source: errno.into(),
+                });
             }
         }
     }
@@ -145,7 +148,9 @@ fn set_lowers_joined(
         held.push(fd);
     }
     if joined.len() > OPTION_LIMIT {
-        return Err(OverlayError::TooManyLayers { count: lowers.len() });
+        return Err(OverlayError::TooManyLayers {
+            count: lowers.len(),
+        });
     }
     set(fs, "lowerdir", joined.as_bytes())
 }
@@ -163,16 +168,29 @@ fn short_name(path: &Path, held: &mut Vec<OwnedFd>) -> Result<Vec<u8>, OverlayEr
 }
 
 fn open_path(path: &Path) -> Result<OwnedFd, OverlayError> {
-    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|e| OverlayError::Open { path: path.to_owned(), source: e.into() })
+    rustix::fs::open(
+        path,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(|e| OverlayError::Open {
+        path: path.to_owned(),
+        source: e.into(),
+    })
 }
 
 fn set(fs: &OwnedFd, option: &'static str, value: &[u8]) -> Result<(), OverlayError> {
-    rustix::mount::fsconfig_set_string(fs.as_fd(), option, value)
-        .map_err(|e| OverlayError::Option { option, source: e.into() })
+    rustix::mount::fsconfig_set_string(fs.as_fd(), option, value).map_err(|e| {
+        OverlayError::Option {
+            option,
+            source: e.into(),
+        }
+    })
 }
 
 fn flag(fs: &OwnedFd, option: &'static str) -> Result<(), OverlayError> {
-    rustix::mount::fsconfig_set_flag(fs.as_fd(), option)
-        .map_err(|e| OverlayError::Option { option, source: e.into() })
+    rustix::mount::fsconfig_set_flag(fs.as_fd(), option).map_err(|e| OverlayError::Option {
+        option,
+        source: e.into(),
+    })
 }
