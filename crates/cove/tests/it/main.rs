@@ -14,5 +14,7 @@ mod mistakes;
 mod oci;
 mod oci_engines;
 mod pull;
+mod supervisor;
 mod support;
+mod terminal;
 mod workloads;

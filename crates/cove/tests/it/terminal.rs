@@ -1,0 +1,234 @@
+//! A user at a terminal: `run -it`, `attach`, the keys that detach.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use testkit::cmd::readable;
+use testkit::cove::Cove;
+
+use crate::support::{IMAGE, cove};
+
+const LONG: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_shell_on_a_terminal() {
+    let cove = cove();
+    let mut user = User::new(24, 80);
+    let mut client = user.start(&cove, &["run", "-it", "--rm", IMAGE, "sh"]);
+    user.sees("/ # ");
+    assert!(user.is_raw());
+    user.types("stty size; tty\n");
+    user.sees("24 80\r\n");
+    user.sees("/dev/pts/0\r\n");
+    user.resizes(50, 132);
+    // The size changes some time after the signal.
+    user.types("until [ \"$(stty size)\" = '50 132' ]; do :; done; echo wi''de\n");
+    user.sees("wide\r\n");
+    // What a shell does with control characters.
+    user.types("cat\nhere\n");
+    // Once by the terminal, once by cat.
+    user.sees("here");
+    user.sees("here\r\n");
+    user.types("\u{3}");
+    user.sees("^C");
+    user.sees("/ # ");
+    user.types("exit 42\n");
+    assert_eq!(client.wait().unwrap().code(), Some(42));
+    assert!(!user.is_raw());
+    assert_eq!(cove.ok(&["ps", "-aq"]), "");
+}
+
+#[test]
+fn keys_detach_and_another_client_goes_on() {
+    let cove = cove();
+    let mut user = User::new(24, 80);
+    let script = "while read line; do echo got $line; done; exit 5";
+    let run = ["run", "-it", "--name", "box", IMAGE, "sh", "-c", script];
+    let mut client = user.start(&cove, &run);
+    user.types("one\n");
+    user.sees("got one\r\n");
+    user.types("\u{10}\u{11}");
+    assert_eq!(client.wait().unwrap().code(), Some(0));
+    assert!(!user.is_raw());
+    assert_eq!(inspect(&cove, "{{.State.Status}}"), "running");
+
+    let mut client = user.start(&cove, &["attach", "--detach-keys", "ctrl-x,q", "box"]);
+    user.becomes_raw();
+    // The other keys are only keys now.
+    user.types("two\u{18}!\n");
+    user.sees("got two\u{18}!\r\n");
+    user.types("\u{18}q");
+    assert_eq!(client.wait().unwrap().code(), Some(1));
+    user.sees("read escape sequence");
+    assert!(!user.is_raw());
+
+    let mut client = user.start(&cove, &["attach", "box"]);
+    user.becomes_raw();
+    user.types("three\n");
+    user.sees("got three\r\n");
+    user.types("\u{4}");
+    assert_eq!(client.wait().unwrap().code(), Some(5));
+    assert!(!user.is_raw());
+}
+
+#[test]
+fn the_terminal_is_as_before_whatever_ends_the_client() {
+    let cove = cove();
+    let mut user = User::new(24, 80);
+    for (how, code) in [("kill", 137), ("stop", 143), ("supervisor", 9)] {
+        let script = "trap 'exit 143' TERM; echo ready; read line; exit 9";
+        let run = ["run", "-it", "--name", "box", IMAGE, "sh", "-c", script];
+        let mut client = user.start(&cove, &run);
+        user.sees("ready\r\n");
+        assert!(user.is_raw());
+        match how {
+            "supervisor" => {
+                let directory = cove.roots().runroot().join("containers");
+                let id = cove.ok(&["ps", "-q", "--no-trunc"]);
+                let seen = cove_supervisor::state::observe(&directory.join(id));
+                let pid = Pid::from_raw(seen.unwrap().unwrap().status.supervisor);
+                let pidfd = pidfd_open(pid.unwrap(), PidfdFlags::empty()).unwrap();
+                kill_process(pid.unwrap(), Signal::KILL).unwrap();
+                // What is typed before it is gone may go with it.
+                assert!(readable(&pidfd, LONG));
+                user.types("\n");
+            }
+            command => drop(cove.ok(&[command, "box"])),
+        }
+        assert_eq!(client.wait().unwrap().code(), Some(code), "{how}");
+        assert!(!user.is_raw(), "{how}");
+        cove.ok(&["rm", "-f", "box"]);
+    }
+    // The client itself is told to go; the container stays.
+    let mut client = user.start(&cove, &["run", "-it", "--name", "box", IMAGE, "sh"]);
+    user.sees("/ # ");
+    kill(i32::try_from(client.id()).unwrap(), Signal::TERM);
+    assert_eq!(client.wait().unwrap().code(), Some(143));
+    assert!(!user.is_raw());
+    assert_eq!(inspect(&cove, "{{.State.Status}}"), "running");
+    cove.ok(&["rm", "-f", "box"]);
+}
+
+#[test]
+fn a_terminal_is_wanted_for_a_terminal() {
+    let cove = cove();
+    let said = cove.fails(1, &["run", "-it", "--rm", IMAGE, "sh"]);
+    assert!(said.contains("the input device is not a TTY"), "{said}");
+    // Without input it needs none.
+    let text = cove.ok(&["run", "-t", "--rm", IMAGE, "tty"]);
+    assert_eq!(text.trim_end(), "/dev/pts/0");
+}
+
+fn inspect(cove: &Cove, format: &str) -> String {
+    cove.ok(&["inspect", "--format", format, "box"])
+}
+
+fn kill(pid: i32, signal: Signal) {
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+/// A user with a terminal.
+struct User {
+    master: OwnedFd,
+    /// Kept open: the terminal outlives its programs.
+    slave: File,
+    seen: String,
+}
+
+impl User {
+    fn new(rows: u16, columns: u16) -> Self {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let slave = rustix::fs::open(name.as_c_str(), flags, Mode::empty()).unwrap();
+        let user = Self {
+            master,
+            slave: slave.into(),
+            seen: String::new(),
+        };
+        user.resizes(rows, columns);
+        user
+    }
+
+    /// Starts a command of Cove in front, on the terminal.
+    fn start(&mut self, cove: &Cove, arguments: &[&str]) -> Child {
+        self.seen.clear();
+        let wanted = cove.cmd(arguments).command();
+        // A session of its own with this as its terminal.
+        #[expect(clippy::disallowed_methods, reason = "setsid gives a terminal")]
+        let mut command = Command::new("setsid");
+        command.arg("--ctty").arg(wanted.get_program());
+        command.args(wanted.get_args());
+        let stdio = || Stdio::from(self.slave.try_clone().unwrap());
+        command
+            .stdin(stdio())
+            .stdout(stdio())
+            .stderr(stdio())
+            .spawn()
+            .unwrap()
+    }
+
+    fn types(&mut self, text: &str) {
+        let mut master = File::from(self.master.try_clone().unwrap());
+        master.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Waits for a text, and forgets what came up to its end.
+    fn sees(&mut self, text: &str) {
+        let end = Instant::now() + LONG;
+        loop {
+            if let Some(at) = self.seen.find(text) {
+                self.seen.drain(..at + text.len());
+                return;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            let left = left.try_into().unwrap();
+            let mut fds = [PollFd::new(&self.master, PollFlags::IN)];
+            let ready = poll(&mut fds, Some(&left)).unwrap();
+            assert!(ready > 0, "{text:?} does not come: {:?}", self.seen);
+            let mut buffer = [0; 4096];
+            let mut master = File::from(self.master.try_clone().unwrap());
+            let length = master.read(&mut buffer).unwrap();
+            self.seen
+                .push_str(&String::from_utf8_lossy(&buffer[..length]));
+        }
+    }
+
+    fn resizes(&self, rows: u16, columns: u16) {
+        let size = Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        tcsetwinsize(&self.master, size).unwrap();
+    }
+
+    fn is_raw(&self) -> bool {
+        let modes = tcgetattr(self.slave.as_fd()).unwrap().local_modes;
+        assert_eq!(
+            modes.contains(LocalModes::ICANON),
+            modes.contains(LocalModes::ECHO)
+        );
+        !modes.contains(LocalModes::ICANON)
+    }
+
+    /// Waits until a client has taken the terminal.
+    fn becomes_raw(&self) {
+        let end = Instant::now() + LONG;
+        while !self.is_raw() {
+            assert!(Instant::now() < end, "the terminal stays as it was");
+        }
+    }
+}
