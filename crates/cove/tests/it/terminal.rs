@@ -33,10 +33,8 @@ fn a_shell_on_a_terminal() {
     user.types("until [ \"$(stty size)\" = '50 132' ]; do :; done; echo wi''de\n");
     user.sees("wide\r\n");
     // What a shell does with control characters.
-    user.types("cat\nhere\n");
-    // Once by the terminal, once by cat.
-    user.sees("here");
-    user.sees("here\r\n");
+    user.types("echo ru''ns; cat\n");
+    user.sees("runs\r\n");
     user.types("\u{3}");
     user.sees("^C");
     user.sees("/ # ");
