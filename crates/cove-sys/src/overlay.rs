@@ -52,7 +52,7 @@ pub enum OverlayError {
         /// The system's answer.
         source: io::Error,
     },
-    /// Kernels before 6.5 take all lower directories in one short string.
+    /// Kernels before 6.7 take all lower directories in one short string.
     #[error("this kernel cannot mount {count} layers at once")]
     TooManyLayers {
         /// How many there are.
@@ -79,12 +79,27 @@ const OPTION_LIMIT: usize = 255;
 /// # Errors
 /// One variant per step.
 pub fn mount(overlay: &Overlay<'_>) -> Result<OwnedFd, OverlayError> {
+    match attempt(overlay, set_lowers) {
+        // It took an option that it does not know: only now it says so.
+        Err(OverlayError::Create(error))
+            if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) && looks_late() =>
+        {
+            attempt(overlay, set_lowers_joined)
+        }
+        other => other,
+    }
+}
+
+/// Sets the lower directories' option or options.
+type Lowers = fn(&OwnedFd, &[PathBuf], &mut Vec<OwnedFd>) -> Result<(), OverlayError>;
+
+fn attempt(overlay: &Overlay<'_>, lowers: Lowers) -> Result<OwnedFd, OverlayError> {
     let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
         .map_err(|e| OverlayError::FileSystem(e.into()))?;
     // Descriptors of directories whose names are too long stay open until
     // the superblock holds them.
     let mut held = Vec::new();
-    set_lowers(&fs, overlay.lowers, &mut held)?;
+    lowers(&fs, overlay.lowers, &mut held)?;
     if let Some((upper, work)) = overlay.upper {
         let upper = short_name(upper, &mut held)?;
         let work = short_name(work, &mut held)?;
@@ -110,6 +125,14 @@ pub fn mount(overlay: &Overlay<'_>) -> Result<OwnedFd, OverlayError> {
         .map_err(|e| OverlayError::Mount(e.into()))
 }
 
+/// Whether the kernel collects options unseen and looks at them when the file
+/// system is created, as overlayfs before 6.5 does.
+fn looks_late() -> bool {
+    rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
+        .and_then(|fs| rustix::mount::fsconfig_set_flag(fs.as_fd(), "cove-unknown"))
+        .is_ok()
+}
+
 fn set_lowers(
     fs: &OwnedFd,
     lowers: &[PathBuf],
@@ -131,7 +154,7 @@ fn set_lowers(
     Ok(())
 }
 
-/// The way of kernels before 6.5: one string, colons between the names, so
+/// The way of kernels before 6.7: one string, colons between the names, so
 /// the names are those of descriptors, which are short and have no colon.
 fn set_lowers_joined(
     fs: &OwnedFd,
