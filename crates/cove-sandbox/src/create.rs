@@ -159,7 +159,7 @@ fn create_in(
         notify,
     };
     let (gate, listens) = (init.gate, init.listener.is_some());
-    let (mut pid, pidfd) = clone_init(plan, init, cgroup)?;
+    let (mut pid, pidfd) = clone_init(plan, init, &ours, cgroup)?;
     undo.pidfd = Some(pidfd);
     stored.pid = pid.as_raw_nonzero().get();
     if in_new_userns {
@@ -388,6 +388,7 @@ fn make_cgroup(plan: &Plan<'_>, options: &CreateOptions<'_>) -> Result<Option<Bo
 fn clone_init(
     plan: &Plan<'_>,
     init: Init<'_>,
+    ours: &Channel,
     cgroup: Option<&dyn Backend>,
 ) -> Result<(Pid, OwnedFd)> {
     let names = &plan.namespaces;
@@ -409,7 +410,10 @@ fn clone_init(
     #[expect(unsafe_code, reason = "the init is made by one clone3")]
     let cloned = unsafe { clone3(&args) };
     match cloned.map_err(|e| Error::os("make the container's first process", e))? {
-        Cloned::Child => init::run(init),
+        Cloned::Child => {
+            ours.close_copy();
+            init::run(init)
+        }
         Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
     }
 }

@@ -66,7 +66,7 @@ pub(crate) fn run(
         state: stored.oci(Status::Running),
     };
     let mut guard = Guard(None);
-    let (mut pid, pidfd) = clone_joiner(joiner, cgroup.as_deref())?;
+    let (mut pid, pidfd) = clone_joiner(joiner, &ours, cgroup.as_deref())?;
     guard.0 = Some(pidfd);
     if let Some(cgroup) = &cgroup {
         cgroup
@@ -175,7 +175,11 @@ struct Joiner<'a> {
     state: crate::state::OciState,
 }
 
-fn clone_joiner(joiner: Joiner<'_>, cgroup: Option<&dyn Backend>) -> Result<(Pid, OwnedFd)> {
+fn clone_joiner(
+    joiner: Joiner<'_>,
+    ours: &Channel,
+    cgroup: Option<&dyn Backend>,
+) -> Result<(Pid, OwnedFd)> {
     let early_pid = joiner.kinds & ns::PID != 0 && !joiner.late_pid;
     let _back = early_pid
         .then(|| PidNamespace::enter(joiner.init))
@@ -190,6 +194,7 @@ fn clone_joiner(joiner: Joiner<'_>, cgroup: Option<&dyn Backend>) -> Result<(Pid
     match cloned.map_err(|e| Error::os("make a process", e))? {
         Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
         Cloned::Child => {
+            ours.close_copy();
             let mut joiner = ManuallyDrop::new(joiner);
             let failure = match steps(&mut joiner) {
                 Err(failure) => failure,

@@ -77,6 +77,21 @@ impl Channel {
         Ok((Self(a), Self(b)))
     }
 
+    /// In the new process, closes its copy of the creator's end: with it in its own hands it would
+    /// never hear that its creator was killed.
+    pub(crate) fn close_copy(&self) {
+        use std::os::fd::AsRawFd;
+        let number = self.0.as_raw_fd().cast_unsigned();
+        // SAFETY: only the creator, another process, ever uses this value again.
+        #[expect(
+            unsafe_code,
+            reason = "the owner of the descriptor is in another process"
+        )]
+        let closed = unsafe { cove_sys::fds::close_between(number, number) };
+        // An open descriptor can be closed.
+        drop(closed);
+    }
+
     pub(crate) fn command(&self, command: Command) -> io::Result<()> {
         send(self.0.as_fd(), command as u8, &[], None)
     }
