@@ -59,6 +59,17 @@ impl Engine {
         Ok(engine)
     }
 
+    /// What unpacks layers or makes containers is root's so far: said here in
+    /// one sentence instead of by whichever call of the kernel fails first.
+    fn require_root(&self) -> Result<()> {
+        if rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        Err(Error::Unsupported(
+            "running without root is not supported yet: run this command as root".to_owned(),
+        ))
+    }
+
     /// Where this engine keeps things.
     #[must_use]
     pub const fn roots(&self) -> &Roots {

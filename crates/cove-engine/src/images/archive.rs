@@ -69,6 +69,7 @@ impl Engine {
     /// # Errors
     /// When the archive is damaged, incomplete or of another form.
     pub fn load(&self, reader: impl Read + Send) -> Result<Vec<Loaded>> {
+        self.require_root()?;
         self.store.load(reader).map_err(Error::Storage)
     }
 
@@ -77,6 +78,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::load`].
     pub fn load_layout(&self, directory: &Path) -> Result<Vec<Loaded>> {
+        self.require_root()?;
         self.store.load_layout(directory).map_err(Error::Storage)
     }
 
@@ -91,6 +93,7 @@ impl Engine {
         instructions: &[String],
         message: &str,
     ) -> Result<Digest> {
+        self.require_root()?;
         let name = name
             .map(|name| Reference::parse_docker(name).map(Reference::with_default_tag))
             .transpose()

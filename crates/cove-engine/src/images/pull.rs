@@ -65,6 +65,7 @@ impl Engine {
         options: &PullOptions,
         progress: &dyn Progress,
     ) -> Result<Pulled> {
+        self.require_root()?;
         let environment = Environment::of_process();
         let registries = Registries::load(&environment)
             .map_err(|error| Error::Invalid(crate::error::sentence(&error)))?;

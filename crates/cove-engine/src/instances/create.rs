@@ -55,6 +55,7 @@ impl Engine {
     /// When the image is not to be had, the name is taken, or what is asked
     /// for contradicts itself; nothing is left then.
     pub fn create(&self, request: &CreateRequest, progress: &dyn Progress) -> Result<Created> {
+        self.require_root()?;
         validate(&request.spec)?;
         let image = self.image_for_run(
             &request.image,
