@@ -49,36 +49,82 @@ fn inject(cmd: Cmd, what: &str) -> Cmd {
 #[must_use]
 pub fn killed_within(cmd: &Cmd, span: Duration, rng: &mut Rng) -> (Output, bool) {
     let running = cmd.start();
-    let nanos = rng.below(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX).max(1));
-    let ended = running.ends_within(Duration::from_nanos(nanos));
+    let ended = running.ends_within(moment(span, rng));
     if !ended {
         running.signal(Signal::KILL);
     }
     (running.wait(), !ended)
 }
 
+/// Runs a command, and at a random moment within `span` kills one process of
+/// Cove beside it: a supervisor or a keeper. With `both` the command is killed
+/// in the same moment. Tells whether a process was killed.
+#[must_use]
+pub fn killed_beside(
+    cmd: &Cmd,
+    span: Duration,
+    both: bool,
+    place: (&Roots, &Path),
+    rng: &mut Rng,
+) -> (Output, bool) {
+    let (roots, program) = place;
+    let running = cmd.start();
+    let ended = running.ends_within(moment(span, rng));
+    let ours: Vec<u32> = processes(roots, program)
+        .into_iter()
+        .filter(|pid| *pid != running.pid())
+        .collect();
+    if both && !ended {
+        running.signal(Signal::KILL);
+    }
+    let killed = pick(&ours, rng);
+    if let Some(pid) = killed {
+        kill(pid);
+    }
+    (running.wait(), killed.is_some())
+}
+
 /// Kills one random process of these roots that runs `program`; tells which.
 #[must_use]
 pub fn kill_one(roots: &Roots, program: &Path, rng: &mut Rng) -> Option<u32> {
-    let ours: Vec<u32> = roots
-        .processes()
-        .into_iter()
-        .filter(|pid| runs(*pid, program))
-        .collect();
-    let n = usize::try_from(rng.below(ours.len().max(1) as u64)).ok()?;
-    let pid = *ours.get(n)?;
+    let pid = pick(&processes(roots, program), rng)?;
     kill(pid);
     Some(pid)
 }
 
-/// Cove runs from a sealed copy at times, so the name counts, not the path.
-fn runs(pid: u32, program: &Path) -> bool {
-    let name = crate::files::text(format!("/proc/{pid}/comm").as_ref()).unwrap_or_default();
+/// Kills one process and waits until it is gone.
+pub fn kill_process(pid: u32) {
+    kill(pid);
+}
+
+/// A moment within a span of time.
+#[must_use]
+pub fn moment(span: Duration, rng: &mut Rng) -> Duration {
+    let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX).max(1);
+    Duration::from_nanos(rng.below(nanos))
+}
+
+fn pick(all: &[u32], rng: &mut Rng) -> Option<u32> {
+    let n = usize::try_from(rng.below(all.len().max(1) as u64)).ok()?;
+    all.get(n).copied()
+}
+
+/// The processes of these roots that run `program`. Cove runs from a sealed
+/// copy at times, so the name counts, not the path; it comes first because it
+/// is cheap to ask for.
+fn processes(roots: &Roots, program: &Path) -> Vec<u32> {
     let own = program
         .file_name()
-        .map(|n| n.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    name.trim().starts_with(&own) && !own.is_empty()
+        .map(|n| n.to_string_lossy().into_owned());
+    let own = own.filter(|name| !name.is_empty());
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| {
+            let name = crate::files::text(format!("/proc/{pid}/comm").as_ref()).unwrap_or_default();
+            own.as_ref().is_some_and(|own| name.trim().starts_with(own))
+                && crate::roots::belongs(*pid, roots.path())
+        })
+        .collect()
 }
 
 #[cfg(test)]

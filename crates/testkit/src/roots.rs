@@ -154,6 +154,11 @@ pub fn processes_of(path: &Path) -> Vec<u32> {
         .collect()
 }
 
+/// Whether [`processes_of`] has this process.
+pub(crate) fn belongs(pid: u32, path: &Path) -> bool {
+    names(pid, &path.to_string_lossy())
+}
+
 fn names(pid: u32, needle: &str) -> bool {
     let process = PathBuf::from(format!("/proc/{pid}"));
     let in_text = |name: &str| files::text(&process.join(name)).is_some_and(|t| t.contains(needle));

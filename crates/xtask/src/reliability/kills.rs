@@ -1,110 +1,123 @@
-//! kill -9 of a command, or of a supervisor, at a random moment.
+//! kill -9 of a command, or of the processes beside containers, at a random
+//! moment.
 
 use std::path::Path;
 use std::time::Duration;
 
-use testkit::cove::Cove;
-use testkit::fault::{kill_one, killed_within};
-use testkit::leak::{Snapshot, describe, leaks};
+use testkit::fault::{kill_process, killed_beside, killed_within};
 use testkit::rng::Rng;
 use testkit::roots::Roots;
 
 use super::Tally;
-use super::world::{SENTINEL, World};
+use super::orders::{Effect, Kind};
+use super::sentinel::Sentinel;
+use super::world::World;
 
 /// After so many rounds everything is removed and the leaks are counted.
 const SPELL: u64 = 25;
 
-pub(super) fn run(program: &Path, rounds: u64, rng: &mut Rng) -> Result<Tally, String> {
-    let mut tally = Tally::default();
-    let mut world = World::new(Cove::at(program, Roots::new()))?;
-    world.settle()?;
-    let mut before = Snapshot::take(world.cove.roots());
+/// The faults, in the order of the tallies that are returned.
+const FAULTS: [&str; 5] = [
+    "kill -9 of a command",
+    "of a supervisor or keeper during it",
+    "of a command and one of them at once",
+    "of a command, then of the next that cleans up",
+    "of a container's first process",
+];
+/// How often each comes.
+const DICE: [usize; 12] = [0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 4];
+
+pub(super) fn run(program: &Path, rounds: u64, rng: &mut Rng) -> Result<Vec<Tally>, String> {
+    let mut tallies: Vec<Tally> = FAULTS.iter().map(|name| Tally::new(name)).collect();
+    let mut world = World::new(program, Roots::new())?;
     let mut round = 0;
     while round < rounds {
-        world.refill()?;
-        let sentinel = start_sentinel(&world)?;
+        world.refill(rng)?;
+        let mut sentinel = Sentinel::start(&world)?;
         for _ in 0..SPELL.min(rounds - round) {
             round += 1;
-            let when = format!("kill {round}");
-            if rng.below(5) == 0 {
-                // A supervisor: its container must go on.
-                let killed = kill_one(world.cove.roots(), program, rng);
-                tally.struck += usize::from(killed.is_some());
-            } else {
-                let (cmd, effect, time) = world.order(rng);
-                let (output, struck) = killed_within(&cmd, time * 5 / 4, rng);
-                tally.struck += usize::from(struck);
-                if struck {
-                    world.note(effect, &output);
-                } else {
-                    world.unharmed(effect, &output, &when, &mut tally);
-                }
+            let n = usize::try_from(rng.below(DICE.len() as u64)).unwrap_or(0);
+            let fault = DICE[n];
+            let tally = &mut tallies[fault];
+            let when = strike(&mut world, fault, round, rng, tally);
+            world.check(&when, tally);
+            sentinel.check(&world, &when, tally);
+        }
+        let when = format!("after kill {round}");
+        let tally = &mut tallies[0];
+        world.fsck(&when, tally);
+        sentinel.end(&world, &when, tally);
+        world.clear(&when, tally);
+        let sums: Vec<String> = tallies.iter().map(Tally::sum).collect();
+        eprintln!("{round} kills: {}", sums.join("; "));
+    }
+    Ok(tallies)
+}
+
+/// One fault; tells which and at what.
+fn strike(world: &mut World, fault: usize, round: u64, rng: &mut Rng, tally: &mut Tally) -> String {
+    if fault == 4 {
+        return strike_first_process(world, round, rng, tally);
+    }
+    let order = world.order(rng);
+    let when = format!("kill {round} ({}), {}", FAULTS[fault], order.kind.name());
+    let (output, struck) = match fault {
+        1 | 2 => {
+            let roots = world.cove.roots();
+            let place = (roots, world.cove.program());
+            killed_beside(&order.cmd, order.span, fault == 2, place, rng)
+        }
+        _ => killed_within(&order.cmd, order.span, rng),
+    };
+    tally.round(order.kind, struck);
+    if struck {
+        world.note(&order.effect, &output);
+    } else {
+        world.clock.add(order.kind, &output);
+        world.unharmed(&order.effect, &output, &when, tally);
+    }
+    if fault == 3 {
+        // The next command, which cleans up, dies as well.
+        let next = world.cove.cmd(["ps", "-aq"]);
+        let (_, _struck) = killed_within(&next, Duration::from_millis(20), rng);
+    }
+    when
+}
+
+/// A container whose first process is killed is down; its record stays.
+fn strike_first_process(world: &mut World, round: u64, rng: &mut Rng, tally: &mut Tally) -> String {
+    if world.running.is_empty()
+        && let Err(e) = world.undisturbed(Kind::Run, rng)
+    {
+        tally.broken.push(format!("kill {round}: {e}"));
+    }
+    let names: Vec<String> = world.running.iter().cloned().collect();
+    let n = usize::try_from(rng.below(names.len().max(1) as u64)).unwrap_or(0);
+    let when = format!("kill {round} ({})", FAULTS[4]);
+    tally.rounds += 1;
+    let Some(name) = names.get(n) else {
+        return when;
+    };
+    match world.must(&["inspect", "--format", "{{.State.Pid}}", name]) {
+        Ok(pid) => {
+            if let Ok(pid) = pid.parse() {
+                kill_process(pid);
+                tally.struck += 1;
             }
-            tally.rounds += 1;
-            check_sentinel(&world, &sentinel, &when, &mut tally);
-            world.check(&when, &mut tally);
         }
-        world.fsck(&format!("after kill {round}"), &mut tally);
-        if let Err(e) = world.empty() {
-            tally
-                .broken
-                .push(format!("removing all after kill {round}: {e}"));
+        Err(e) => tally.broken.push(format!("{when}: {e}")),
+    }
+    world.running.remove(name);
+    if world.containers.get(name) == Some(&true) {
+        world.forget(&Effect::NoContainer(name.clone()));
+    } else if let Err(e) = world.must(&["wait", name]).and_then(|code| {
+        if code == "137" {
+            Ok(())
+        } else {
+            Err(format!("{name} ended with {code}"))
         }
-        let left = leaks(&before, world.cove.roots());
-        if !left.is_empty() {
-            tally
-                .leaked
-                .push(format!("after kill {round}:\n{}", describe(&left)));
-            // A leak counts once.
-            world = World::new(Cove::at(program, Roots::new()))?;
-            world.settle()?;
-            before = Snapshot::take(world.cove.roots());
-        }
-        eprintln!(
-            "{round} kills: {} lost, {} leaked, {} broken",
-            tally.lost.len(),
-            tally.leaked.len(),
-            tally.broken.len()
-        );
+    }) {
+        tally.broken.push(format!("{when}: {e}"));
     }
-    Ok(tally)
-}
-
-/// A container that writes to its standard output all the time, so that a
-/// broken pipe would end it; returns its process.
-fn start_sentinel(world: &World) -> Result<String, String> {
-    let image = world.must(&["images", "-q"])?;
-    let image = image.lines().next().unwrap_or_default();
-    let script = "while :; do echo alive || exit 9; usleep 20000; done";
-    world.must(&[
-        "run",
-        "-d",
-        "--network",
-        "none",
-        "--name",
-        SENTINEL,
-        image,
-        "sh",
-        "-c",
-        script,
-    ])?;
-    world.must(&["inspect", "--format", "{{.State.Pid}}", SENTINEL])
-}
-
-fn check_sentinel(world: &World, pid: &str, when: &str, tally: &mut Tally) {
-    let alive = testkit::files::text(format!("/proc/{pid}/stat").as_ref())
-        .is_some_and(|stat| !stat.contains(") Z "));
-    if !alive {
-        tally.lost.push(format!("{when}: the running container"));
-        return;
-    }
-    let works = world
-        .cove
-        .cmd(["exec", SENTINEL, "true"])
-        .limit(Duration::from_secs(20))
-        .run();
-    if !works.success() {
-        tally.broken.push(format!("{when}: {works}"));
-    }
+    when
 }

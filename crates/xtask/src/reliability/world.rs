@@ -1,95 +1,73 @@
 //! A Cove under test and a model of what it has acknowledged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cove_model::image::Compression;
-use testkit::cmd::{Cmd, Output};
+use testkit::cmd::Output;
 use testkit::cove::Cove;
 use testkit::image::busybox;
-use testkit::image::many::{self, Shape};
+use testkit::leak::{Snapshot, describe, leaks_besides};
 use testkit::registry::Registry;
 use testkit::rng::Rng;
+use testkit::roots::Roots;
 
 use super::Tally;
+use super::orders::{Clock, Effect, Kind, pool};
+
+/// How long a supervisor may take to see that a client is gone.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The container that no kill may touch.
 pub(super) const SENTINEL: &str = "sentinel";
-/// How many images there are to pull.
-const POOL: u64 = 6;
-
-/// What a command does to the model when it is acknowledged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Effect {
-    /// An image is there.
-    Image(String),
-    /// An image is no more.
-    NoImage(String),
-    /// A container is there.
-    Container(String),
-    /// A container is no more.
-    NoContainer(String),
-    /// Nothing that lasts.
-    Nothing,
-}
 
 /// The Cove, the registry it pulls from, and what must be there.
 pub(super) struct World {
     pub(super) cove: Cove,
-    images: BTreeSet<String>,
-    containers: BTreeSet<String>,
-    pool: Vec<String>,
-    busybox: String,
-    next: u64,
+    /// Names of images that were acknowledged.
+    pub(super) images: BTreeSet<String>,
+    /// Names of containers, and whether one goes at its end.
+    pub(super) containers: BTreeMap<String, bool>,
+    /// Names of containers that run.
+    pub(super) running: BTreeSet<String>,
+    pub(super) pool: Vec<String>,
+    pub(super) busybox: String,
+    pub(super) next: u64,
+    /// How long commands take.
+    pub(super) clock: Clock,
+    /// What there was before the first command that counts.
+    before: Snapshot,
     // Last: the registry outlives what pulls from it.
     _registry: Registry,
 }
 
 impl World {
-    /// A world whose Cove has pulled busybox and nothing else.
-    pub(super) fn new(cove: Cove) -> Result<Self, String> {
+    /// A world whose Cove has run one container and holds nothing.
+    pub(super) fn new(program: &Path, roots: Roots) -> Result<Self, String> {
+        let cove = Cove::at(program, roots);
         let registry = Registry::start();
         registry.push("busybox:latest", &busybox::image());
-        let mut pool = Vec::new();
-        for n in 0..POOL {
-            // Another number of files is another content.
-            let compression = if n % 2 == 0 {
-                Compression::Gzip
-            } else {
-                Compression::Zstd
-            };
-            let shape = Shape {
-                layers: 3,
-                files: 300 + n * 3,
-                bytes: 6 << 20,
-                compression,
-            };
-            let name = format!("many{n}:latest");
-            registry.push(&name, &many::image(shape));
-            pool.push(registry.reference(&name));
-        }
-        let busybox = registry.reference("busybox:latest");
+        let pool = pool(&registry);
+        let before = Snapshot::take(cove.roots());
         let mut world = Self {
             cove,
             images: BTreeSet::new(),
-            containers: BTreeSet::new(),
+            containers: BTreeMap::new(),
+            running: BTreeSet::new(),
             pool,
-            busybox,
+            busybox: registry.reference("busybox:latest"),
             next: 0,
+            clock: Clock::default(),
+            before,
             _registry: registry,
         };
-        let image = world.busybox.clone();
-        world.must(&["pull", "-q", &image])?;
-        world.images.insert(image);
+        world.bring_busybox()?;
+        // What stays then are the directories that the first container of a boot makes.
+        world.must(&["run", "--rm", "--network", "none", &world.busybox, "true"])?;
+        world.calibrate()?;
+        world.empty()?;
+        world.before = Snapshot::take(world.cove.roots());
         Ok(world)
-    }
-
-    /// Runs one container and removes everything: what stays then are the
-    /// directories and cgroups that the first container of a boot makes.
-    pub(super) fn settle(&mut self) -> Result<(), String> {
-        let image = self.busybox.clone();
-        self.must(&["run", "--rm", "--network", "none", &image, "true"])?;
-        self.empty()
     }
 
     /// Runs a command that no fault disturbs.
@@ -102,108 +80,38 @@ impl World {
         }
     }
 
-    /// A random command that can be run now, its effect, and about how long
-    /// it takes.
-    pub(super) fn order(&mut self, rng: &mut Rng) -> (Cmd, Effect, Duration) {
-        self.next += 1;
-        let n = self.next;
-        let pick = |set: &BTreeSet<String>, rng: &mut Rng| {
-            let at = usize::try_from(rng.below(set.len().max(1) as u64)).unwrap_or(0);
-            set.iter().nth(at).cloned()
-        };
-        let absent: BTreeSet<String> = self
-            .pool
-            .iter()
-            .filter(|i| !self.images.contains(*i))
-            .cloned()
-            .collect();
-        let removable: BTreeSet<String> = self
-            .images
-            .iter()
-            .filter(|i| **i != self.busybox)
-            .cloned()
-            .collect();
-        let busybox = self.busybox.clone();
-        let ms = Duration::from_millis;
-        let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
-        let create = |kind: &str| {
-            let name = format!("c{n}");
-            let mut list = words(&[kind, "--network", "none", "--name", &name]);
-            if kind == "run" {
-                list.push("-d".to_owned());
-            }
-            list.extend(words(&[&busybox, "sleep", "100000"]));
-            (list, Effect::Container(name), ms(120))
-        };
-        let some = pick(&self.containers, rng);
-        let (list, effect, time) = match (rng.below(9), some) {
-            (0..=2, _) => match pick(&absent, rng) {
-                Some(image) => (
-                    words(&["pull", "-q", &image]),
-                    Effect::Image(image),
-                    ms(500),
-                ),
-                None => create("create"),
-            },
-            (3, Some(name)) => (words(&["start", &name]), Effect::Nothing, ms(100)),
-            (4, Some(name)) => (
-                words(&["rm", "-f", &name]),
-                Effect::NoContainer(name),
-                ms(120),
-            ),
-            (5, Some(name)) => {
-                let image = format!("kept{n}:latest");
-                (
-                    words(&["commit", &name, &image]),
-                    Effect::Image(image),
-                    ms(150),
-                )
-            }
-            (6, _) => match pick(&removable, rng) {
-                Some(image) => (
-                    words(&["rmi", "-f", &image]),
-                    Effect::NoImage(image),
-                    ms(100),
-                ),
-                None => create("run"),
-            },
-            (7, _) => create("run"),
-            _ => create("create"),
-        };
-        (
-            self.cove.cmd(&list).limit(Duration::from_secs(60)),
-            effect,
-            time,
-        )
-    }
-
     /// Takes note of how a command ended that no fault struck: it must have worked.
     pub(super) fn unharmed(
         &mut self,
-        effect: Effect,
+        effect: &Effect,
         output: &Output,
         when: &str,
         tally: &mut Tally,
     ) {
         if !output.success() {
-            tally
-                .broken
-                .push(format!("{when}: without a fault, {output}"));
+            let text = format!("{when}: without a fault, {output}");
+            tally.broken.push(text);
         }
         self.note(effect, output);
     }
 
     /// Takes note of how a command ended. What it might have removed is not
     /// looked for, even when nobody acknowledged its removal.
-    pub(super) fn note(&mut self, effect: Effect, output: &Output) {
-        self.forget(&effect);
+    pub(super) fn note(&mut self, effect: &Effect, output: &Output) {
+        self.forget(effect);
         if !output.success() {
             return;
         }
         match effect {
-            Effect::Image(name) => drop(self.images.insert(name)),
-            Effect::Container(name) => drop(self.containers.insert(name)),
-            Effect::NoImage(_) | Effect::NoContainer(_) | Effect::Nothing => {}
+            Effect::Image(name) => drop(self.images.insert(name.clone())),
+            Effect::Container { name, runs, goes } => {
+                self.containers.insert(name.clone(), *goes);
+                if *runs {
+                    self.running.insert(name.clone());
+                }
+            }
+            Effect::Runs(name) => drop(self.running.insert(name.clone())),
+            Effect::NoImage(_) | Effect::NoContainer(_) => {}
         }
     }
 
@@ -211,43 +119,93 @@ impl World {
     pub(super) fn forget(&mut self, effect: &Effect) {
         match effect {
             Effect::NoImage(name) => drop(self.images.remove(name)),
-            Effect::NoContainer(name) => drop(self.containers.remove(name)),
-            Effect::Image(_) | Effect::Container(_) | Effect::Nothing => {}
+            Effect::NoContainer(name) => {
+                self.containers.remove(name);
+                self.running.remove(name);
+            }
+            Effect::Image(_) | Effect::Container { .. } | Effect::Runs(_) => {}
         }
     }
 
-    /// After a fault: the first command works, and everything acknowledged is there.
+    /// The power went: nothing runs, and what was to go at its end is gone.
+    pub(super) fn power_lost(&mut self) {
+        self.running.clear();
+        self.containers.retain(|_, goes| !*goes);
+    }
+
+    /// After a fault: the first command works and cleans up, and everything
+    /// acknowledged is there.
     pub(super) fn check(&mut self, when: &str, tally: &mut Tally) {
+        if let Err(e) = self.compare(when, tally) {
+            tally.broken.push(format!("{when}: {e}"));
+        }
+    }
+
+    fn compare(&mut self, when: &str, tally: &mut Tally) -> Result<(), String> {
         let began = Instant::now();
-        let listed = self.must(&["ps", "-a", "--format", "{{.Names}}"]);
+        let (ids, mut states) = self.listed()?;
         tally.recovery = tally.recovery.max(began.elapsed());
-        let containers: BTreeSet<String> = match listed {
-            Ok(text) => text.lines().map(str::to_owned).collect(),
-            Err(e) => return tally.broken.push(format!("{when}: {e}")),
+        // A container that was frozen for a client that was killed goes on when
+        // its supervisor hears of that.
+        let held = |states: &BTreeMap<String, String>| {
+            self.running
+                .iter()
+                .any(|name| states.get(name).is_some_and(|state| state == "paused"))
         };
-        let images = match self.must(&["images", "--format", "{{.Repository}}:{{.Tag}}"]) {
-            Ok(text) => text.lines().map(str::to_owned).collect::<BTreeSet<_>>(),
-            Err(e) => return tally.broken.push(format!("{when}: {e}")),
-        };
-        tally.acknowledged += self.images.len() + self.containers.len();
+        while held(&states) && began.elapsed() < PATIENCE {
+            states = self.listed()?.1;
+        }
+        // One command is all that the leftovers may outlive.
+        let left = leaks_besides(&self.before, self.cove.roots(), &ids);
+        if !left.is_empty() {
+            tally.leaked.push(format!("{when}:\n{}", describe(&left)));
+            // A leak counts once.
+            self.before = Snapshot::take(self.cove.roots()).besides(&ids);
+        }
+        let images = self.must(&["images", "--format", "{{.Repository}}:{{.Tag}}"])?;
+        let images: BTreeSet<String> = images.lines().map(str::to_owned).collect();
+        tally.acknowledged += self.images.len() + self.containers.len() + self.running.len();
         for image in self.images.difference(&images) {
             tally.lost.push(format!("{when}: image {image}"));
         }
-        for name in self.containers.difference(&containers) {
+        for name in self.containers.keys().filter(|n| !states.contains_key(*n)) {
             tally.lost.push(format!("{when}: container {name}"));
+        }
+        for name in &self.running {
+            if states.get(name).is_some_and(|state| state != "running") {
+                let state = &states[name];
+                tally
+                    .lost
+                    .push(format!("{when}: {name} ran and is {state}"));
+            }
         }
         // Each loss counts once.
         self.images.retain(|image| images.contains(image));
-        self.containers.retain(|name| containers.contains(name));
+        self.containers.retain(|name, _| states.contains_key(name));
+        self.running
+            .retain(|name| states.get(name).is_some_and(|state| state == "running"));
         // What nobody acknowledged may be there or not; it must go when asked.
-        for name in containers
-            .difference(&self.containers.clone())
-            .filter(|n| *n != SENTINEL)
-        {
-            if let Err(e) = self.must(&["rm", "-f", name]) {
-                tally.broken.push(format!("{when}: {e}"));
+        for name in states.keys() {
+            if name != SENTINEL && !self.containers.contains_key(name) {
+                self.must(&["rm", "-f", name])?;
             }
         }
+        Ok(())
+    }
+
+    /// The ids of all containers, and their states by name.
+    fn listed(&self) -> Result<(Vec<String>, BTreeMap<String, String>), String> {
+        let format = "{{.ID}} {{.Names}} {{.State}}";
+        let listed = self.must(&["ps", "-a", "--no-trunc", "--format", format])?;
+        let mut ids = Vec::new();
+        let mut states = BTreeMap::new();
+        for line in listed.lines() {
+            if let [id, name, state] = line.split(' ').collect::<Vec<_>>()[..] {
+                ids.push(id.to_owned());
+                states.insert(name.to_owned(), state.to_owned());
+            }
+        }
+        Ok((ids, states))
     }
 
     /// Every stored byte is as it was.
@@ -257,8 +215,27 @@ impl World {
         }
     }
 
-    /// Removes all containers and images.
-    pub(super) fn empty(&mut self) -> Result<(), String> {
+    /// Removes all containers and images; then there must be nothing left.
+    pub(super) fn clear(&mut self, when: &str, tally: &mut Tally) {
+        if let Err(e) = self.empty() {
+            tally.broken.push(format!("removing all {when}: {e}"));
+            return;
+        }
+        let left = leaks_besides(&self.before, self.cove.roots(), &[]);
+        if !left.is_empty() {
+            tally.leaked.push(format!("{when}:\n{}", describe(&left)));
+            self.before = Snapshot::take(self.cove.roots());
+        }
+        for directory in ["layers", "blobs/sha256", "images/by-id", "images/names"] {
+            let path = self.cove.roots().root().join(directory);
+            let stays = std::fs::read_dir(path).map_or(0, Iterator::count);
+            if stays > 0 {
+                tally.leaked.push(format!("{when}: {stays} in {directory}"));
+            }
+        }
+    }
+
+    fn empty(&mut self) -> Result<(), String> {
         for (list, remove) in [
             (vec!["ps", "-aq"], ["rm", "-f"]),
             (vec!["images", "-q", "--no-trunc"], ["rmi", "-f"]),
@@ -273,11 +250,20 @@ impl World {
         }
         self.images.clear();
         self.containers.clear();
+        self.running.clear();
         Ok(())
     }
 
-    /// Brings busybox back after [`World::empty`].
-    pub(super) fn refill(&mut self) -> Result<(), String> {
+    /// Brings busybox back after [`World::clear`], and some more that must survive.
+    pub(super) fn refill(&mut self, rng: &mut Rng) -> Result<(), String> {
+        self.bring_busybox()?;
+        for kind in [Kind::Pull, Kind::Create, Kind::Run, Kind::Run, Kind::Commit] {
+            self.undisturbed(kind, rng)?;
+        }
+        Ok(())
+    }
+
+    fn bring_busybox(&mut self) -> Result<(), String> {
         let image = self.busybox.clone();
         self.must(&["pull", "-q", &image])?;
         self.images.insert(image);
