@@ -82,11 +82,11 @@ impl Channel {
     pub(crate) fn close_copy(&self) {
         use std::os::fd::AsRawFd;
         let number = self.0.as_raw_fd().cast_unsigned();
-        // SAFETY: only the creator, another process, ever uses this value again.
         #[expect(
             unsafe_code,
             reason = "the owner of the descriptor is in another process"
         )]
+        // SAFETY: only the creator, another process, ever uses this value again.
         let closed = unsafe { cove_sys::fds::close_between(number, number) };
         // An open descriptor can be closed.
         drop(closed);
