@@ -26,6 +26,7 @@ pub use remove::PrunedInstances;
 pub use status::Instance;
 pub use top::Processes;
 
+pub(crate) use recover::VOLATILE_MARK;
 pub(crate) use remove::{forget, forget_sandbox};
 
 impl Engine {

@@ -19,6 +19,10 @@ use super::remove::{forget, forget_runtime, forget_sandbox};
 use crate::Engine;
 use crate::error::{Error, Result};
 
+/// Where overlayfs says, in an instance's directory, that it was mounted and
+/// that nothing was synced.
+pub(crate) const VOLATILE_MARK: &str = "work/work/incompat/volatile";
+
 impl Engine {
     /// Removes creations without a record, staging places and leases without
     /// an owner, runtime directories without an instance, and instances that
@@ -63,7 +67,7 @@ impl Engine {
     /// ended. Its changes were never synced: overlayfs left a mark that says
     /// so, and would not mount them again.
     fn end_transient(&self, id: &cove_model::instance::InstanceId) -> Result<()> {
-        let mark = self.state.directory(id).join("work/work/incompat/volatile");
+        let mark = self.state.directory(id).join(VOLATILE_MARK);
         if !mark.exists() || self.roots.runtime_dir(id.as_str()).exists() {
             return Ok(());
         }

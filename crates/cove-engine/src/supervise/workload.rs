@@ -115,6 +115,20 @@ impl Container {
     /// no mount table shows it.
     fn mount_root(&self) -> Result<OwnedFd> {
         let directory = self.directory();
+        if self.record.spec.auto_remove {
+            // Overlayfs marks what it mounted without ever syncing it, against a mount after a
+            // crash. Within a boot nothing is lost, and an end by a boot ends the instance.
+            match fs::remove_dir(directory.join(crate::instances::VOLATILE_MARK)) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::File {
+                        action: "remove",
+                        path: directory.join(crate::instances::VOLATILE_MARK),
+                        source,
+                    });
+                }
+                _ => {}
+            }
+        }
         cove_sys::overlay::mount(&Overlay {
             lowers: &self.lowers,
             upper: Some((&directory.join("upper"), &directory.join("work"))),
