@@ -118,16 +118,12 @@ impl Container {
         if self.record.spec.auto_remove {
             // Overlayfs marks what it mounted without ever syncing it, against a mount after a
             // crash. Within a boot nothing is lost, and an end by a boot ends the instance.
-            match fs::remove_dir(directory.join(crate::instances::VOLATILE_MARK)) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::File {
-                        action: "remove",
-                        path: directory.join(crate::instances::VOLATILE_MARK),
-                        source,
-                    });
-                }
-                _ => {}
-            }
+            let path = directory.join(crate::instances::VOLATILE_MARK);
+            remove_tree(&path).map_err(|source| Error::File {
+                action: "remove",
+                path,
+                source,
+            })?;
         }
         cove_sys::overlay::mount(&Overlay {
             lowers: &self.lowers,
@@ -324,10 +320,18 @@ fn failure(step: &str, error: &Error) -> Failure {
     }
 }
 
-/// Removes a directory tree that need not be there.
+/// Removes a directory tree that need not be there. Another command that finds
+/// it meanwhile makes its lock in it before it helps: then it is not empty, and
+/// removed once more.
 pub(crate) fn remove_tree(path: &std::path::Path) -> std::io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other,
+    const ATTEMPTS: usize = 100;
+    let mut left = ATTEMPTS;
+    loop {
+        left -= 1;
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty && left > 0 => {}
+            other => return other,
+        }
     }
 }

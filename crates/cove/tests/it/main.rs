@@ -14,6 +14,7 @@ mod mistakes;
 mod oci;
 mod oci_engines;
 mod pull;
+mod recovery;
 mod supervisor;
 mod support;
 mod terminal;

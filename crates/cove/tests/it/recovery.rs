@@ -1,0 +1,77 @@
+//! What the next command makes of what a kill or the end of a boot left.
+
+use std::time::{Duration, Instant};
+
+use testkit::fault::killed_at;
+use testkit::leak::{Snapshot, assert_no_leaks, remove_cgroups};
+
+use crate::support::{IMAGE, cove};
+
+#[test]
+fn a_container_of_rm_can_be_restarted_and_ends_with_a_boot() {
+    let cove = cove();
+    let run = ["run", "-d", "--network", "none", "--name"];
+    let image = [IMAGE, "sleep", "1000"];
+    cove.ok(&[&run[..], &["gone", "--rm"], &image].concat());
+    cove.ok(&[&run[..], &["kept"], &image].concat());
+    cove.ok(&["restart", "-t", "0", "gone"]);
+    cove.ok(&["exec", "gone", "touch", "/mark"]);
+    // What the end of a boot does: processes, cgroups and the runtime directory go.
+    let runroot = cove.roots().runroot();
+    cove.roots().tear_down();
+    let until = Instant::now() + Duration::from_secs(5);
+    while !cove.roots().processes().is_empty() && Instant::now() < until {}
+    remove_cgroups(&runroot);
+    testkit::files::remove_tree(&runroot);
+    std::fs::create_dir(&runroot).unwrap();
+    assert_eq!(cove.ok(&["ps", "-a", "--format", "{{.Names}}"]), "kept");
+    cove.ok(&["start", "kept"]);
+    cove.ok(&["exec", "kept", "true"]);
+    cove.ok(&["rm", "-f", "kept"]);
+}
+
+#[test]
+fn a_killed_commit_lets_its_container_go_on_and_leaves_nothing() {
+    let cove = cove();
+    cove.ok(&["run", "--rm", "--network", "none", IMAGE, "true"]);
+    let before = Snapshot::take(cove.roots());
+    let run = ["run", "-d", "--network", "none", "--name", "box", IMAGE];
+    cove.ok(&[&run[..], &["sleep", "1000"]].concat());
+    let commit = cove.cmd(["commit", "box", "never:kept"]);
+    let output = killed_at(commit, "fsync,fdatasync,syncfs", 1).run();
+    assert!(!output.success(), "{output}");
+    let until = Instant::now() + Duration::from_secs(10);
+    while cove.ok(&["inspect", "--format", "{{.State.Status}}", "box"]) != "running" {
+        assert!(Instant::now() < until, "it is frozen for ever");
+    }
+    cove.ok(&["exec", "box", "true"]);
+    cove.ok(&["commit", "box", "now:kept"]);
+    // As soon as a commit that was not killed is done, its container goes on.
+    cove.ok(&["exec", "box", "true"]);
+    cove.ok(&["rm", "-f", "box"]);
+    assert_no_leaks(&before, cove.roots());
+}
+
+#[test]
+fn a_killed_run_can_be_removed_or_started() {
+    let cove = cove();
+    cove.ok(&["run", "--rm", "--network", "none", IMAGE, "true"]);
+    let before = Snapshot::take(cove.roots());
+    // Before its supervisor, and while it is waited for.
+    for (name, calls) in [("one", "memfd_create"), ("two", "sendfile,read")] {
+        let run = ["run", "-d", "--network", "none", "--name", name, IMAGE];
+        let run = cove.cmd(run.iter().chain(&["sleep", "1000"]));
+        for nth in [1, 20, 40, 60] {
+            let _killed_or_not = killed_at(run.clone(), calls, nth).run();
+            let listed = cove.ok(&["ps", "-a", "--format", "{{.Names}}"]);
+            if listed == name {
+                cove.ok(&["start", name]);
+                cove.ok(&["exec", name, "true"]);
+                cove.ok(&["rm", "-f", name]);
+            } else {
+                assert_eq!(listed, "");
+            }
+            assert_no_leaks(&before, cove.roots());
+        }
+    }
+}
