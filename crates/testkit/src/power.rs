@@ -58,23 +58,32 @@ impl Disk {
     /// # Panics
     /// When a mount of it is still held somewhere, or it does not come back.
     pub fn cut(&mut self) {
-        let root = File::open(self.path()).expect("the disk is mounted");
-        cove_sys::fs_shutdown::cut(&root).expect("ext4 shuts down");
-        drop(root);
+        self.stop();
         self.detach();
         self.attach();
     }
 
-    /// Checks the file system's own consistency; it is unmounted meanwhile.
+    fn stop(&self) {
+        let root = File::open(self.path()).expect("the disk is mounted");
+        cove_sys::fs_shutdown::cut(&root).expect("ext4 shuts down");
+    }
+
+    /// Checks the file system's own consistency; all is synced, and it is
+    /// unmounted meanwhile.
     ///
     /// # Panics
     /// When e2fsck finds an error.
     pub fn check(&mut self) {
+        let image = self.directory.path().join("image");
+        Cmd::new("sync").arg("--file-system").arg(self.path()).ok();
+        // Any mount namespace made meanwhile on this machine has a copy of the mount and keeps
+        // the file system alive. Once stopped it writes no more, whoever holds it.
+        self.stop();
         self.detach();
-        Cmd::new("e2fsck")
-            .args(["-f", "-n"])
-            .arg(self.directory.path().join("image"))
-            .ok();
+        // What a mount would do first: the journal, and files that were deleted while open.
+        let replayed = Cmd::new("e2fsck").arg("-p").arg(&image).run();
+        assert!(replayed.code() <= 1, "{replayed}");
+        Cmd::new("e2fsck").args(["-f", "-n"]).arg(&image).ok();
         self.attach();
     }
 
