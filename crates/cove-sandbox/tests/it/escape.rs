@@ -190,6 +190,7 @@ fn a_swapped_mount_target_never_leads_out() {
                 swaps.fetch_add(1, Ordering::Relaxed);
             }
         });
+        let _finish = Finish(&done);
         let mut runs = 0;
         // A swapper that is starved proves nothing: it gets the runs it needs.
         while runs < 40 || swaps.load(Ordering::Relaxed) < 10_000 {
@@ -199,7 +200,6 @@ fn a_swapped_mount_target_never_leads_out() {
             let left = fs::read_dir(outside.path()).unwrap().count();
             assert_eq!(left, 1, "something was made outside");
         }
-        done.store(true, Ordering::Relaxed);
     });
     let after = fs::metadata(&canary).unwrap();
     assert_eq!(
@@ -209,6 +209,15 @@ fn a_swapped_mount_target_never_leads_out() {
     assert_eq!(fs::read_to_string(&canary).unwrap(), "untouched");
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!table.contains(outside.path().to_str().unwrap()));
+}
+
+/// Ends the swapper however the test ends: a scope waits for its threads.
+struct Finish<'a>(&'a AtomicBool);
+
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn exchange(a: &Path, b: &Path) {
