@@ -123,3 +123,29 @@ fn read_lease(file: File, path: &Path, digests: &mut BTreeSet<Digest>) -> Result
     digests.extend(text.lines().filter_map(|line| Digest::from_hex(line).ok()));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_without_its_process_is_swept() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let living = Lease::new(&store).unwrap();
+        living.protect(&[Digest::from_bytes([7; 32])]).unwrap();
+        // What kill -9 leaves: the file, and nobody who has it locked.
+        let dead = store.path("leases").join("l-dead");
+        std::fs::write(&dead, Digest::from_bytes([8; 32]).hex()).unwrap();
+        {
+            let _deciding = store.lock(true).unwrap();
+            assert_eq!(store.sweep().unwrap(), 0);
+        }
+        assert_eq!(store.sweep().unwrap(), 1);
+        assert!(!dead.exists());
+        assert_eq!(
+            protected(&store).unwrap(),
+            [Digest::from_bytes([7; 32])].into()
+        );
+    }
+}
