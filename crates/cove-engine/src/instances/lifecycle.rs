@@ -209,6 +209,9 @@ impl Engine {
     /// # Errors
     /// When its supervisor goes without a word.
     pub fn wait(&self, record: &Record, until: WaitUntil) -> Result<i32> {
+        // As many supervisors may be killed; more is a supervisor that cannot live.
+        const MOST_LOSSES: usize = 1000;
+        let mut losses = 0;
         loop {
             let status = self.status(record)?;
             let waiting = match until {
@@ -223,8 +226,13 @@ impl Engine {
             }
             match self.client(record).wait(until) {
                 Ok(exited) => return Ok(exited.exit_code),
-                // Its supervisor was killed: look again, which makes a new one.
-                Err(ClientError::Receive { .. }) => {}
+                // Its supervisor was killed: look again, which makes a new one. One that dies in
+                // this moment may hold its lock still, and answer no more.
+                Err(
+                    ClientError::Receive { .. }
+                    | ClientError::Send { .. }
+                    | ClientError::NoSupervisor { .. },
+                ) if losses < MOST_LOSSES => losses += 1,
                 Err(error) => return Err(refused(record, error)),
             }
         }
