@@ -2,7 +2,7 @@
 
 use cove_model::control::{Attach, Reply, Request, StopTimeout, TerminalSize, WaitUntil};
 use cove_model::instance::Record;
-use cove_model::status::State;
+use cove_model::status::{State, Status};
 use cove_supervisor::client::{Attachment, Client, ClientError, Pending};
 
 use cove_supervisor::hold::Hold;
@@ -93,28 +93,18 @@ impl Engine {
     /// # Errors
     /// When it does not run, is paused or restarting.
     pub fn attach(&self, record: &Record, attach: Attach) -> Result<Attachment> {
-        match self.status(record)?.state {
-            State::Running => {}
-            State::Paused => {
-                return Err(Error::Conflict(
-                    "You cannot attach to a paused container, unpause it first".to_owned(),
-                ));
-            }
-            State::Restarting => {
-                return Err(Error::Conflict(
-                    "You cannot attach to a restarting container, wait until it is running"
-                        .to_owned(),
-                ));
-            }
-            State::Created | State::Exited | State::Dead => {
-                return Err(Error::Conflict(
-                    "You cannot attach to a stopped container, start it first".to_owned(),
-                ));
-            }
-        }
-        self.client(record)
-            .attach(attach)
-            .map_err(|error| refused(record, error))
+        self.insist(record, |status, client| match status.state {
+            State::Running => client.attach(attach).map_err(Refusal::Client),
+            State::Paused => Err(Refusal::State(
+                "You cannot attach to a paused container, unpause it first",
+            )),
+            State::Restarting => Err(Refusal::State(
+                "You cannot attach to a restarting container, wait until it is running",
+            )),
+            State::Created | State::Exited | State::Dead => Err(Refusal::State(
+                "You cannot attach to a stopped container, start it first",
+            )),
+        })
     }
 
     /// Asks an instance to end, and kills it when it does not. Its restart
@@ -209,11 +199,7 @@ impl Engine {
     /// # Errors
     /// When its supervisor goes without a word.
     pub fn wait(&self, record: &Record, until: WaitUntil) -> Result<i32> {
-        // As many supervisors may be killed; more is a supervisor that cannot live.
-        const MOST_LOSSES: usize = 1000;
-        let mut losses = 0;
-        loop {
-            let status = self.status(record)?;
+        self.insist(record, |status, client| {
             let waiting = match until {
                 WaitUntil::NotRunning => {
                     status.state.is_running() || status.state == State::Restarting
@@ -221,33 +207,59 @@ impl Engine {
                 WaitUntil::NextExit => true,
                 WaitUntil::Removed => status.state != State::Exited,
             };
-            if !waiting {
-                return Ok(status.exit_code.unwrap_or(0));
+            if waiting {
+                client
+                    .wait(until)
+                    .map(|exited| exited.exit_code)
+                    .map_err(Refusal::Client)
+            } else {
+                Ok(status.exit_code.unwrap_or(0))
             }
-            match self.client(record).wait(until) {
-                Ok(exited) => return Ok(exited.exit_code),
-                // Its supervisor was killed: look again, which makes a new one. One that dies in
-                // this moment may hold its lock still, and answer no more.
-                Err(
-                    ClientError::Receive { .. }
-                    | ClientError::Send { .. }
-                    | ClientError::NoSupervisor { .. },
-                ) if losses < MOST_LOSSES => losses += 1,
-                Err(error) => return Err(refused(record, error)),
-            }
-        }
+        })
     }
 
     /// Begins to wait; the answer makes the returned descriptor readable.
+    /// `None`: it is down already.
     ///
     /// # Errors
     /// When no supervisor answers.
-    pub fn begin_wait(&self, record: &Record) -> Result<Pending> {
-        self.client(record)
-            .begin(&Request::Wait {
-                until: WaitUntil::NotRunning,
-            })
-            .map_err(|error| refused(record, error))
+    pub fn begin_wait(&self, record: &Record) -> Result<Option<Pending>> {
+        self.insist(record, |status, client| {
+            if !status.state.is_running() && status.state != State::Restarting {
+                return Ok(None);
+            }
+            let until = WaitUntil::NotRunning;
+            client
+                .begin(&Request::Wait { until })
+                .map(Some)
+                .map_err(Refusal::Client)
+        })
+    }
+
+    /// Asks again for as long as supervisors are killed before they answer:
+    /// looking at the instance is what puts a new one there. One that dies in
+    /// this moment may hold its lock still, and answer no more.
+    fn insist<T>(
+        &self,
+        record: &Record,
+        ask: impl Fn(&Status, &Client) -> Result<T, Refusal>,
+    ) -> Result<T> {
+        // So many may be killed; more is a supervisor that cannot live.
+        const MOST_LOSSES: usize = 1000;
+        let client = self.client(record);
+        let mut losses = 0;
+        loop {
+            match ask(&self.status(record)?, &client) {
+                Ok(answer) => return Ok(answer),
+                Err(Refusal::Client(
+                    ClientError::Receive { .. }
+                    | ClientError::Send { .. }
+                    | ClientError::NoSupervisor { .. },
+                )) if losses < MOST_LOSSES => losses += 1,
+                Err(Refusal::Client(error)) => return Err(refused(record, error)),
+                Err(Refusal::State(why)) => return Err(Error::Conflict(why.to_owned())),
+            }
+        }
     }
 
     /// Tells an instance the size of its terminal.
@@ -280,6 +292,14 @@ impl Engine {
             Err(error) => Err(refused(record, error)),
         }
     }
+}
+
+/// Why an instance or its supervisor does not do what it is asked.
+enum Refusal {
+    /// The state it is in forbids it, which Docker says in these words.
+    State(&'static str),
+    /// The supervisor did not do it, or there is none.
+    Client(ClientError),
 }
 
 fn refused(record: &Record, error: ClientError) -> Error {

@@ -3,10 +3,8 @@
 use std::io::{self, BufWriter, Write};
 use std::os::fd::OwnedFd;
 
-use cove_engine::Engine;
-use cove_model::instance::{LogDriver, Record};
+use cove_model::instance::LogDriver;
 use cove_model::status::State;
-use cove_supervisor::client::Pending;
 use cove_supervisor::logs::{LogReader, LogStream, ReadOptions};
 use jiff::Timestamp;
 
@@ -37,14 +35,14 @@ pub(crate) fn logs(session: &Session, matches: &Matches) -> Outcome {
     }
     let path = engine.log_path(record);
     let runs = instance.status.state.is_running() || instance.status.state == State::Restarting;
-    let mut waiting = None;
-    let reader = if matches.on("follow") && runs {
-        let pending = engine.begin_wait(record)?;
-        let alive = owned(&pending)?;
-        waiting = Some(pending);
-        LogReader::follow(&path, options, alive)
+    let mut waiting = if matches.on("follow") && runs {
+        engine.begin_wait(record)?
     } else {
-        LogReader::open(&path, options)
+        None
+    };
+    let reader = match &waiting {
+        Some(pending) => LogReader::follow(&path, options, owned(pending)?),
+        None => LogReader::open(&path, options),
     };
     let mut reader = reader.map_err(|error| unreadable(&error))?;
     // A terminal's output is one stream, which is standard output.
@@ -63,7 +61,7 @@ pub(crate) fn logs(session: &Session, matches: &Matches) -> Outcome {
                 break;
             }
             // Its supervisor was killed; the next one goes on with the log.
-            let Some(pending) = wait_again(engine, record)? else {
+            let Some(pending) = engine.begin_wait(record)? else {
                 break;
             };
             reader.follow_on(owned(&pending)?);
@@ -112,16 +110,6 @@ fn moment(matches: &Matches, flag: &str, now: Timestamp) -> Result<Option<String
         ))
     })?;
     Ok(Some(format!("{moment:.9}")))
-}
-
-/// Waits with another supervisor for the end; `None`: the container is down.
-fn wait_again(engine: &Engine, record: &Record) -> Result<Option<Pending>, Failure> {
-    let status = engine.status(record)?;
-    if status.state.is_running() || status.state == State::Restarting {
-        Ok(Some(engine.begin_wait(record)?))
-    } else {
-        Ok(None)
-    }
 }
 
 fn owned(descriptor: &impl std::os::fd::AsFd) -> Result<OwnedFd, Failure> {
