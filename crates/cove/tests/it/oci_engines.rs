@@ -12,13 +12,14 @@ use super::oci::root_filesystem;
 
 const IMAGE: &str = "busybox:oci";
 
-fn installed(program: &str) -> bool {
+/// These tests are about the real engines: without one they have not passed.
+fn require(program: &str) {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&paths).any(|path| path.join(program).exists());
-    if !found {
-        println!("{program} is not installed: skipped");
-    }
-    found
+    assert!(
+        found,
+        "{program} is not installed: scripts/test installs it"
+    );
 }
 
 /// A directory with the runtime under the name engines take it by.
@@ -122,9 +123,7 @@ fn archive(directory: &Path) -> PathBuf {
 
 #[test]
 fn podman() {
-    if !installed("podman") {
-        return;
-    }
+    require("podman");
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     let runtime = runtime(directory.path());
@@ -251,12 +250,9 @@ fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
 
 #[test]
 fn dockerd() {
-    if !["dockerd", "containerd", "docker"]
+    ["dockerd", "containerd", "docker"]
         .into_iter()
-        .all(installed)
-    {
-        return;
-    }
+        .for_each(require);
     let daemons = Daemons::start();
     let directory = tempfile::tempdir().unwrap();
     let engine = |words: &[&str]| daemons.docker(words);
