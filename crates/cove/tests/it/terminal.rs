@@ -35,6 +35,10 @@ fn a_shell_on_a_terminal() {
     // What a shell does with control characters.
     user.types("echo ru''ns; cat\n");
     user.sees("runs\r\n");
+    // Only what cat gives back, after the terminal's echo, says that it is there to interrupt.
+    user.types("mark\n");
+    user.sees("mark\r\n");
+    user.sees("mark\r\n");
     user.types("\u{3}");
     user.sees("^C");
     user.sees("/ # ");
