@@ -1,17 +1,10 @@
 //! The commands of containers, in Docker's words.
 
-use super::{Args, Command, check, refuse};
+use super::{Args, Command, check, refuse, shared};
 use crate::commands::container;
 use crate::flags::Flag;
 
 const ATTACH_FLAGS: &[Flag] = &[
-    Flag::value(
-        '\0',
-        "detach-keys",
-        "string",
-        check::detach_keys,
-        "Override the key sequence for detaching a container",
-    ),
     Flag::switch('\0', "no-stdin", "Do not attach STDIN"),
     Flag::switch(
         '\0',
@@ -25,7 +18,7 @@ pub(crate) static ATTACH: Command = Command {
     usage: &["[OPTIONS] CONTAINER"],
     about: "Attach local standard input, output, and error streams to a running container",
     aliases: &["container attach", "attach"],
-    flags: &[ATTACH_FLAGS],
+    flags: &[shared::DETACH_KEYS, ATTACH_FLAGS],
     args: Args::Exactly(1),
     interspersed: true,
     run: container::attach,
@@ -39,13 +32,6 @@ const COMMIT_FLAGS: &[Flag] = &[
         check::any,
         "Author (e.g., \"John Hannibal Smith <hannibal@a-team.com>\")",
     ),
-    Flag::value(
-        'c',
-        "change",
-        "list",
-        check::any,
-        "Apply Dockerfile instruction to the created image",
-    ),
     Flag::value('m', "message", "string", check::any, "Commit message"),
     Flag::switch('p', "pause", "Pause container during commit (default true)"),
 ];
@@ -55,7 +41,7 @@ pub(crate) static COMMIT: Command = Command {
     usage: &["[OPTIONS] CONTAINER [REPOSITORY[:TAG]]"],
     about: "Create a new image from a container's changes",
     aliases: &["container commit", "commit"],
-    flags: &[COMMIT_FLAGS],
+    flags: &[shared::CHANGE, COMMIT_FLAGS],
     args: Args::Between(1, 2),
     interspersed: true,
     run: container::commit,
@@ -106,41 +92,17 @@ const EXEC_FLAGS: &[Flag] = &[
         "detach",
         "Detached mode: run command in the background",
     ),
-    Flag::value(
-        '\0',
-        "detach-keys",
-        "string",
-        check::detach_keys,
-        "Override the key sequence for detaching a container",
-    ),
-    Flag::value('e', "env", "list", check::env, "Set environment variables"),
-    Flag::value(
-        '\0',
-        "env-file",
-        "list",
-        check::any,
-        "Read in a file of environment variables",
-    ),
-    Flag::switch('i', "interactive", "Keep STDIN open even if not attached"),
     Flag::switch(
         '\0',
         "privileged",
         "Give extended privileges to the command",
     ),
-    Flag::switch('t', "tty", "Allocate a pseudo-TTY"),
     Flag::value(
         'u',
         "user",
         "string",
         check::any,
         "Username or UID (format: \"<name|uid>[:<group|gid>]\")",
-    ),
-    Flag::value(
-        'w',
-        "workdir",
-        "string",
-        check::any,
-        "Working directory inside the container",
     ),
 ];
 
@@ -149,45 +111,29 @@ pub(crate) static EXEC: Command = Command {
     usage: &["[OPTIONS] CONTAINER COMMAND [ARG...]"],
     about: "Execute a command in a running container",
     aliases: &["container exec", "exec"],
-    flags: &[EXEC_FLAGS],
+    flags: &[shared::DETACH_KEYS, shared::PROCESS, EXEC_FLAGS],
     args: Args::AtLeast(2),
     interspersed: false,
     run: container::exec,
 };
-
-const EXPORT_FLAGS: &[Flag] = &[Flag::value(
-    'o',
-    "output",
-    "string",
-    check::any,
-    "Write to a file, instead of STDOUT",
-)];
 
 /// `cove export`.
 pub(crate) static EXPORT: Command = Command {
     usage: &["[OPTIONS] CONTAINER"],
     about: "Export a container's filesystem as a tar archive",
     aliases: &["container export", "export"],
-    flags: &[EXPORT_FLAGS],
+    flags: &[shared::OUTPUT],
     args: Args::Exactly(1),
     interspersed: true,
     run: container::export,
 };
-
-const KILL_FLAGS: &[Flag] = &[Flag::value(
-    's',
-    "signal",
-    "string",
-    check::any,
-    "Signal to send to the container",
-)];
 
 /// `cove kill`.
 pub(crate) static KILL: Command = Command {
     usage: &["[OPTIONS] CONTAINER [CONTAINER...]"],
     about: "Kill one or more running containers",
     aliases: &["container kill", "kill"],
-    flags: &[KILL_FLAGS],
+    flags: &[shared::SIGNAL],
     args: Args::AtLeast(1),
     interspersed: true,
     run: container::kill,
@@ -249,20 +195,6 @@ const PS_FLAGS: &[Flag] = &[
         "Show all containers (default shows just running)",
     ),
     Flag::value(
-        'f',
-        "filter",
-        "filter",
-        check::filter,
-        "Filter output based on conditions provided",
-    ),
-    Flag::value(
-        '\0',
-        "format",
-        "string",
-        check::any,
-        "Format output using a custom template:\n'table':            Print output in table format with column headers (default)\n'table TEMPLATE':   Print output in table format using the given Go template\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nFields and functions are those of Docker's templates",
-    ),
-    Flag::value(
         'n',
         "last",
         "int",
@@ -274,9 +206,7 @@ const PS_FLAGS: &[Flag] = &[
         "latest",
         "Show the latest created container (includes all states)",
     ),
-    Flag::switch('\0', "no-trunc", "Don't truncate output"),
     Flag::switch('q', "quiet", "Only display container IDs"),
-    Flag::switch('s', "size", "Display total file sizes"),
 ];
 
 /// `cove ps`.
@@ -284,29 +214,24 @@ pub(crate) static PS: Command = Command {
     usage: &["[OPTIONS]"],
     about: "List containers",
     aliases: &["container ls", "container list", "container ps", "ps"],
-    flags: &[PS_FLAGS],
+    flags: &[
+        shared::FILTER,
+        shared::TABLE_FORMAT,
+        shared::NO_TRUNC,
+        shared::SIZE,
+        PS_FLAGS,
+    ],
     args: Args::None,
     interspersed: true,
     run: container::ps,
 };
-
-const CONTAINER_PRUNE_FLAGS: &[Flag] = &[
-    Flag::value(
-        '\0',
-        "filter",
-        "filter",
-        check::filter,
-        "Provide filter values (e.g. \"until=<timestamp>\")",
-    ),
-    Flag::switch('f', "force", "Do not prompt for confirmation"),
-];
 
 /// `cove container prune`.
 pub(crate) static CONTAINER_PRUNE: Command = Command {
     usage: &["[OPTIONS]"],
     about: "Remove all stopped containers",
     aliases: &[],
-    flags: &[CONTAINER_PRUNE_FLAGS],
+    flags: &[shared::PRUNE_FILTER, shared::NO_PROMPT],
     args: Args::None,
     interspersed: true,
     run: container::container_prune,
@@ -323,29 +248,12 @@ pub(crate) static RENAME: Command = Command {
     run: container::rename,
 };
 
-const RESTART_FLAGS: &[Flag] = &[
-    Flag::value(
-        's',
-        "signal",
-        "string",
-        check::any,
-        "Signal to send to the container",
-    ),
-    Flag::value(
-        't',
-        "timeout",
-        "int",
-        check::int,
-        "Seconds to wait before killing the container",
-    ),
-];
-
 /// `cove restart`.
 pub(crate) static RESTART: Command = Command {
     usage: &["[OPTIONS] CONTAINER [CONTAINER...]"],
     about: "Restart one or more containers",
     aliases: &["container restart", "restart"],
-    flags: &[RESTART_FLAGS],
+    flags: &[shared::SIGNAL, shared::TIMEOUT],
     args: Args::AtLeast(1),
     interspersed: true,
     run: container::restart,
@@ -378,13 +286,6 @@ pub(crate) static RM: Command = Command {
 
 const START_FLAGS: &[Flag] = &[
     Flag::switch('a', "attach", "Attach STDOUT/STDERR and forward signals"),
-    Flag::value(
-        '\0',
-        "detach-keys",
-        "string",
-        check::detach_keys,
-        "Override the key sequence for detaching a container",
-    ),
     Flag::switch('i', "interactive", "Attach container's STDIN"),
 ];
 
@@ -393,35 +294,18 @@ pub(crate) static START: Command = Command {
     usage: &["[OPTIONS] CONTAINER [CONTAINER...]"],
     about: "Start one or more stopped containers",
     aliases: &["container start", "start"],
-    flags: &[START_FLAGS],
+    flags: &[shared::DETACH_KEYS, START_FLAGS],
     args: Args::AtLeast(1),
     interspersed: true,
     run: container::start,
 };
-
-const STOP_FLAGS: &[Flag] = &[
-    Flag::value(
-        's',
-        "signal",
-        "string",
-        check::any,
-        "Signal to send to the container",
-    ),
-    Flag::value(
-        't',
-        "timeout",
-        "int",
-        check::int,
-        "Seconds to wait before killing the container",
-    ),
-];
 
 /// `cove stop`.
 pub(crate) static STOP: Command = Command {
     usage: &["[OPTIONS] CONTAINER [CONTAINER...]"],
     about: "Stop one or more running containers",
     aliases: &["container stop", "stop"],
-    flags: &[STOP_FLAGS],
+    flags: &[shared::SIGNAL, shared::TIMEOUT],
     args: Args::AtLeast(1),
     interspersed: true,
     run: container::stop,
@@ -452,70 +336,10 @@ pub(crate) static UNPAUSE: Command = Command {
 const UPDATE_FLAGS: &[Flag] = &[
     Flag::value(
         '\0',
-        "blkio-weight",
-        "uint16",
-        check::uint16,
-        "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)",
-    ),
-    Flag::value(
-        '\0',
-        "cpu-period",
-        "int",
-        check::int,
-        "Limit CPU CFS (Completely Fair Scheduler) period",
-    ),
-    Flag::value(
-        '\0',
-        "cpu-quota",
-        "int",
-        check::int,
-        "Limit CPU CFS (Completely Fair Scheduler) quota",
-    ),
-    Flag::refused('\0', "cpu-rt-period", "int", refuse::no_real_time),
-    Flag::refused('\0', "cpu-rt-runtime", "int", refuse::no_real_time),
-    Flag::value(
-        'c',
-        "cpu-shares",
-        "int",
-        check::int,
-        "CPU shares (relative weight)",
-    ),
-    Flag::value('\0', "cpus", "decimal", check::cpus, "Number of CPUs"),
-    Flag::value(
-        '\0',
-        "cpuset-cpus",
-        "string",
-        check::any,
-        "CPUs in which to allow execution (0-3, 0,1)",
-    ),
-    Flag::value(
-        '\0',
-        "cpuset-mems",
-        "string",
-        check::any,
-        "MEMs in which to allow execution (0-3, 0,1)",
-    ),
-    Flag::value('m', "memory", "bytes", check::bytes, "Memory limit"),
-    Flag::value(
-        '\0',
-        "memory-reservation",
-        "bytes",
-        check::bytes,
-        "Memory soft limit",
-    ),
-    Flag::value(
-        '\0',
         "memory-swap",
         "bytes",
         check::swap,
         "Swap limit equal to memory plus swap: -1 to enable unlimited swap",
-    ),
-    Flag::value(
-        '\0',
-        "pids-limit",
-        "int",
-        check::int,
-        "Tune container pids limit (set -1 for unlimited)",
     ),
     Flag::value(
         '\0',
@@ -531,7 +355,7 @@ pub(crate) static UPDATE: Command = Command {
     usage: &["[OPTIONS] CONTAINER [CONTAINER...]"],
     about: "Update configuration of one or more containers",
     aliases: &["container update", "update"],
-    flags: &[UPDATE_FLAGS],
+    flags: &[shared::LIMITS, UPDATE_FLAGS],
     args: Args::AtLeast(1),
     interspersed: true,
     run: container::update,

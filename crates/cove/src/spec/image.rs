@@ -1,23 +1,15 @@
 //! The commands of images, in Docker's words.
 
-use super::{Args, Command, check, refuse};
+use super::{Args, Command, check, refuse, shared};
 use crate::commands::image;
 use crate::flags::Flag;
 
 const HISTORY_FLAGS: &[Flag] = &[
-    Flag::value(
-        '\0',
-        "format",
-        "string",
-        check::any,
-        "Format output using a custom template:\n'table':            Print output in table format with column headers (default)\n'table TEMPLATE':   Print output in table format using the given Go template\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nFields and functions are those of Docker's templates",
-    ),
     Flag::switch(
         'H',
         "human",
         "Print sizes and dates in human readable format (default true)",
     ),
-    Flag::switch('\0', "no-trunc", "Don't truncate output"),
     Flag::value(
         '\0',
         "platform",
@@ -25,7 +17,6 @@ const HISTORY_FLAGS: &[Flag] = &[
         check::platform,
         "Show history for the given platform. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")",
     ),
-    Flag::switch('q', "quiet", "Only show image IDs"),
 ];
 
 /// `cove history`.
@@ -33,36 +24,31 @@ pub(crate) static HISTORY: Command = Command {
     usage: &["[OPTIONS] IMAGE"],
     about: "Show the history of an image",
     aliases: &["image history", "history"],
-    flags: &[HISTORY_FLAGS],
+    flags: &[
+        shared::TABLE_FORMAT,
+        shared::NO_TRUNC,
+        shared::IMAGE_IDS,
+        HISTORY_FLAGS,
+    ],
     args: Args::Exactly(1),
     interspersed: true,
     run: image::history,
 };
 
-const IMPORT_FLAGS: &[Flag] = &[
-    Flag::value(
-        'c',
-        "change",
-        "list",
-        check::any,
-        "Apply Dockerfile instruction to the created image",
-    ),
-    Flag::value(
-        'm',
-        "message",
-        "string",
-        check::any,
-        "Set commit message for imported image",
-    ),
-    Flag::refused('\0', "platform", "string", refuse::no_variants),
-];
+const IMPORT_FLAGS: &[Flag] = &[Flag::value(
+    'm',
+    "message",
+    "string",
+    check::any,
+    "Set commit message for imported image",
+)];
 
 /// `cove import`.
 pub(crate) static IMPORT: Command = Command {
     usage: &["[OPTIONS] file|URL|- [REPOSITORY[:TAG]]"],
     about: "Import the contents from a tarball to create a filesystem image",
     aliases: &["image import", "import"],
-    flags: &[IMPORT_FLAGS],
+    flags: &[shared::CHANGE, shared::NO_PLATFORM, IMPORT_FLAGS],
     args: Args::AtLeast(1),
     interspersed: true,
     run: image::import,
@@ -76,7 +62,6 @@ const LOAD_FLAGS: &[Flag] = &[
         check::any,
         "Read from tar archive file, instead of STDIN",
     ),
-    Flag::refused('\0', "platform", "string", refuse::no_variants),
     Flag::switch('q', "quiet", "Suppress the load output"),
 ];
 
@@ -85,7 +70,7 @@ pub(crate) static LOAD: Command = Command {
     usage: &["[OPTIONS]"],
     about: "Load an image from a tar archive or STDIN",
     aliases: &["image load", "load"],
-    flags: &[LOAD_FLAGS],
+    flags: &[shared::NO_PLATFORM, LOAD_FLAGS],
     args: Args::None,
     interspersed: true,
     run: image::load,
@@ -93,13 +78,6 @@ pub(crate) static LOAD: Command = Command {
 
 const PULL_FLAGS: &[Flag] = &[
     Flag::refused_switch('a', "all-tags", refuse::no_all_tags),
-    Flag::value(
-        '\0',
-        "platform",
-        "string",
-        check::platform,
-        "Set platform of the image",
-    ),
     Flag::switch('q', "quiet", "Suppress verbose output"),
 ];
 
@@ -108,34 +86,24 @@ pub(crate) static PULL: Command = Command {
     usage: &["[OPTIONS] NAME[:TAG|@DIGEST]"],
     about: "Download an image from a registry",
     aliases: &["image pull", "pull"],
-    flags: &[PULL_FLAGS],
+    flags: &[shared::PLATFORM, PULL_FLAGS],
     args: Args::Exactly(1),
     interspersed: true,
     run: image::pull,
 };
 
-const IMAGE_PRUNE_FLAGS: &[Flag] = &[
-    Flag::switch(
-        'a',
-        "all",
-        "Remove all unused images, not just dangling ones",
-    ),
-    Flag::value(
-        '\0',
-        "filter",
-        "filter",
-        check::filter,
-        "Provide filter values (e.g. \"until=<timestamp>\")",
-    ),
-    Flag::switch('f', "force", "Do not prompt for confirmation"),
-];
+const IMAGE_PRUNE_FLAGS: &[Flag] = &[Flag::switch(
+    'a',
+    "all",
+    "Remove all unused images, not just dangling ones",
+)];
 
 /// `cove image prune`.
 pub(crate) static IMAGE_PRUNE: Command = Command {
     usage: &["[OPTIONS]"],
     about: "Remove unused images",
     aliases: &[],
-    flags: &[IMAGE_PRUNE_FLAGS],
+    flags: &[shared::PRUNE_FILTER, shared::NO_PROMPT, IMAGE_PRUNE_FLAGS],
     args: Args::None,
     interspersed: true,
     run: image::image_prune,
@@ -148,22 +116,6 @@ const IMAGES_FLAGS: &[Flag] = &[
         "Show all images (default hides intermediate images)",
     ),
     Flag::switch('\0', "digests", "Show digests"),
-    Flag::value(
-        'f',
-        "filter",
-        "filter",
-        check::filter,
-        "Filter output based on conditions provided",
-    ),
-    Flag::value(
-        '\0',
-        "format",
-        "string",
-        check::any,
-        "Format output using a custom template:\n'table':            Print output in table format with column headers (default)\n'table TEMPLATE':   Print output in table format using the given Go template\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nFields and functions are those of Docker's templates",
-    ),
-    Flag::switch('\0', "no-trunc", "Don't truncate output"),
-    Flag::switch('q', "quiet", "Only show image IDs"),
 ];
 
 /// `cove images`.
@@ -171,7 +123,13 @@ pub(crate) static IMAGES: Command = Command {
     usage: &["[OPTIONS] [REPOSITORY[:TAG]]"],
     about: "List images",
     aliases: &["image ls", "image list", "images"],
-    flags: &[IMAGES_FLAGS],
+    flags: &[
+        shared::FILTER,
+        shared::TABLE_FORMAT,
+        shared::NO_TRUNC,
+        shared::IMAGE_IDS,
+        IMAGES_FLAGS,
+    ],
     args: Args::AtMost(1),
     interspersed: true,
     run: image::images,
@@ -194,23 +152,12 @@ pub(crate) static RMI: Command = Command {
     run: image::rmi,
 };
 
-const SAVE_FLAGS: &[Flag] = &[
-    Flag::value(
-        'o',
-        "output",
-        "string",
-        check::any,
-        "Write to a file, instead of STDOUT",
-    ),
-    Flag::refused('\0', "platform", "string", refuse::no_variants),
-];
-
 /// `cove save`.
 pub(crate) static SAVE: Command = Command {
     usage: &["[OPTIONS] IMAGE [IMAGE...]"],
     about: "Save one or more images to a tar archive (streamed to STDOUT by default)",
     aliases: &["image save", "save"],
-    flags: &[SAVE_FLAGS],
+    flags: &[shared::OUTPUT, shared::NO_PLATFORM],
     args: Args::AtLeast(1),
     interspersed: true,
     run: image::save,

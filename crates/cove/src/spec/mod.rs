@@ -6,6 +6,7 @@ pub(crate) mod container;
 pub(crate) mod image;
 pub(crate) mod refuse;
 pub(crate) mod run;
+pub(crate) mod shared;
 pub(crate) mod system;
 
 use crate::flags::{Flag, Matches};

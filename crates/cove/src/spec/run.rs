@@ -1,11 +1,11 @@
 //! The flags of `cove run` and `cove create`, in Docker's words.
 
-use super::{Args, Command, check, refuse};
+use super::{Args, Command, check, refuse, shared};
 use crate::commands::run;
 use crate::flags::Flag;
 
-/// What both commands take.
-const SHARED: &[Flag] = &[
+/// What only these two take.
+const CREATE_FLAGS: &[Flag] = &[
     Flag::value(
         '\0',
         "add-host",
@@ -26,13 +26,6 @@ const SHARED: &[Flag] = &[
         "list",
         check::attach,
         "Attach to STDIN, STDOUT or STDERR",
-    ),
-    Flag::value(
-        '\0',
-        "blkio-weight",
-        "uint16",
-        check::uint16,
-        "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)",
     ),
     Flag::refused(
         '\0',
@@ -77,44 +70,6 @@ const SHARED: &[Flag] = &[
     ),
     Flag::value(
         '\0',
-        "cpu-period",
-        "int",
-        check::int,
-        "Limit CPU CFS (Completely Fair Scheduler) period",
-    ),
-    Flag::value(
-        '\0',
-        "cpu-quota",
-        "int",
-        check::int,
-        "Limit CPU CFS (Completely Fair Scheduler) quota",
-    ),
-    Flag::refused('\0', "cpu-rt-period", "int", refuse::no_real_time),
-    Flag::refused('\0', "cpu-rt-runtime", "int", refuse::no_real_time),
-    Flag::value(
-        'c',
-        "cpu-shares",
-        "int",
-        check::int,
-        "CPU shares (relative weight)",
-    ),
-    Flag::value('\0', "cpus", "decimal", check::cpus, "Number of CPUs"),
-    Flag::value(
-        '\0',
-        "cpuset-cpus",
-        "string",
-        check::any,
-        "CPUs in which to allow execution (0-3, 0,1)",
-    ),
-    Flag::value(
-        '\0',
-        "cpuset-mems",
-        "string",
-        check::any,
-        "MEMs in which to allow execution (0-3, 0,1)",
-    ),
-    Flag::value(
-        '\0',
         "device",
         "list",
         check::any,
@@ -154,14 +109,6 @@ const SHARED: &[Flag] = &[
         check::any,
         "Overwrite the default ENTRYPOINT of the image",
     ),
-    Flag::value('e', "env", "list", check::env, "Set environment variables"),
-    Flag::value(
-        '\0',
-        "env-file",
-        "list",
-        check::any,
-        "Read in a file of environment variables",
-    ),
     Flag::value(
         '\0',
         "expose",
@@ -189,7 +136,6 @@ const SHARED: &[Flag] = &[
         "init",
         "Run an init inside the container that forwards signals and reaps processes",
     ),
-    Flag::switch('i', "interactive", "Keep STDIN open even if not attached"),
     Flag::refused('\0', "ip", "string", refuse::no_bridge),
     Flag::refused('\0', "ip6", "string", refuse::no_bridge),
     Flag::value('\0', "ipc", "string", check::any, "IPC mode to use"),
@@ -218,14 +164,6 @@ const SHARED: &[Flag] = &[
     ),
     Flag::value('\0', "log-opt", "list", check::any, "Log driver options"),
     Flag::refused('\0', "mac-address", "string", refuse::no_bridge),
-    Flag::value('m', "memory", "bytes", check::bytes, "Memory limit"),
-    Flag::value(
-        '\0',
-        "memory-reservation",
-        "bytes",
-        check::bytes,
-        "Memory soft limit",
-    ),
     Flag::value(
         '\0',
         "memory-swap",
@@ -277,20 +215,6 @@ const SHARED: &[Flag] = &[
         "Tune host's OOM preferences (-1000 to 1000)",
     ),
     Flag::value('\0', "pid", "string", check::any, "PID namespace to use"),
-    Flag::value(
-        '\0',
-        "pids-limit",
-        "int",
-        check::int,
-        "Tune container pids limit (set -1 for unlimited)",
-    ),
-    Flag::value(
-        '\0',
-        "platform",
-        "string",
-        check::platform,
-        "Set platform of the image",
-    ),
     Flag::switch(
         '\0',
         "privileged",
@@ -349,7 +273,6 @@ const SHARED: &[Flag] = &[
         "Sysctl options (default map[])",
     ),
     Flag::value('\0', "tmpfs", "list", check::any, "Mount a tmpfs directory"),
-    Flag::switch('t', "tty", "Allocate a pseudo-TTY"),
     Flag::value(
         '\0',
         "ulimit",
@@ -376,27 +299,13 @@ const SHARED: &[Flag] = &[
     Flag::value('v', "volume", "list", check::any, "Bind mount a volume"),
     Flag::refused('\0', "volume-driver", "string", refuse::no_volumes),
     Flag::refused('\0', "volumes-from", "list", refuse::no_volumes),
-    Flag::value(
-        'w',
-        "workdir",
-        "string",
-        check::any,
-        "Working directory inside the container",
-    ),
 ];
 
-const RUN_ONLY: &[Flag] = &[
+const RUN_FLAGS: &[Flag] = &[
     Flag::switch(
         'd',
         "detach",
         "Run container in background and print container ID",
-    ),
-    Flag::value(
-        '\0',
-        "detach-keys",
-        "string",
-        check::detach_keys,
-        "Override the key sequence for detaching a container",
     ),
     Flag::switch(
         '\0',
@@ -410,7 +319,14 @@ pub(crate) static RUN: Command = Command {
     usage: &["[OPTIONS] IMAGE [COMMAND] [ARG...]"],
     about: "Create and run a new container from an image",
     aliases: &["container run", "run"],
-    flags: &[SHARED, RUN_ONLY],
+    flags: &[
+        shared::PROCESS,
+        shared::LIMITS,
+        shared::PLATFORM,
+        shared::DETACH_KEYS,
+        CREATE_FLAGS,
+        RUN_FLAGS,
+    ],
     args: Args::AtLeast(1),
     interspersed: false,
     run: run::run,
@@ -421,7 +337,12 @@ pub(crate) static CREATE: Command = Command {
     usage: &["[OPTIONS] IMAGE [COMMAND] [ARG...]"],
     about: "Create a new container",
     aliases: &["container create", "create"],
-    flags: &[SHARED],
+    flags: &[
+        shared::PROCESS,
+        shared::LIMITS,
+        shared::PLATFORM,
+        CREATE_FLAGS,
+    ],
     args: Args::AtLeast(1),
     interspersed: false,
     run: run::create,

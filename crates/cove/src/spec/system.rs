@@ -1,17 +1,10 @@
 //! The commands that are about no single kind of thing, in Docker's words.
 
-use super::{Args, Command, check, refuse};
+use super::{Args, Command, check, refuse, shared};
 use crate::commands::system;
 use crate::flags::Flag;
 
 const INSPECT_FLAGS: &[Flag] = &[
-    Flag::value(
-        'f',
-        "format",
-        "string",
-        check::any,
-        "Format output using a custom template:\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nFields and functions are those of Docker's templates",
-    ),
     Flag::switch(
         's',
         "size",
@@ -31,117 +24,76 @@ pub(crate) static INSPECT: Command = Command {
     usage: &["[OPTIONS] NAME|ID [NAME|ID...]"],
     about: "Return low-level information on objects",
     aliases: &[],
-    flags: &[INSPECT_FLAGS],
+    flags: &[shared::FORMAT, INSPECT_FLAGS],
     args: Args::AtLeast(1),
     interspersed: true,
     run: system::inspect,
 };
-
-const CONTAINER_INSPECT_FLAGS: &[Flag] = &[
-    Flag::value(
-        'f',
-        "format",
-        "string",
-        check::any,
-        "Format output using a custom template:\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nFields and functions are those of Docker's templates",
-    ),
-    Flag::switch('s', "size", "Display total file sizes"),
-];
 
 /// `cove container inspect`.
 pub(crate) static CONTAINER_INSPECT: Command = Command {
     usage: &["[OPTIONS] CONTAINER [CONTAINER...]"],
     about: "Display detailed information on one or more containers",
     aliases: &[],
-    flags: &[CONTAINER_INSPECT_FLAGS],
+    flags: &[shared::FORMAT, shared::SIZE],
     args: Args::AtLeast(1),
     interspersed: true,
     run: system::container_inspect,
 };
 
-const IMAGE_INSPECT_FLAGS: &[Flag] = &[
-    Flag::value(
-        'f',
-        "format",
-        "string",
-        check::any,
-        "Format output using a custom template:\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nFields and functions are those of Docker's templates",
-    ),
-    Flag::value(
-        '\0',
-        "platform",
-        "string",
-        check::platform,
-        "Inspect a specific platform of the multi-platform image.\nIf the image or the server is not multi-platform capable, the command will error out if the platform does not match.\n'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)",
-    ),
-];
+const IMAGE_INSPECT_FLAGS: &[Flag] = &[Flag::value(
+    '\0',
+    "platform",
+    "string",
+    check::platform,
+    "Inspect a specific platform of the multi-platform image.\nIf the image or the server is not multi-platform capable, the command will error out if the platform does not match.\n'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)",
+)];
 
 /// `cove image inspect`.
 pub(crate) static IMAGE_INSPECT: Command = Command {
     usage: &["[OPTIONS] IMAGE [IMAGE...]"],
     about: "Display detailed information on one or more images",
     aliases: &[],
-    flags: &[IMAGE_INSPECT_FLAGS],
+    flags: &[shared::FORMAT, IMAGE_INSPECT_FLAGS],
     args: Args::AtLeast(1),
     interspersed: true,
     run: system::image_inspect,
 };
-
-const VERSION_FLAGS: &[Flag] = &[Flag::value(
-    'f',
-    "format",
-    "string",
-    check::any,
-    "Format output using a custom template:\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nFields and functions are those of Docker's templates",
-)];
 
 /// `cove version`.
 pub(crate) static VERSION: Command = Command {
     usage: &["[OPTIONS]"],
     about: "Show the Cove version information",
     aliases: &[],
-    flags: &[VERSION_FLAGS],
+    flags: &[shared::FORMAT],
     args: Args::None,
     interspersed: true,
     run: system::version,
 };
-
-const INFO_FLAGS: &[Flag] = &[Flag::value(
-    'f',
-    "format",
-    "string",
-    check::any,
-    "Format output using a custom template:\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nFields and functions are those of Docker's templates",
-)];
 
 /// `cove info`.
 pub(crate) static INFO: Command = Command {
     usage: &["[OPTIONS]"],
     about: "Display system-wide information",
     aliases: &["system info", "info"],
-    flags: &[INFO_FLAGS],
+    flags: &[shared::FORMAT],
     args: Args::None,
     interspersed: true,
     run: system::info,
 };
 
-const SYSTEM_DF_FLAGS: &[Flag] = &[
-    Flag::value(
-        '\0',
-        "format",
-        "string",
-        check::any,
-        "Format output using a custom template:\n'table':            Print output in table format with column headers (default)\n'table TEMPLATE':   Print output in table format using the given Go template\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nFields and functions are those of Docker's templates",
-    ),
-    Flag::switch('v', "verbose", "Show detailed information on space usage"),
-];
+const SYSTEM_DF_FLAGS: &[Flag] = &[Flag::switch(
+    'v',
+    "verbose",
+    "Show detailed information on space usage",
+)];
 
 /// `cove system df`.
 pub(crate) static SYSTEM_DF: Command = Command {
     usage: &["[OPTIONS]"],
     about: "Show disk usage",
     aliases: &[],
-    flags: &[SYSTEM_DF_FLAGS],
+    flags: &[shared::TABLE_FORMAT, SYSTEM_DF_FLAGS],
     args: Args::None,
     interspersed: true,
     run: system::system_df,
@@ -160,7 +112,6 @@ const SYSTEM_PRUNE_FLAGS: &[Flag] = &[
         check::filter,
         "Provide filter values (e.g. \"label=<key>=<value>\")",
     ),
-    Flag::switch('f', "force", "Do not prompt for confirmation"),
     Flag::refused_switch('\0', "volumes", refuse::no_volumes),
 ];
 
@@ -169,7 +120,7 @@ pub(crate) static SYSTEM_PRUNE: Command = Command {
     usage: &["[OPTIONS]"],
     about: "Remove unused data",
     aliases: &[],
-    flags: &[SYSTEM_PRUNE_FLAGS],
+    flags: &[shared::NO_PROMPT, SYSTEM_PRUNE_FLAGS],
     args: Args::None,
     interspersed: true,
     run: system::system_prune,
