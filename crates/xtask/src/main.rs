@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         ["reliability", rest @ ..] => reliability::run(rest),
         // Started by the benchmark itself.
         ["worker", rest @ ..] => bench::worker::serve(rest),
+        ["without-sync", rest @ ..] => bench::nosync::exec(rest),
         ["dist"] => dist::build(),
         ["lab", rest @ ..] => return lab::run(rest),
         _ => Err(USAGE.to_owned()),

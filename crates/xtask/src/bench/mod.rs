@@ -3,6 +3,7 @@
 mod containers;
 mod docker;
 mod logs;
+pub(crate) mod nosync;
 mod pull;
 mod runtime;
 pub(crate) mod table;

@@ -30,31 +30,37 @@ pub(crate) enum Place {
     /// In a mount namespace where /sys/fs/cgroup is cgroup2 alone: crun
     /// refuses a host with both versions.
     OnlyCgroup2,
+    /// Where every sync succeeds at once and does nothing.
+    NoSync,
 }
 
 impl Worker {
     /// Starts a worker for a command.
     pub(crate) fn new<S: AsRef<str>>(place: Place, command: &[S]) -> Result<Self, String> {
         let own = std::env::current_exe().map_err(|e| e.to_string())?;
-        let mut cmd = Cmd::new(own)
+        let mut cmd = Cmd::new(&own)
             .arg("worker")
             .args(command.iter().map(AsRef::as_ref));
-        if place == Place::OnlyCgroup2 {
-            let script = "umount -R -l /sys/fs/cgroup 2>/dev/null; \
-                mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec \"$@\"";
-            cmd = cmd.under(
-                "unshare",
-                &[
-                    "--mount",
-                    "--propagation",
-                    "private",
-                    "sh",
-                    "-c",
-                    script,
-                    "sh",
-                ],
-            );
-        }
+        cmd = match place {
+            Place::Here => cmd,
+            Place::OnlyCgroup2 => {
+                let script = "umount -R -l /sys/fs/cgroup 2>/dev/null; \
+                    mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec \"$@\"";
+                cmd.under(
+                    "unshare",
+                    &[
+                        "--mount",
+                        "--propagation",
+                        "private",
+                        "sh",
+                        "-c",
+                        script,
+                        "sh",
+                    ],
+                )
+            }
+            Place::NoSync => cmd.under(&own.to_string_lossy(), &["without-sync"]),
+        };
         let mut child = cmd
             .command()
             .stdin(Stdio::piped())
