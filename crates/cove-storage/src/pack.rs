@@ -53,29 +53,33 @@ impl Store {
     /// # Errors
     /// Those of [`Store::write_diff`] and [`Store::unpack`].
     pub fn commit(&self, upper: &Path, lowers: &[PathBuf], mounts: &[&str]) -> Result<StagedLayer> {
-        let (reader, writer) = io::pipe().map_err(Error::Source)?;
-        std::thread::scope(|scope| {
-            let packing = scope.spawn(move || {
-                self.write_diff(
-                    upper,
-                    lowers,
-                    mounts,
-                    io::BufWriter::with_capacity(64 << 10, writer),
-                )
-            });
+        through_a_pipe(
+            |out| self.write_diff(upper, lowers, mounts, out),
             // A deep tree of one's own is no attack.
-            let staged = self.unpack(reader, &Unpack::new(Compression::None));
-            let packed = packing
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            // Where both failed, one failed because of the other: a closed
-            // pipe is the consequence, everything else the cause.
-            match (packed, staged) {
-                (Err(Error::Sink(_)), Err(cause)) | (Err(cause), _) => Err(cause),
-                (Ok(()), staged) => staged,
-            }
-        })
+            |archive| self.unpack(archive, &Unpack::new(Compression::None)),
+        )
     }
+}
+
+/// Reads what is packed meanwhile, in a thread of its own.
+pub(crate) fn through_a_pipe<T>(
+    pack: impl FnOnce(io::BufWriter<io::PipeWriter>) -> Result<()> + Send,
+    read: impl FnOnce(io::PipeReader) -> Result<T>,
+) -> Result<T> {
+    let (reader, writer) = io::pipe().map_err(Error::Source)?;
+    std::thread::scope(|scope| {
+        let packing = scope.spawn(|| pack(io::BufWriter::with_capacity(64 << 10, writer)));
+        let result = read(reader);
+        let packed = packing
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        // Where both failed, one failed because of the other: a closed
+        // pipe is the consequence, everything else the cause.
+        match (packed, result) {
+            (Err(Error::Sink(_)), Err(cause)) | (Err(cause), _) => Err(cause),
+            (Ok(()), result) => result,
+        }
+    })
 }
 
 /// Writes everything beneath the directory `root` (usually a mount of a

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::image::{ImageLayer, ImageRecord};
 use crate::layer::open_directory;
 use crate::lease::Lease;
+use crate::pack::{export, through_a_pipe};
 use crate::store::Store;
 use crate::tar::reader::TarReader;
 use crate::tar::{BLOCK, Entry, Kind, Limits};
@@ -66,24 +67,10 @@ impl Store {
     /// Those of [`Store::load`].
     pub fn load_layout(&self, path: &Path) -> Result<Vec<Loaded>> {
         let directory = open_directory(path)?;
-        let (reader, writer) = io::pipe().map_err(Error::Source)?;
-        std::thread::scope(|scope| {
-            let packing = scope.spawn(move || {
-                crate::pack::export(
-                    &directory,
-                    path,
-                    io::BufWriter::with_capacity(64 << 10, writer),
-                )
-            });
-            let loaded = self.load(reader);
-            let packed = packing
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            match (packed, loaded) {
-                (Err(Error::Sink(_)), Err(cause)) | (Err(cause), _) => Err(cause),
-                (Ok(()), loaded) => loaded,
-            }
-        })
+        through_a_pipe(
+            |out| export(&directory, path, out),
+            |archive| self.load(archive),
+        )
     }
 
     fn load_tar(&self, reader: impl Read + Send) -> Result<Vec<Loaded>> {
