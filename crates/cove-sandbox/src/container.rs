@@ -114,6 +114,13 @@ impl Container {
     /// # Errors
     /// If its cgroup cannot be asked.
     pub fn status(&self) -> Result<Status> {
+        self.status_in(|| self.cgroup())
+    }
+
+    fn status_in<C>(&self, cgroup: impl FnOnce() -> Result<Option<C>>) -> Result<Status>
+    where
+        C: std::ops::Deref<Target = dyn Backend>,
+    {
         if self.stored.pid == 0 {
             return Ok(if self.dir.is_locked() {
                 Status::Creating
@@ -127,9 +134,7 @@ impl Container {
         if self.waits() {
             return Ok(Status::Created);
         }
-        let frozen = self
-            .cgroup()?
-            .is_some_and(|cgroup| cgroup.is_frozen().unwrap_or(false));
+        let frozen = cgroup()?.is_some_and(|cgroup| cgroup.is_frozen().unwrap_or(false));
         Ok(if frozen {
             Status::Paused
         } else {
@@ -334,18 +339,13 @@ impl Container {
     /// # Errors
     /// [`Error::WrongStatus`] unless the container runs; else one variant per step.
     pub fn exec(&self, process: &Process, options: ExecOptions<'_>) -> Result<ExecChild> {
-        match self.status()? {
+        let cgroup = self.cgroup()?;
+        match self.status_in(|| Ok(cgroup.as_deref()))? {
             Status::Running | Status::Created => {}
             Status::Paused if options.ignore_paused => {}
             status => return Err(self.wrong("exec in", status)),
         }
-        exec::run(
-            &self.stored,
-            &self.pidfd()?,
-            self.cgroup()?,
-            process,
-            options,
-        )
+        exec::run(&self.stored, &self.pidfd()?, cgroup, process, options)
     }
 
     /// The init, if it is alive and still the process that was recorded.

@@ -133,11 +133,7 @@ fn create_in(
     };
     let in_new_userns = plan.namespaces.new & ns::USER != 0;
     let cgroup = undo.cgroup.as_deref();
-    let cloned_into = cgroup.and_then(Backend::clone_fd).is_some();
-    let joins = cgroup.is_some_and(|cgroup| {
-        let own = &cgroup.record().groups;
-        own.iter().any(|group| !group.controllers.is_empty()) || !cloned_into
-    });
+    let entrances = cgroup::entrances(cgroup).map_err(|source| Error::Cgroup { source })?;
     let (ours, theirs) = Channel::pair().map_err(|e| Error::os("make a socket pair", e))?;
     let netdevs = netdev::find(plan.linux)?;
     let given = given(plan, options.rootfs.take(), in_new_userns)?;
@@ -148,7 +144,8 @@ fn create_in(
         given,
         stdio: std::mem::take(&mut options.stdio),
         record: &stored.cgroup,
-        gate: in_new_userns || joins || !netdevs.is_empty(),
+        entrances,
+        gate: in_new_userns || !netdevs.is_empty(),
         mapped: in_new_userns,
         inherited: options.preserve_fds + options.listen_fds,
         env: environment(plan, options.listen_fds),
@@ -171,12 +168,6 @@ fn create_in(
             .and_then(|l| l.gid_mappings().as_deref())
             .unwrap_or_default();
         userns::map(stored.pid, uid, gid)?;
-    }
-    // A second process of a joined user namespace inherits the cgroups of the first.
-    if let Some(cgroup) = &undo.cgroup {
-        cgroup
-            .join(pid, cloned_into)
-            .map_err(|source| Error::Cgroup { source })?;
     }
     if let Some(score) = plan.process.oom_score_adj {
         oom_score(stored.pid, score)?;

@@ -50,12 +50,14 @@ pub(crate) fn run(
         Some(below) => Some(sub_cgroup(&stored.cgroup, below)?),
         None => cgroup,
     };
-    let cloned_into = cgroup.as_deref().and_then(Backend::clone_fd).is_some();
+    let entrances =
+        cgroup::entrances(cgroup.as_deref()).map_err(|source| Error::Cgroup { source })?;
     let (ours, theirs) = Channel::pair().map_err(|e| Error::os("make a socket pair", e))?;
     let joiner = Joiner {
         plan: &plan,
         channel: theirs,
         init: init.as_fd(),
+        entrances,
         kinds: stored.namespaces,
         stdio: std::mem::take(&mut options.stdio),
         env: environment(&plan, 0),
@@ -68,11 +70,6 @@ pub(crate) fn run(
     let mut guard = Guard(None);
     let (mut pid, pidfd) = clone_joiner(joiner, &ours, cgroup.as_deref())?;
     guard.0 = Some(pidfd);
-    if let Some(cgroup) = &cgroup {
-        cgroup
-            .join(pid, cloned_into)
-            .map_err(|source| Error::Cgroup { source })?;
-    }
     if let Some(score) = plan.process.oom_score_adj {
         crate::create::oom_score(pid.as_raw_nonzero().get(), score)?;
     }
@@ -166,6 +163,7 @@ struct Joiner<'a> {
     plan: &'a Plan<'a>,
     channel: Channel,
     init: BorrowedFd<'a>,
+    entrances: Vec<cgroup::Entrance>,
     kinds: u64,
     stdio: Stdio,
     env: Vec<CString>,
@@ -208,6 +206,7 @@ fn clone_joiner(
 
 fn steps(joiner: &mut Joiner<'_>) -> Step<init::Never> {
     let plan = joiner.plan;
+    init::enter(&joiner.entrances)?;
     let affinity = &plan.process.affinity;
     pin(affinity.0.as_deref())?;
     match joiner.channel.next_command() {

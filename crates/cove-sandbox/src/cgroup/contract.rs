@@ -3,6 +3,7 @@
 //! with a unified hierarchy alone all views are that one.
 #![expect(clippy::disallowed_methods, reason = "processes to put into cgroups")]
 
+use std::os::fd::AsRawFd;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -98,6 +99,49 @@ impl Drop for Sleeper {
     }
 }
 
+/// Moves a process into every hierarchy, as an administrator would.
+fn put(cgroup: &dyn Backend, child: &Child) {
+    for hierarchy in cgroup.hierarchies() {
+        let path = format!(
+            "/proc/self/fd/{}/cgroup.procs",
+            hierarchy.directory.as_raw_fd()
+        );
+        std::fs::write(path, child.id().to_string()).unwrap();
+    }
+}
+
+/// A thread counts as a process here: on v1 each may live elsewhere.
+#[test]
+fn the_entrances_lead_into_every_named_hierarchy() {
+    let limits = resources(r#"{"memory":{}}"#);
+    for (view, host) in hosts() {
+        let name = format!("enter-{}", view.replace(' ', "-"));
+        let Some(cgroup) = create(&host, &name, Some(&limits)) else {
+            continue;
+        };
+        let entrances = cgroup.entrances().unwrap();
+        let entered = std::thread::spawn(move || {
+            entrances
+                .iter()
+                .for_each(|entrance| entrance.enter().unwrap());
+            let own = std::path::Path::new("/proc/thread-self/cgroup");
+            cove_sys::fs::read_to_string(own, 1 << 16).unwrap()
+        });
+        let own = entered.join().unwrap();
+        for group in &cgroup.record().groups {
+            let path = group.path.display();
+            let line = format!(":{}:/{path}", group.controllers.join(","));
+            let named = !group.controllers.is_empty();
+            assert_eq!(
+                own.lines().any(|own| own.ends_with(&line)),
+                named,
+                "{view} {line}: {own}"
+            );
+        }
+        cgroup.delete().unwrap();
+    }
+}
+
 #[test]
 fn a_life() {
     for (view, host) in hosts() {
@@ -106,8 +150,8 @@ fn a_life() {
         };
         assert_eq!(cgroup.pids().unwrap(), [], "{view}");
         let (one, two) = (Sleeper::start(), Sleeper::start());
-        cgroup.join(one.pid(), false).unwrap();
-        cgroup.join(two.pid(), false).unwrap();
+        put(&*cgroup, &one.0);
+        put(&*cgroup, &two.0);
         let mut want = [one.pid(), two.pid()];
         want.sort_unstable_by_key(|pid| pid.as_raw_nonzero());
         let mut pids = cgroup.pids().unwrap();
@@ -149,7 +193,7 @@ fn signals_reach_every_process() {
             continue;
         };
         let sleeper = Sleeper::start();
-        cgroup.join(sleeper.pid(), false).unwrap();
+        put(&*cgroup, &sleeper.0);
         cgroup.signal(Signal::STOP).unwrap();
         let start = Instant::now();
         while sleeper.state() != 'T' {
@@ -316,9 +360,7 @@ fn devices_are_refused() {
                 .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
-            cgroup
-                .join(Pid::from_raw(child.id().cast_signed()).unwrap(), false)
-                .unwrap();
+            put(&*cgroup, &child);
             drop(child.stdin.take());
             child.wait().unwrap().success()
         };
@@ -344,7 +386,7 @@ fn a_limit_can_come_later() {
             continue;
         };
         let sleeper = Sleeper::start();
-        cgroup.join(sleeper.pid(), false).unwrap();
+        put(&*cgroup, &sleeper.0);
         match cgroup.update(&resources(r#"{"pids":{"limit":6},"cpu":{"cpus":"0"}}"#)) {
             Err(CgroupError::Controller { .. }) => {}
             other => {
@@ -392,7 +434,7 @@ fn usage_is_counted() {
             continue;
         };
         let sleeper = Sleeper::start();
-        cgroup.join(sleeper.pid(), false).unwrap();
+        put(&*cgroup, &sleeper.0);
         let stats = cgroup.stats().unwrap();
         if limited.is_some() {
             assert_eq!((stats.pids.current, stats.pids.limit), (1, 9), "{view}");
@@ -431,9 +473,7 @@ fn an_out_of_memory_kill_is_told() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        cgroup
-            .join(Pid::from_raw(child.id().cast_signed()).unwrap(), false)
-            .unwrap();
+        put(&*cgroup, &child);
         drop(child.stdin.take());
         let mut ready = [rustix::event::PollFd::new(
             &watch,

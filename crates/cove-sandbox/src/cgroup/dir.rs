@@ -149,7 +149,7 @@ impl Dir {
             })
     }
 
-    fn file(&self, file: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    pub(super) fn file(&self, file: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         openat(
             &*self.fd,
             file,

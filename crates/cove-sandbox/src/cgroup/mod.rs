@@ -6,15 +6,15 @@
 //! The order of a start: [`Host::create`] makes the cgroup and sets every
 //! limit, so that a process never runs unlimited; `clone3` with
 //! [`Backend::clone_fd`] puts the first process into the unified hierarchy;
-//! [`Backend::join`] moves it into the rest; only then may it unshare its
-//! cgroup namespace (a namespace made by `clone3` itself is rooted at the
+//! by the [`Backend::entrances`] it moves itself into the rest; only then may
+//! it unshare its cgroup namespace (a namespace made by `clone3` itself is rooted at the
 //! *caller's* cgroup). [`Backend::record`] is what a state file keeps;
 //! [`open`] comes back from it without looking at the host again.
 //!
 //! Everything happens beneath directory descriptors of the hierarchies' roots
 //! ([`dir`]); a path from a specification is never re-opened by string.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ mod convert;
 mod device_program;
 mod devices;
 mod dir;
+mod entrance;
 mod error;
 mod host;
 mod limits;
@@ -44,6 +45,7 @@ mod v2_limits;
 mod v2_stats;
 
 pub use devices::default_device_rules;
+pub use entrance::Entrance;
 pub use error::{CgroupError, Result};
 pub use host::{Host, Mode, open};
 pub use oom::OomWatch;
@@ -124,12 +126,8 @@ pub trait Backend: std::fmt::Debug {
     /// hierarchy. Called once, before `clone3`.
     fn clone_fd(&self) -> Option<BorrowedFd<'_>>;
 
-    /// Moves a process into every hierarchy of the record. `cloned` says that
-    /// it was started with [`Backend::clone_fd`], which spares one write.
-    ///
-    /// On v1 each write waits for a grace period of the kernel (about 0.1 ms
-    /// on a quiet machine), which is why hierarchies without limits are left out.
-    fn join(&self, pid: Pid, cloned: bool) -> Result<()>;
+    /// By what the process enters the other hierarchies, before anything else.
+    fn entrances(&self) -> Result<Vec<Entrance>>;
 
     /// Sets limits on a live cgroup (`update`). What is not named stays. Device
     /// rules, when there are any, replace the earlier ones.
@@ -167,20 +165,12 @@ pub trait Backend: std::fmt::Debug {
     fn delete(&self) -> Result<()>;
 }
 
-/// A descriptor for `CLONE_INTO_CGROUP` that outlives the back end.
+/// The entrances of a cgroup, if there is one.
 ///
 /// # Errors
-/// When the process has no descriptor left.
-pub fn into_fd(backend: &dyn Backend) -> Result<Option<OwnedFd>> {
-    backend
-        .clone_fd()
-        .map(|fd| {
-            rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(|source| CgroupError::Detect {
-                what: "duplicating a descriptor",
-                source,
-            })
-        })
-        .transpose()
+/// When one cannot be opened.
+pub(crate) fn entrances(cgroup: Option<&dyn Backend>) -> Result<Vec<Entrance>> {
+    cgroup.map_or(Ok(Vec::new()), Backend::entrances)
 }
 
 /// The device rules in force for a specification: its own, then those every

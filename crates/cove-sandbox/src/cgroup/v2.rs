@@ -12,8 +12,8 @@ use super::error::{CgroupError, Result};
 use super::host::{Mounted, own_cgroups, place};
 use super::limits::{self, Groups, Need};
 use super::{
-    Backend, Hierarchy, OomWatch, PATIENCE, Record, Request, Stats, device_rules, devices, signal,
-    tree, v2_stats,
+    Backend, Entrance, Hierarchy, OomWatch, PATIENCE, Record, Request, Stats, device_rules,
+    devices, signal, tree, v2_stats,
 };
 
 /// A container's cgroup in the unified hierarchy.
@@ -239,8 +239,9 @@ impl Backend for V2 {
         Some(self.dir.as_fd())
     }
 
-    fn join(&self, pid: Pid, cloned: bool) -> Result<()> {
-        if cloned { Ok(()) } else { self.dir.join(pid) }
+    fn entrances(&self) -> Result<Vec<Entrance>> {
+        // `clone3` leads to all there is.
+        Ok(Vec::new())
     }
 
     fn update(&self, resources: &LinuxResources) -> Result<()> {

@@ -49,6 +49,7 @@ pub(crate) struct Init<'a> {
     pub given: Given,
     pub stdio: Stdio,
     pub record: &'a cgroup::Record,
+    pub entrances: Vec<cgroup::Entrance>,
     /// Whether it has to wait for the creator before it goes on.
     pub gate: bool,
     /// Whether the gate comes first because ids have to be mapped.
@@ -83,6 +84,8 @@ fn steps(init: &mut Init<'_>) -> Step<Never> {
     let plan = init.plan;
     let names = &plan.namespaces;
     let in_userns = names.has(ns::USER);
+    // A second process that is made further down inherits the cgroups of this one.
+    enter(&init.entrances)?;
     let mut gate = Gate { open: !init.gate };
     if init.mapped {
         gate.pass(&init.channel)?;
@@ -135,7 +138,15 @@ fn steps(init: &mut Init<'_>) -> Step<Never> {
     })
 }
 
-/// The creator's part (ids, cgroups, devices) is waited for at most once.
+/// Moves this process into its cgroups; nothing of the container runs before.
+pub(crate) fn enter(entrances: &[cgroup::Entrance]) -> Step {
+    entrances.iter().try_for_each(|entrance| {
+        let text = || format!("enter the cgroup by {}", entrance.path().display());
+        entrance.enter().during(text)
+    })
+}
+
+/// The creator's part (ids, devices) is waited for at most once.
 struct Gate {
     open: bool,
 }
