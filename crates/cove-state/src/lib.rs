@@ -12,17 +12,27 @@
 //!
 //! A crash leaves either a whole instance or a directory without a record
 //! whose `creating` lock is free, which [`State::sweep`] removes.
+//!
+//! A name is its owner's while the owner's record carries it or, before there
+//! is a record, while the owner is being created. Any other link was left by a
+//! crash, or is one step of a rename: an instance gets the link of its new
+//! name, then the record, then loses the old link. The record decides which of
+//! the two it has, so nothing has to be undone; the other link leads nowhere
+//! until somebody takes it over or a sweep removes it.
 
 mod error;
+mod links;
 mod names;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use cove_model::instance::{InstanceId, Record};
 use rustix::fs::FlockOperation;
+
+use links::{Guard, Links};
 
 pub use error::{Error, Result};
 pub use names::{generate as generate_name, valid as valid_name};
@@ -34,7 +44,7 @@ const MAX_RECORD: u64 = 4 << 20;
 #[derive(Debug, Clone)]
 pub struct State {
     containers: PathBuf,
-    names: PathBuf,
+    links: Links,
 }
 
 /// An instance whose creation is under way: its id and name are taken, its
@@ -57,9 +67,9 @@ impl State {
     pub fn open(root: &Path) -> Result<Self> {
         let state = Self {
             containers: root.join("containers"),
-            names: root.join("names"),
+            links: Links(root.join("names")),
         };
-        for directory in [&state.containers, &state.names] {
+        for directory in [&state.containers, &state.links.0] {
             if !directory.is_dir() {
                 fs::create_dir_all(directory).map_err(|source| Error::Directory {
                     path: directory.clone(),
@@ -145,64 +155,55 @@ impl State {
         Ok(name)
     }
 
-    /// Makes the link `names/<name>` to the id in one step, or fails because
-    /// it is there. A name whose owner is gone is taken over.
+    /// Makes the link of a name, or fails because the name is another's.
     fn claim(&self, name: &str, id: &InstanceId) -> Result<()> {
         if !valid_name(name) {
             return Err(Error::InvalidName {
                 name: name.to_owned(),
             });
         }
-        let path = self.names.join(name);
+        if self.links.make(name, id)? {
+            return Ok(());
+        }
+        self.take_over(&self.links.lock()?, name, id)
+    }
+
+    /// Makes the link of a name in the place of one that is nobody's.
+    fn take_over(&self, guard: &Guard, name: &str, id: &InstanceId) -> Result<()> {
         loop {
-            match symlink(id.as_str(), &path) {
-                Ok(()) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    let owner = self.name_owner(name)?;
-                    match owner {
-                        Some(owner) if self.alive(&owner)? => {
-                            return Err(Error::NameInUse {
-                                name: name.to_owned(),
-                                owner,
-                            });
-                        }
-                        _ => self.release_stale(name, owner.as_ref())?,
-                    }
+            match self.links.owner(name)? {
+                Some(owner) if self.holds(&owner, name)? => {
+                    return Err(Error::NameInUse {
+                        name: name.to_owned(),
+                        owner,
+                    });
                 }
-                Err(source) => return Err(Error::Name { path, source }),
+                Some(_) | None => guard.remove(name)?,
+            }
+            if self.links.make(name, id)? {
+                return Ok(());
             }
         }
     }
 
-    /// Whether an instance exists or is being created.
-    fn alive(&self, id: &InstanceId) -> Result<bool> {
-        Ok(!is_abandoned(&self.directory(id)))
+    /// Removes a link that is nobody's. The guard is what makes the answer
+    /// last: no rename is under way, and nobody else frees the name.
+    fn release(&self, guard: &Guard, name: &str) -> Result<()> {
+        match self.links.owner(name)? {
+            Some(owner) if self.holds(&owner, name)? => Ok(()),
+            Some(_) | None => guard.remove(name),
+        }
     }
 
-    fn name_owner(&self, name: &str) -> Result<Option<InstanceId>> {
-        read_name(&self.names.join(name))
-    }
-
-    /// Removes a name whose owner is gone. Renaming it to a private place
-    /// first and looking again makes sure that a name which somebody else has
-    /// just taken over is put back rather than lost.
-    fn release_stale(&self, name: &str, stale: Option<&InstanceId>) -> Result<()> {
-        let path = self.names.join(name);
-        let aside = self.names.join(format!(".{name}.{}", std::process::id()));
-        match fs::rename(&path, &aside) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(source) => return Err(Error::Name { path, source }),
+    /// Whether the name that links to an instance is that instance's.
+    fn holds(&self, owner: &InstanceId, name: &str) -> Result<bool> {
+        match self.read(owner) {
+            Ok(Some(record)) => Ok(record.name == name),
+            Ok(None) => Ok(!is_abandoned(&self.directory(owner))),
+            // What cannot be read keeps its name.
+            Err(Error::Corrupt { .. }) => Ok(true),
+            Err(error) => Err(error),
         }
-        let owner = read_name(&aside)?;
-        if let Some(owner) = owner.filter(|owner| Some(owner) != stale) {
-            // If somebody took the name meanwhile, theirs it is.
-            drop(symlink(owner.as_str(), &path));
-        }
-        fs::remove_file(&aside).map_err(|source| Error::Name {
-            path: aside,
-            source,
-        })
     }
 
     /// The record of an instance by its whole id.
@@ -245,8 +246,9 @@ impl State {
         }
         let name = text.strip_prefix('/').unwrap_or(text);
         if valid_name(name)
-            && let Some(owner) = self.name_owner(name)?
+            && let Some(owner) = self.links.owner(name)?
             && let Some(record) = self.read(&owner)?
+            && record.name == name
         {
             return Ok(record);
         }
@@ -296,11 +298,26 @@ impl State {
         Ok(ids)
     }
 
-    /// Writes a changed record; the name must not change here.
+    /// Changes a record as it is at this moment; its name stays.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub fn update(&self, record: &Record, durable: bool) -> Result<()> {
+    /// [`Error::NotFound`] when it is gone, or when the file system refuses.
+    pub fn change(
+        &self,
+        id: &InstanceId,
+        durable: bool,
+        change: impl FnOnce(&mut Record),
+    ) -> Result<()> {
+        // A rename writes the record, too.
+        let _guard = self.links.lock()?;
+        let mut record = self.get(id)?;
+        let name = record.name.clone();
+        change(&mut record);
+        record.name = name;
+        self.write(&record, durable)
+    }
+
+    fn write(&self, record: &Record, durable: bool) -> Result<()> {
         let path = self.directory(&record.id).join("record.json");
         let bytes = serde_json::to_vec(record).map_err(|source| Error::Corrupt {
             path: path.clone(),
@@ -315,15 +332,19 @@ impl State {
     /// # Errors
     /// [`Error::NameInUse`] when it is taken, or when the file system refuses.
     pub fn rename(&self, id: &InstanceId, name: &str) -> Result<()> {
-        let mut record = self.get(id)?;
-        self.claim(name, id)?;
-        let old = std::mem::replace(&mut record.name, name.to_owned());
-        if let Err(error) = self.update(&record, true) {
-            drop(fs::remove_file(self.names.join(name)));
-            return Err(error);
+        if !valid_name(name) {
+            return Err(Error::InvalidName {
+                name: name.to_owned(),
+            });
         }
-        let path = self.names.join(old);
-        fs::remove_file(&path).map_err(|source| Error::Name { path, source })
+        let guard = self.links.lock()?;
+        let mut record = self.get(id)?;
+        self.take_over(&guard, name, id)?;
+        let old = std::mem::replace(&mut record.name, name.to_owned());
+        let written = self.links.sync().and_then(|()| self.write(&record, true));
+        // A write that failed may have happened: of both names the other one goes.
+        let released = [name, &old].map(|name| self.release(&guard, name));
+        written.and(released.into_iter().collect())
     }
 
     /// Forgets an instance in one step; its directory is moved to `trash`,
@@ -333,6 +354,9 @@ impl State {
     /// [`Error::NotFound`] when there is none, or when the file system refuses.
     pub fn remove(&self, record: &Record, trash: &Path) -> Result<()> {
         let directory = self.directory(&record.id);
+        let guard = self.links.lock()?;
+        // It may have been renamed since the caller read its record.
+        let now = self.read(&record.id).ok().flatten();
         fs::rename(&directory, trash).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => Error::NotFound {
                 name: record.id.to_string(),
@@ -342,14 +366,7 @@ impl State {
                 source,
             },
         })?;
-        self.release_stale_if_owned(&record.name, &record.id)
-    }
-
-    fn release_stale_if_owned(&self, name: &str, id: &InstanceId) -> Result<()> {
-        if self.name_owner(name)?.as_ref() == Some(id) {
-            self.release_stale(name, Some(id))?;
-        }
-        Ok(())
+        self.release(&guard, now.as_ref().map_or(&record.name, |now| &now.name))
     }
 
     /// The ids of creations that ended half-way: no record, nobody at work.
@@ -384,9 +401,9 @@ impl State {
         Ok(())
     }
 
-    /// Removes what ended half-way: directories of creations and names
-    /// without an owner. Where there is nothing to remove this costs two
-    /// directory listings and one stat(2) per instance.
+    /// Removes what ended half-way: directories of creations and links that
+    /// are nobody's. Where there is nothing to remove this costs two directory
+    /// listings and one stat(2) per instance.
     ///
     /// # Errors
     /// When a directory cannot be read.
@@ -394,49 +411,40 @@ impl State {
         for id in self.abandoned()? {
             self.sweep_creation(&id)?;
         }
-        let fail = |source| Error::Directory {
-            path: self.names.clone(),
-            source,
-        };
-        let entries = fs::read_dir(&self.names).map_err(fail)?;
-        let files: Vec<_> = entries.collect::<io::Result<_>>().map_err(fail)?;
+        let names = self.links.all()?;
+        let ids = self.ids()?;
         // Every instance has one name, so equal numbers mean that none is stale.
-        if files.len() == self.ids()?.len() {
+        if names.len() == ids.len() {
             return Ok(());
         }
-        for file in files {
-            let file_name = file.file_name();
-            let Some(name) = file_name.to_str() else {
-                continue;
-            };
-            if !valid_name(name) {
-                self.release_aside(name)?;
-            } else if let Some(owner) = self.name_owner(name)?
-                && !self.alive(&owner)?
-            {
-                self.release_stale(name, Some(&owner))?;
-            }
+        let suspects = self.suspects(names, &ids)?;
+        if suspects.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        // Somebody at work on names now is a reason to leave it to the next command.
+        let Some(guard) = self.links.try_lock()? else {
+            return Ok(());
+        };
+        suspects
+            .iter()
+            .try_for_each(|name| self.release(&guard, name))
     }
 
-    /// Removes what a [`Self::release_stale`] that was killed put aside; the
-    /// process id in its name says whether it may still be at work.
-    fn release_aside(&self, name: &str) -> Result<()> {
-        let at_work = name.rsplit('.').next().is_some_and(|pid| {
-            pid.bytes().all(|b| b.is_ascii_digit()) && Path::new("/proc").join(pid).exists()
-        });
-        if at_work {
-            return Ok(());
+    /// The names that link to no instance, or to one that others link to, too.
+    fn suspects(&self, names: Vec<String>, ids: &[InstanceId]) -> Result<Vec<String>> {
+        let mut of: BTreeMap<Option<InstanceId>, Vec<String>> = BTreeMap::new();
+        for name in names {
+            of.entry(self.links.owner(&name)?).or_default().push(name);
         }
-        let path = self.names.join(name);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::Name {
-                path,
-                source: error,
-            }),
-            _ => Ok(()),
+        for id in ids {
+            if of
+                .get(&Some(id.clone()))
+                .is_some_and(|names| names.len() == 1)
+            {
+                of.remove(&Some(id.clone()));
+            }
         }
+        Ok(of.into_values().flatten().collect())
     }
 
     /// Removes the directory of a creation that failed. What cannot be
@@ -470,20 +478,19 @@ impl Reservation {
     /// # Errors
     /// When the record cannot be written; nothing is left then.
     pub fn commit(mut self, record: &Record, durable: bool) -> Result<()> {
-        self.state.update(record, durable)?;
+        self.state.write(record, durable)?;
         self.committed = true;
         let creating = self.directory().join("creating");
         drop(fs::remove_file(&creating));
         if durable {
-            let parent = self.state.containers.clone();
-            for directory in [&self.state.names, &parent] {
-                File::open(directory)
-                    .and_then(|file| file.sync_all())
-                    .map_err(|source| Error::Directory {
-                        path: directory.clone(),
-                        source,
-                    })?;
-            }
+            self.state.links.sync()?;
+            let parent = &self.state.containers;
+            File::open(parent)
+                .and_then(|file| file.sync_all())
+                .map_err(|source| Error::Directory {
+                    path: parent.clone(),
+                    source,
+                })?;
         }
         Ok(())
     }
@@ -492,23 +499,14 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if !self.committed {
-            if !self.name.is_empty() {
-                drop(self.state.release_stale_if_owned(&self.name, &self.id));
-            }
+            // Without the directory the name is nobody's.
             self.state.discard(&self.id);
+            if !self.name.is_empty()
+                && let Ok(guard) = self.state.links.lock()
+            {
+                drop(self.state.release(&guard, &self.name));
+            }
         }
-    }
-}
-
-/// The id that a name links to; `None` when there is no such name.
-fn read_name(path: &Path) -> Result<Option<InstanceId>> {
-    match fs::read_link(path) {
-        Ok(target) => Ok(target.to_str().and_then(|text| text.parse().ok())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::Name {
-            path: path.to_owned(),
-            source,
-        }),
     }
 }
 

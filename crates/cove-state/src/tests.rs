@@ -1,5 +1,6 @@
 //! Records under races and crashes.
 
+use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cove_model::Digest;
@@ -121,6 +122,15 @@ fn renaming_frees_the_old_name_and_respects_the_new() {
     assert_eq!(state.find("uno").unwrap().id, one.id);
     assert!(state.find("one").is_err());
     create(&state, 3, "one");
+    // Who knew it by its old name changes it, and removes it, under the new one.
+    let later = |record: &mut Record| {
+        *record = one.clone();
+        "later".clone_into(&mut record.created);
+    };
+    state.change(&one.id, false, later).unwrap();
+    assert_eq!(state.find("uno").unwrap().created, "later");
+    state.remove(&one, &root.path().join("trash")).unwrap();
+    assert!(!root.path().join("names/uno").is_symlink());
 }
 
 #[test]
@@ -181,4 +191,100 @@ fn a_record_that_a_power_cut_emptied_is_swept_with_its_name() {
     state.sweep().unwrap();
     assert_eq!(state.ids().unwrap(), [id(2)]);
     assert!(!root.path().join("names/torn").is_symlink());
+}
+
+/// What a rename of `id` that was killed leaves beside the names it had or has.
+fn link(root: &Path, name: &str, id: &InstanceId) {
+    symlink(id.as_str(), root.join("names").join(name)).unwrap();
+}
+
+fn links(root: &Path) -> usize {
+    fs::read_dir(root.join("names")).unwrap().count()
+}
+
+#[test]
+fn of_a_rename_that_was_killed_the_record_decides() {
+    for (carried, stale) in [("one", "uno"), ("uno", "one")] {
+        let root = tempfile::tempdir().unwrap();
+        let state = State::open(root.path()).unwrap();
+        let one = create(&state, 1, carried);
+        link(root.path(), stale, &one.id);
+        assert_eq!(state.find(carried).unwrap().id, one.id);
+        assert!(
+            matches!(state.find(stale), Err(Error::NotFound { .. })),
+            "{stale} is no name of it"
+        );
+        // Its owner may have it, another may, and the next command removes it.
+        state.rename(&one.id, stale).unwrap();
+        assert_eq!(state.find(stale).unwrap().id, one.id);
+        assert_eq!(links(root.path()), 1);
+        link(root.path(), carried, &one.id);
+        create(&state, 2, carried);
+        assert_eq!(state.find(carried).unwrap().id, id(2));
+        link(root.path(), "third", &one.id);
+        state.sweep().unwrap();
+        assert_eq!(links(root.path()), 2);
+        assert_eq!(state.find(stale).unwrap().id, one.id);
+    }
+}
+
+#[test]
+fn a_stale_name_that_looks_like_an_id_hides_none() {
+    let root = tempfile::tempdir().unwrap();
+    let state = State::open(root.path()).unwrap();
+    let one = create(&state, 0xaa, "one");
+    create(&state, 0xbb, "two");
+    link(root.path(), "aaaa", &id(0xbb));
+    assert_eq!(state.find("aaaa").unwrap(), one);
+}
+
+#[test]
+fn renames_creations_and_sweeps_at_once_leave_each_instance_its_name() {
+    const NAMES: [&str; 3] = ["red", "green", "blue"];
+    let root = tempfile::tempdir().unwrap();
+    let state = State::open(root.path()).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let attempt = |result: Result<()>| match result {
+        Ok(()) | Err(Error::NameInUse { .. } | Error::NotFound { .. }) => {}
+        Err(other) => panic!("{other}"),
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                state.sweep().unwrap();
+            }
+        });
+        let workers: Vec<_> = (0..4_u8)
+            .map(|byte| {
+                let (state, root) = (&state, root.path());
+                scope.spawn(move || {
+                    let trash = root.join(format!("trash{byte}"));
+                    for round in 0..60_usize {
+                        let name = |offset: usize| NAMES[(usize::from(byte) + offset) % 3];
+                        let made = state.reserve(id(byte), Some(name(round)));
+                        let made = made.and_then(|reservation| {
+                            reservation.commit(&record(&id(byte), name(round)), false)
+                        });
+                        attempt(made);
+                        attempt(state.rename(&id(byte), name(round + 1)));
+                        if let Ok(now) = state.get(&id(byte)) {
+                            // Nobody else changes it: what its record says is true.
+                            assert_eq!(state.find(&now.name).unwrap().id, id(byte));
+                            state.remove(&now, &trash).unwrap();
+                            fs::remove_dir_all(&trash).unwrap();
+                        }
+                    }
+                })
+            })
+            .collect();
+        let ended: Vec<_> = workers
+            .into_iter()
+            .map(std::thread::ScopedJoinHandle::join)
+            .collect();
+        done.store(true, Ordering::Relaxed);
+        assert!(ended.iter().all(Result::is_ok));
+    });
+    assert_eq!(state.ids().unwrap(), []);
+    state.sweep().unwrap();
+    assert_eq!(links(root.path()), 0);
 }

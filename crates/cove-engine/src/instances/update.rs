@@ -50,8 +50,12 @@ impl Engine {
                 .and_then(|container| container.update(&spec::without_devices(resources)))
                 .map_err(Error::Sandbox)?;
         }
+        let durable = !changed.spec.auto_remove;
         self.state
-            .update(&changed, !changed.spec.auto_remove)
+            .change(&record.id, durable, |record| {
+                record.spec.limits = changed.spec.limits;
+                record.spec.restart = changed.spec.restart;
+            })
             .map_err(Error::State)?;
         match restart {
             Some(policy) if running => self.ask(record, &Request::UpdateRestart { policy }),

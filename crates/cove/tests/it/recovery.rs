@@ -75,3 +75,37 @@ fn a_killed_run_can_be_removed_or_started() {
         }
     }
 }
+
+#[test]
+fn a_killed_rename_leaves_one_name() {
+    let cove = cove();
+    cove.ok(&["create", "--name", "other", IMAGE, "true"]);
+    let names = cove.roots().root().join("names");
+    let mut seen = [0, 0];
+    // The new name, the record, the old name: each step is the last one once.
+    for (calls, nth) in ["/^symlink", "/^f.*sync$", "/^rename", "/^unlink"]
+        .into_iter()
+        .flat_map(|calls| [1, 2, 3].map(|nth| (calls, nth)))
+    {
+        cove.ok(&["create", "--name", "old", IMAGE, "true"]);
+        let rename = cove.cmd(["rename", "old", "new"]);
+        let finished = killed_at(rename, calls, nth).run().success();
+        let listed = cove.ok(&["ps", "-a", "--format", "{{.Names}}"]);
+        let (kept, free) = match listed.as_str() {
+            "new\nother" => ("new", "old"),
+            "old\nother" => ("old", "new"),
+            listed => panic!("{listed}"),
+        };
+        assert!(!finished || kept == "new");
+        seen[usize::from(kept == "new")] += usize::from(!finished);
+        cove.ok(&["inspect", kept]);
+        assert!(cove.fails(1, &["inspect", free]).contains(free));
+        // That command's sweep, too, has left one name to each.
+        let links = std::fs::read_dir(&names).unwrap().count();
+        assert_eq!(links, 2, "{calls} {nth}");
+        cove.ok(&["rename", "other", free]);
+        cove.ok(&["rename", free, "other"]);
+        cove.ok(&["rm", kept]);
+    }
+    assert!(seen.iter().all(|times| *times > 0), "{seen:?}");
+}
