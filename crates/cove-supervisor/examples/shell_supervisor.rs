@@ -1,11 +1,12 @@
 //! A supervisor of shell scripts: the program behind the tests of this crate,
 //! and what its memory is measured on.
 
+use std::ffi::CString;
 use std::fs::File;
-use std::io::Write;
-use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode, Stdio};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::process::ExitCode;
 
 use cove_model::control::{Exited, Failure};
 use cove_model::status::ProcessId;
@@ -13,6 +14,7 @@ use cove_supervisor::config::Config;
 use cove_supervisor::spawn::Inherited;
 use cove_supervisor::workload::{ContainerStdio, Created, Workload};
 use cove_supervisor::{ExitReason, run};
+use cove_sys::spawn::spawn_session;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -75,6 +77,21 @@ impl Shell<'_> {
         }
     }
 
+    /// Starts the shell in a session of its own, without the signal mask of
+    /// this process. The last of `stdio` stands for what is missing to three.
+    fn spawn(&self, stdio: &[OwnedFd]) -> io::Result<i32> {
+        let directory = self.job.config.runtime_dir.as_os_str();
+        let script = format!("cd \"$1\"; read go < go || exit 99\n{}", self.job.script);
+        let argv = [b"sh", b"-c", script.as_bytes(), b"sh", directory.as_bytes()];
+        let argv: Result<Vec<_>, _> = argv.into_iter().map(CString::new).collect();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let env = CString::new([b"PATH=", path.as_bytes()].concat())?;
+        let last = stdio.last().ok_or(io::ErrorKind::InvalidInput)?;
+        let stdio = [0, 1, 2].map(|fd| stdio.get(fd).unwrap_or(last).as_fd());
+        let shell = File::open("/bin/sh")?;
+        spawn_session(shell.as_fd(), &argv?, &[env], &stdio)
+    }
+
     fn go(&self) -> Result<File, Failure> {
         let path = self.job.config.runtime_dir.join("go");
         match rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::RUSR | Mode::WUSR) {
@@ -105,45 +122,19 @@ impl Workload for Shell<'_> {
         if self.job.fail_create {
             return Err(fail("mount", "no such root"));
         }
-        let script = format!("read go < go || exit 99\n{}", self.job.script);
-        #[expect(clippy::disallowed_methods, reason = "a shell is the workload here")]
-        let mut command = Command::new("/bin/sh");
-        command
-            .arg("-c")
-            .arg(script)
-            .current_dir(&self.job.config.runtime_dir)
-            .process_group(0);
-        let reset = || cove_sys::signalfd::unblock_all();
-        #[expect(
-            unsafe_code,
-            reason = "the mask of the supervisor must not be inherited"
-        )]
-        // SAFETY: between fork and exec only the signal mask is changed, by a system call.
-        unsafe {
-            command.pre_exec(reset)
-        };
-        let mut console = None;
-        match stdio {
+        let (stdio, console) = match stdio {
             ContainerStdio::Pipes {
                 stdin,
                 stdout,
                 stderr,
-            } => {
-                command.stdin(stdin).stdout(stdout).stderr(stderr);
-            }
+            } => (vec![stdin, stdout, stderr], None),
             ContainerStdio::Terminal { .. } => {
                 let (master, slave) = terminal().map_err(|error| fail("console", error))?;
-                let copy = || slave.try_clone().map_err(|error| fail("console", error));
-                command
-                    .stdin(Stdio::from(copy()?))
-                    .stdout(Stdio::from(copy()?))
-                    .stderr(slave);
-                console = Some(master);
+                (vec![slave], Some(master))
             }
-        }
+        };
         let go = self.go()?;
-        let child = command.spawn().map_err(|error| fail("spawn", error))?;
-        let pid = i32::try_from(child.id()).map_err(|error| fail("spawn", error))?;
+        let pid = self.spawn(&stdio).map_err(|error| fail("spawn", error))?;
         self.init = Pid::from_raw(pid);
         let Some(init) = self.init else {
             return Err(fail("spawn", "no pid"));
