@@ -216,11 +216,7 @@ fn parse_long<'a>(
         Some((name, value)) => (name, Some(value)),
         None => (text, None),
     };
-    let Some(flag) = flags
-        .iter()
-        .flat_map(|set| set.iter())
-        .find(|flag| flag.long == name)
-    else {
+    let Some(flag) = find(flags, |flag| flag.long == name) else {
         if name == "help" {
             return Err(Stop::Help);
         }
@@ -246,11 +242,7 @@ fn parse_short<'a>(
     let mut cluster = text;
     while let Some(letter) = cluster.chars().next() {
         let after = &cluster[letter.len_utf8()..];
-        let Some(flag) = flags
-            .iter()
-            .flat_map(|set| set.iter())
-            .find(|flag| flag.short == letter)
-        else {
+        let Some(flag) = find(flags, |flag| flag.short == letter) else {
             if letter == 'h' {
                 return Err(Stop::Help);
             }
@@ -277,6 +269,13 @@ fn parse_short<'a>(
         set(found, flag, value)?;
     }
     Ok(())
+}
+
+fn find<'a>(flags: &[&'a [Flag]], wanted: impl Fn(&Flag) -> bool) -> Option<&'a Flag> {
+    flags
+        .iter()
+        .flat_map(|set| set.iter())
+        .find(|flag| wanted(flag))
 }
 
 fn set(found: &mut Matches, flag: &Flag, value: String) -> Result<(), Stop> {
