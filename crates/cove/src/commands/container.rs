@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
 
-use cove_engine::{ChangeKind, CommitRequest};
+use cove_engine::{ChangeKind, CommitRequest, Engine};
 use cove_model::control::{Attach, StopTimeout, WaitUntil};
+use cove_model::instance::Record;
 use cove_model::status::State;
 use jiff::Timestamp;
 
@@ -133,23 +134,22 @@ fn patience(matches: &Matches) -> Result<StopTimeout, Failure> {
 
 /// Asks containers to end.
 pub(crate) fn stop(session: &Session, matches: &Matches) -> Outcome {
-    let timeout = patience(matches)?;
-    let signal = matches.get("signal").filter(|signal| !signal.is_empty());
-    for_each(&matches.args, |name| {
-        Ok(session
-            .engine()?
-            .stop(&record(session, name)?, timeout, signal)?)
-    })
+    end(session, matches, Engine::stop)
 }
 
 /// Ends and starts containers.
 pub(crate) fn restart(session: &Session, matches: &Matches) -> Outcome {
+    end(session, matches, Engine::restart)
+}
+
+type Ending = fn(&Engine, &Record, StopTimeout, Option<&str>) -> cove_engine::Result<()>;
+
+fn end(session: &Session, matches: &Matches, end: Ending) -> Outcome {
     let timeout = patience(matches)?;
     let signal = matches.get("signal").filter(|signal| !signal.is_empty());
     for_each(&matches.args, |name| {
-        Ok(session
-            .engine()?
-            .restart(&record(session, name)?, timeout, signal)?)
+        let record = record(session, name)?;
+        Ok(end(session.engine()?, &record, timeout, signal)?)
     })
 }
 
