@@ -15,7 +15,7 @@ use crate::flags::Matches;
 use crate::format::rows::{Columns, Row};
 use crate::format::{human, time};
 use crate::outcome::{Failure, Outcome};
-use crate::parse::filter::{Filters, glob};
+use crate::parse::filter::{Between, Filters, glob};
 use crate::progress::Report;
 use crate::settings::Session;
 use crate::{output, parse};
@@ -109,13 +109,9 @@ pub(crate) fn images(session: &Session, matches: &Matches) -> Outcome {
     let filters = Filters::new(&matches.all("filter"), &known).map_err(Failure::error)?;
     let dangling = filters.truth("dangling").map_err(Failure::error)?;
     let until = until(&filters)?;
-    let edge = |name: &str| -> Result<Option<ImageInfo>, Failure> {
-        match filters.get(name).last() {
-            Some(other) => Ok(Some(engine.image(other)?)),
-            None => Ok(None),
-        }
-    };
-    let (before, since) = (edge("before")?, edge("since")?);
+    let between = Between::new(&filters, |other| {
+        engine.image(other).map(|image| image.created)
+    })?;
     let mut patterns: Vec<String> = filters.get("reference").to_vec();
     patterns.extend(matches.args.iter().cloned());
     let mut list = engine.images()?;
@@ -125,12 +121,7 @@ pub(crate) fn images(session: &Session, matches: &Matches) -> Outcome {
     for image in &list {
         let keep = dangling.is_none_or(|wanted| image.tags.is_empty() == wanted)
             && filters.labels(&image.config.config.labels)
-            && before
-                .as_ref()
-                .is_none_or(|other| image.created < other.created)
-            && since
-                .as_ref()
-                .is_none_or(|other| image.created > other.created)
+            && between.holds(&image.created)
             && until.is_none_or(|until| {
                 time::read(&image.created).is_some_and(|created| created < until)
             });

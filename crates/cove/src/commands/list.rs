@@ -14,7 +14,7 @@ use crate::format::rows::{Columns, Row};
 use crate::format::{go, human, time};
 use crate::outcome::{Failure, Outcome};
 use crate::output;
-use crate::parse::filter::Filters;
+use crate::parse::filter::{Between, Filters};
 use crate::settings::Session;
 
 /// What a row of `ps` has.
@@ -112,13 +112,9 @@ fn select(engine: &Engine, matches: &Matches) -> Result<Vec<Instance>, Failure> 
             ))
         })?);
     }
-    let edge = |name: &str| -> Result<Option<Record>, Failure> {
-        match filters.get(name).last() {
-            Some(other) => Ok(Some(engine.instance(other)?.record)),
-            None => Ok(None),
-        }
-    };
-    let (before, since) = (edge("before")?, edge("since")?);
+    let between = Between::new(&filters, |other| {
+        engine.instance(other).map(|other| other.record.created)
+    })?;
     let ancestors: Vec<_> = filters
         .get("ancestor")
         .iter()
@@ -131,9 +127,9 @@ fn select(engine: &Engine, matches: &Matches) -> Result<Vec<Instance>, Failure> 
     };
     let all = matches.on("all")
         || last.is_some()
-        || before.is_some()
-        || since.is_some()
-        || !filters.get("status").is_empty();
+        || ["before", "since", "status"]
+            .iter()
+            .any(|name| !filters.get(name).is_empty());
     let wanted = |instance: &Instance| {
         let (record, status) = (&instance.record, &instance.status);
         (all || status.state.is_running() || status.state == State::Restarting)
@@ -150,12 +146,7 @@ fn select(engine: &Engine, matches: &Matches) -> Result<Vec<Instance>, Failure> 
                 || ancestors
                     .iter()
                     .any(|image| record.image.layers.starts_with(&image.layers)))
-            && before
-                .as_ref()
-                .is_none_or(|other| record.created < other.created)
-            && since
-                .as_ref()
-                .is_none_or(|other| record.created > other.created)
+            && between.holds(&record.created)
     };
     let list = engine.instances()?.into_iter().filter(wanted);
     Ok(list.take(last.unwrap_or(usize::MAX)).collect())

@@ -75,6 +75,40 @@ impl Filters {
     }
 }
 
+/// What `before=` and `since=` leave of a list, by time of creation in RFC 3339.
+#[derive(Debug, Default)]
+pub(crate) struct Between {
+    before: Option<String>,
+    since: Option<String>,
+}
+
+impl Between {
+    /// Reads both filters; `created` tells when the thing of a name came to be.
+    ///
+    /// # Errors
+    /// Those of `created`.
+    pub(crate) fn new<E>(
+        filters: &Filters,
+        created: impl Fn(&str) -> Result<String, E>,
+    ) -> Result<Self, E> {
+        let edge = |name| {
+            let other = filters.get(name).last();
+            other.map(|other| created(other)).transpose()
+        };
+        Ok(Self {
+            before: edge("before")?,
+            since: edge("since")?,
+        })
+    }
+
+    /// Whether something that was created then stays in the list.
+    pub(crate) fn holds(&self, created: &str) -> bool {
+        let before = self.before.as_deref();
+        let since = self.since.as_deref();
+        before.is_none_or(|other| created < other) && since.is_none_or(|other| created > other)
+    }
+}
+
 /// Whether `pattern` of `*` and `?` matches `text`, as Go's `path.Match` does:
 /// no wildcard matches a slash.
 pub(crate) fn glob(pattern: &str, text: &str) -> bool {
@@ -132,6 +166,27 @@ mod tests {
             bad.truth("dangling").unwrap_err(),
             "Invalid filter 'dangling=[x]'"
         );
+    }
+
+    #[test]
+    fn edges_are_left_out_and_the_last_of_a_name_counts() {
+        for (texts, kept) in [
+            (&[] as &[&str], [true, true, true]),
+            (&["before=2"], [true, false, false]),
+            (&["since=2"], [false, false, true]),
+            (&["since=1", "before=3"], [false, true, false]),
+            (&["since=3", "since=1"], [false, true, true]),
+        ] {
+            let own: Vec<String> = texts.iter().map(|&text| text.to_owned()).collect();
+            let filters = Filters::new(&own, &["before", "since"]).unwrap();
+            let created = |other: &str| Ok::<_, String>(format!("202{other}"));
+            let between = Between::new(&filters, created).unwrap();
+            let holds = ["2021", "2022", "2023"].map(|created| between.holds(created));
+            assert_eq!(holds, kept, "{texts:?}");
+        }
+        let filters = Filters::new(&["since=x".to_owned()], &["since"]).unwrap();
+        let unknown = Between::new(&filters, |other| Err(other.to_owned()));
+        assert_eq!(unknown.unwrap_err(), "x");
     }
 
     #[test]
