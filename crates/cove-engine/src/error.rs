@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use cove_model::control::Failure;
+pub use cove_model::error::sentence;
 use cove_sandbox::InitFault;
 
 /// The result of an engine call.
@@ -191,21 +192,4 @@ impl Error {
             | Self::Stream { .. } => ErrorKind::Internal,
         }
     }
-}
-
-/// An error and its causes in one sentence.
-#[must_use]
-pub fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // A transparent error repeats its cause.
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

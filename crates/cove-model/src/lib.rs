@@ -3,6 +3,7 @@
 
 pub mod control;
 pub mod digest;
+pub mod error;
 pub mod image;
 pub mod instance;
 pub mod reference;

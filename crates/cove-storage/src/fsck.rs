@@ -6,6 +6,7 @@ use std::ops::Bound;
 use std::os::fd::OwnedFd;
 
 use cove_model::Digest;
+use cove_model::error::sentence;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
@@ -59,7 +60,7 @@ impl Store {
         for blob in digests_in(&self.path("blobs/sha256"))? {
             match self.blob(&blob, BLOB_LIMIT) {
                 Ok(_) | Err(Error::NotFound { .. }) => {}
-                Err(error) => drop(damaged.insert(Object::Blob(blob), vec![chain(&error)])),
+                Err(error) => drop(damaged.insert(Object::Blob(blob), vec![sentence(&error)])),
             }
         }
         for layer in self.layers()? {
@@ -124,11 +125,11 @@ impl Store {
     fn check_layer(&self, diff_id: &Digest) -> Vec<String> {
         let layer = match self.layer(diff_id) {
             Ok(layer) => layer,
-            Err(error) => return vec![chain(&error)],
+            Err(error) => return vec![sentence(&error)],
         };
         match check(&layer, diff_id) {
             Ok(findings) => findings,
-            Err(error) => vec![chain(&error)],
+            Err(error) => vec![sentence(&error)],
         }
     }
 }
@@ -357,16 +358,4 @@ impl<R: Read> Read for Hashing<R> {
         self.hasher.update(&buffer[..count]);
         Ok(count)
     }
-}
-
-/// An error with everything that led to it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

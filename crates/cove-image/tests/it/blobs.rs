@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cove_image::client::Timeouts;
 use cove_image::{BlobError, CredentialStore, Error};
+use cove_model::error::sentence;
 use cove_model::image::Descriptor;
 
 use crate::fake::{Fake, Reply, Request, Then, client, client_that_waits, digest, noise, nowhere};
@@ -57,9 +58,9 @@ fn fetch_with(
     let (client, clock) = client_that_waits(CredentialStore::new(nowhere()), timeouts);
     let mut bytes = Vec::new();
     let result = match client.fetch_blob(&fake.endpoint("a/b:1"), &descriptor(&blob)) {
-        Err(error) => Err(chain(&error)),
+        Err(error) => Err(sentence(&error)),
         Ok(mut reader) => match reader.read_to_end(&mut bytes) {
-            Err(error) => Err(chain(&error)),
+            Err(error) => Err(sentence(&error)),
             Ok(_) => {
                 assert_eq!(reader.offset(), blob.len() as u64);
                 Ok(bytes)
@@ -70,17 +71,6 @@ fn fetch_with(
         assert!(*bytes == blob, "the bytes differ");
     }
     (result, fake, clock.waits())
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 #[test]

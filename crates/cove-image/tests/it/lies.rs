@@ -2,6 +2,7 @@
 
 use cove_image::client::parse_platform;
 use cove_image::{Error, ResolvedImage};
+use cove_model::error::sentence;
 use serde_json::{Value, json};
 
 use crate::fake::{Fake, INDEX, Image, MANIFEST, Reply, client, digest};
@@ -9,16 +10,6 @@ use crate::fake::{Fake, INDEX, Image, MANIFEST, Reply, client, digest};
 fn resolve(image: Image, name: &str) -> Result<ResolvedImage, Error> {
     let fake = Fake::start(move |request, _| image.reply(request));
     client().0.resolve(&fake.image(name), None)
-}
-
-fn shown(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 #[test]
@@ -103,7 +94,7 @@ fn bent_manifests_are_refused() {
     for (what, bend, expected) in cases {
         let mut image = Image::new();
         bend(&mut image.manifest);
-        let error = shown(&resolve(image, "a:1").unwrap_err());
+        let error = sentence(&resolve(image, "a:1").unwrap_err());
         assert!(error.contains(expected), "{what}: {error}");
     }
     assert!(resolve(Image::new(), "a:1").is_ok());
@@ -171,7 +162,7 @@ fn an_index_entry_binds_what_it_points_to() {
             }
             image.reply(request)
         });
-        let error = shown(&client().0.resolve(&fake.image("a:1"), None).unwrap_err());
+        let error = sentence(&client().0.resolve(&fake.image("a:1"), None).unwrap_err());
         assert!(error.contains(expected), "{what}: {error}");
     }
 }
@@ -222,6 +213,6 @@ fn an_endless_nest_of_indexes_ends() {
             .find(|text| digest(text.as_bytes()).to_string() == last);
         Reply::new(200, named.or(chain.last()).unwrap().clone()).header("content-type", INDEX)
     });
-    let error = shown(&client().0.resolve(&fake.image("a:1"), None).unwrap_err());
+    let error = sentence(&client().0.resolve(&fake.image("a:1"), None).unwrap_err());
     assert!(error.contains("nested too deeply"), "{error}");
 }

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use args::Parsed;
+use cove_model::error::sentence;
 use log::{Format, Log};
 
 /// The version of the runtime specification this implements.
@@ -57,14 +58,7 @@ impl From<cove_sandbox::Error> for Failure {
         {
             return Self::new("container not running");
         }
-        let mut message = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(inner) = source {
-            message.push_str(": ");
-            message.push_str(&inner.to_string());
-            source = inner.source();
-        }
-        Self::new(message)
+        Self::new(sentence(&error))
     }
 }
 

@@ -1,0 +1,51 @@
+//! How an error is told.
+
+use std::error::Error;
+
+/// An error and its causes in one sentence.
+#[must_use]
+pub fn sentence(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // A transparent error repeats its cause.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sentence;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Told {
+        text: &'static str,
+        #[source]
+        source: Option<Box<Told>>,
+    }
+
+    fn told(texts: &[&'static str]) -> Option<Box<Told>> {
+        let (text, rest) = texts.split_first()?;
+        let source = told(rest);
+        Some(Box::new(Told { text, source }))
+    }
+
+    #[test]
+    fn every_cause_is_told_once() {
+        for (texts, whole) in [
+            (&["a"] as &[&'static str], "a"),
+            (&["a", "b", "c"], "a: b: c"),
+            (&["a", "a", "b"], "a: b"),
+            (&["a: b", "b", "c"], "a: b: c"),
+        ] {
+            assert_eq!(sentence(&*told(texts).unwrap()), whole);
+        }
+    }
+}
