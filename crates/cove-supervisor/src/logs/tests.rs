@@ -143,3 +143,96 @@ fn windows_of_time_and_stream() {
     };
     assert_eq!(read(&path, errors), ["e:7\n", "e:9\n"]);
 }
+
+/// Writes each text to a log that has room or not, then reads what is there.
+fn with_and_without_room(writes: &[(bool, LogStream, &str)]) -> (Vec<String>, u64) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    // Every record asks for a new file, which a directory in its place refuses.
+    let mut log = writer(&path, 1, 100);
+    let obstacle = dir.path().join("log.new");
+    for (room, stream, text) in writes {
+        if *room {
+            std::fs::remove_dir(&obstacle).unwrap_or(());
+        } else {
+            std::fs::create_dir(&obstacle).unwrap_or(());
+        }
+        log.write(*stream, text.as_bytes());
+    }
+    let lines = read(&path, ReadOptions::default());
+    let reason = "Is a directory (os error 21)";
+    let short = |line: String| line.replace(&format!(" log lines were dropped: {reason}"), "");
+    (lines.into_iter().map(short).collect(), log.dropped())
+}
+
+#[test]
+fn a_dropped_line_counts_once_however_it_was_read() {
+    use LogStream::{Stderr as E, Stdout as O};
+    for (writes, lines, dropped) in [
+        // Whole lines.
+        (
+            &[
+                (true, O, "a\n"),
+                (false, O, "b\nc\n"),
+                (false, E, "d\n"),
+                (true, O, "e\n"),
+            ][..],
+            &["o:a\n", "e:cove: 3\n", "o:e\n"][..],
+            3,
+        ),
+        // Lines in pieces, of both streams at once, one of them without an end.
+        (
+            &[
+                (true, O, "a\n"),
+                (false, O, "b"),
+                (false, E, "x"),
+                (false, O, "b"),
+                (false, O, "b\nc"),
+                (false, E, "x\n"),
+                (true, E, "e\n"),
+            ],
+            &["o:a\n", "e:cove: 3\n", "e:e\n"],
+            3,
+        ),
+        // Only the beginning is lost; then the same line has another gap, told as well.
+        (
+            &[
+                (true, O, "a\n"),
+                (false, O, "b"),
+                (true, O, "1"),
+                (false, O, "b"),
+                (false, O, "\nc\n"),
+                (true, O, "2\n"),
+            ],
+            &["o:a\n", "e:cove: 1\n", "o:1\n", "e:cove: 2\n", "o:2\n"],
+            3,
+        ),
+        // Only the end is lost: what comes later is another line.
+        (
+            &[
+                (true, O, "be"),
+                (true, E, "x\n"),
+                (false, O, "gun\nb\n"),
+                (true, O, "c\n"),
+            ],
+            &["e:x\n", "o:be\n", "e:cove: 2\n", "o:c\n"],
+            2,
+        ),
+        // A line that lost nothing stays whole, and the warning a line of its own.
+        (
+            &[
+                (true, O, "be"),
+                (true, E, "to"),
+                (false, E, "rn\n"),
+                (true, O, "gun\n"),
+                (true, E, "e\n"),
+            ],
+            &["e:to\n", "e:cove: 1\n", "o:begun\n", "e:e\n"],
+            1,
+        ),
+    ] {
+        let (found, count) = with_and_without_room(writes);
+        assert_eq!(found, lines, "{writes:?}");
+        assert_eq!(count, dropped, "{writes:?}");
+    }
+}

@@ -21,6 +21,7 @@ const OVERHEAD: usize = STAMP + 1 + 6 + 1 + 1 + 1 + 1;
 ///
 /// Writing never fails for the caller: what the disk does not take is dropped
 /// by whole records, counted, and told in the log once there is room again.
+/// What is counted are lines: one that lost several records on end counts once.
 #[derive(Debug)]
 pub struct LogWriter {
     config: LogConfig,
@@ -29,10 +30,22 @@ pub struct LogWriter {
     size: u64,
     batch: Vec<u8>,
     stamper: Stamper,
+    lines: [Line; 2],
     dropped: u64,
     /// Of `dropped`, not yet told in the log, and why.
     untold: u64,
     reason: Option<io::Error>,
+}
+
+/// The line that a stream is in the middle of.
+#[derive(Debug, Default)]
+struct Line {
+    /// The stream's last record in the log does not end a line.
+    open: bool,
+    /// What followed that record was dropped.
+    cut: bool,
+    /// A piece of what comes in now was dropped and is counted.
+    counted: bool,
 }
 
 /// Why a log cannot be written at all.
@@ -87,6 +100,7 @@ impl LogWriter {
             size,
             batch: Vec::new(),
             stamper: Stamper::new(),
+            lines: Default::default(),
             dropped: 0,
             untold: 0,
             reason: None,
@@ -106,29 +120,30 @@ impl LogWriter {
                 None => (&bytes[..bytes.len().min(MAX_CONTENT)], false),
             };
             head[STAMP + 8] = if full { b'F' } else { b'P' };
-            self.push(&head, content);
+            self.push(stream, &head, content);
             bytes = &bytes[content.len() + usize::from(full)..];
         }
-        self.flush();
+        self.flush(stream);
     }
 
-    /// How many records found no room since the log was opened.
+    /// How many lines, whole or in part, found no room since the log was opened.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    fn push(&mut self, head: &[u8; OVERHEAD - 1], content: &[u8]) {
+    fn push(&mut self, stream: LogStream, head: &[u8; OVERHEAD - 1], content: &[u8]) {
         let length = OVERHEAD + content.len();
         if self.batch.len() + length > BATCH {
-            self.flush();
+            self.flush(stream);
         }
         let pending = to_u64(self.batch.len());
         if self.size + pending + to_u64(length) > self.config.max_size && self.size + pending > 0 {
-            self.flush();
+            self.flush(stream);
             if let Err(error) = self.rotate() {
                 // Without a new file the old one would outgrow its limit.
-                self.count(1, error);
+                self.reason = Some(error);
+                self.lose(stream, ends_line(head));
                 return;
             }
         }
@@ -137,7 +152,8 @@ impl LogWriter {
         self.batch.push(b'\n');
     }
 
-    fn flush(&mut self) {
+    /// Writes the batch, all of it output of one stream.
+    fn flush(&mut self, stream: LogStream) {
         if self.batch.is_empty() {
             return;
         }
@@ -150,22 +166,47 @@ impl LogWriter {
         } else {
             self.append(&batch)
         };
-        if written < batch.len() {
-            let lost = memchr::memchr_iter(b'\n', &batch[written..]).count();
-            self.dropped += to_u64(lost);
-            self.untold += to_u64(lost);
+        let (kept, lost) = batch.split_at(written);
+        if let Some(before) = kept.len().checked_sub(1) {
+            let last = memrchr(b'\n', &kept[..before]).map_or(0, |at| at + 1);
+            self.lines[index(stream)].open = !ends_line(&kept[last..]);
+        }
+        for record in lost.split_inclusive(|byte| *byte == b'\n') {
+            self.lose(stream, ends_line(record));
         }
         batch.clear();
         self.batch = batch;
     }
 
-    /// Says in the log what is missing here.
+    /// Counts the line of a record that is dropped.
+    fn lose(&mut self, stream: LogStream, ends_line: bool) {
+        let line = &mut self.lines[index(stream)];
+        line.cut = line.open;
+        if !std::mem::replace(&mut line.counted, !ends_line) {
+            self.dropped += 1;
+            self.untold += 1;
+        }
+    }
+
+    /// Says in the log what is missing here, on a line of its own; a line that lost its
+    /// end is ended, or the next one would seem to be it.
     fn tell(&mut self) {
+        let stamp = String::from_utf8_lossy(self.stamper.stamp(clock::now())).into_owned();
+        for stream in [LogStream::Stdout, LogStream::Stderr] {
+            let line = &self.lines[index(stream)];
+            if line.cut || (line.open && stream == LogStream::Stderr) {
+                let end = format!("{stamp} {} F \n", stream.as_str());
+                if self.append(end.as_bytes()) < end.len() {
+                    return;
+                }
+                let line = &mut self.lines[index(stream)];
+                (line.open, line.cut) = (false, false);
+            }
+        }
         let reason = self
             .reason
             .as_ref()
             .map_or_else(String::new, ToString::to_string);
-        let stamp = String::from_utf8_lossy(self.stamper.stamp(clock::now())).into_owned();
         let warning = format!(
             "{stamp} stderr F cove: {} log lines were dropped: {reason}\n",
             self.untold
@@ -173,6 +214,9 @@ impl LogWriter {
         if self.append(warning.as_bytes()) == warning.len() {
             self.untold = 0;
             self.reason = None;
+            for line in &mut self.lines {
+                line.counted = false;
+            }
         }
     }
 
@@ -205,12 +249,6 @@ impl LogWriter {
         }
         self.size += to_u64(written);
         written
-    }
-
-    fn count(&mut self, records: u64, reason: io::Error) {
-        self.dropped += records;
-        self.untold += records;
-        self.reason = Some(reason);
     }
 
     /// A new file takes the log's name; the others move one number up and the oldest goes.
@@ -251,6 +289,15 @@ fn mend(file: &mut File) -> io::Result<u64> {
         file.set_len(good)?;
     }
     file.seek(SeekFrom::Start(good))
+}
+
+/// Whether a record is the last of its line; it, or its head.
+fn ends_line(record: &[u8]) -> bool {
+    record[STAMP + 8] == b'F'
+}
+
+fn index(stream: LogStream) -> usize {
+    usize::from(stream == LogStream::Stderr)
 }
 
 fn no_follow() -> i32 {
