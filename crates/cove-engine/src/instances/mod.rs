@@ -27,7 +27,7 @@ pub use status::Instance;
 pub use top::Processes;
 
 pub(crate) use recover::VOLATILE_MARK;
-pub(crate) use remove::{forget, forget_sandbox};
+pub(crate) use remove::{Remains, forget, forget_sandbox};
 
 impl Engine {
     /// Where the output of an instance is kept, when it is.

@@ -15,7 +15,7 @@ use cove_supervisor::state::take_over;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
-use super::remove::{forget, forget_runtime, forget_sandbox};
+use super::remove::{Remains, forget, forget_runtime, forget_sandbox};
 use crate::Engine;
 use crate::error::{Error, Result};
 
@@ -34,8 +34,7 @@ impl Engine {
         self.state.sweep().map_err(Error::State)?;
         self.store.sweep().map_err(Error::Storage)?;
         // First what runs, then what exists: an instance exists before it runs.
-        let mut running = names(&self.roots.runroot.join("containers"))?;
-        running.extend(names(&self.roots.sandbox())?);
+        let mut running = self.awake()?;
         let known = self.state.ids().map_err(Error::State)?;
         for id in &known {
             if !running.remove(id.as_str()) {
@@ -63,6 +62,14 @@ impl Engine {
         Ok(())
     }
 
+    /// The ids of which there is anything that dies with a boot. All others are
+    /// down for certain.
+    pub(super) fn awake(&self) -> Result<BTreeSet<String>> {
+        let mut ids = names(&self.roots.runroot.join("containers"))?;
+        ids.extend(names(&self.roots.sandbox())?);
+        Ok(ids)
+    }
+
     /// Removes an instance of `--rm` that ran when the boot or the power
     /// ended. Its changes were never synced: overlayfs left a mark that says
     /// so, and would not mount them again.
@@ -72,11 +79,13 @@ impl Engine {
             return Ok(());
         }
         match self.state.get(id) {
-            Ok(record) if record.spec.auto_remove => match forget(&self.roots, &record) {
-                // Another command was faster.
-                Err(Error::State(cove_state::Error::NotFound { .. })) => Ok(()),
-                other => other,
-            },
+            Ok(record) if record.spec.auto_remove => {
+                match forget(&self.roots, &record).and_then(Remains::clear) {
+                    // Another command was faster.
+                    Err(Error::State(cove_state::Error::NotFound { .. })) => Ok(()),
+                    other => other,
+                }
+            }
             Ok(_) | Err(cove_state::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(Error::State(error)),
         }

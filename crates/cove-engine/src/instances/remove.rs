@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cove_model::control::{Request, StopTimeout};
 use cove_model::instance::Record;
@@ -56,7 +56,7 @@ impl Engine {
         }
         // Nobody starts it while it is removed.
         let _lock = self.without_supervisor(record, force || status.state == Life::Created)?;
-        match forget(&self.roots, record) {
+        match forget(&self.roots, record).and_then(Remains::clear) {
             // With --rm its supervisor removes it, too.
             Err(Error::State(cove_state::Error::NotFound { .. })) if record.spec.auto_remove => {
                 Ok(())
@@ -128,23 +128,46 @@ impl Engine {
     }
 }
 
-/// Removes an instance that is down. The first step decides; what a crash
-/// leaves after it is swept.
-pub(crate) fn forget(roots: &Roots, record: &Record) -> Result<()> {
+/// Removes an instance that is down, in one step: it exists no longer, and its
+/// name is free. What still lies on the disk is for the caller to clear away.
+pub(crate) fn forget(roots: &Roots, record: &Record) -> Result<Remains> {
     let state = State::open(&roots.root).map_err(Error::State)?;
     let trash = roots
         .root
         .join("tmp")
         .join(format!("removed-{}", record.id));
     state.remove(record, &trash).map_err(Error::State)?;
-    // Not swept by others meanwhile.
-    let _ours = take_turn(&trash, FlockOperation::LockExclusive)?;
-    remove_tree(&trash).map_err(|source| Error::File {
-        action: "remove",
-        path: trash,
-        source,
-    })?;
-    forget_runtime(roots, record.id.as_str())
+    let turn = take_turn(&trash, FlockOperation::LockExclusive)?;
+    Ok(Remains {
+        roots: roots.clone(),
+        id: record.id.to_string(),
+        trash,
+        _turn: turn,
+    })
+}
+
+/// What lies on the disk of an instance that exists no longer. Dropped without
+/// being cleared, or by a crash, it is left to the next command.
+#[derive(Debug)]
+pub(crate) struct Remains {
+    roots: Roots,
+    id: String,
+    trash: PathBuf,
+    /// Not swept by others meanwhile.
+    _turn: Option<OwnedFd>,
+}
+
+impl Remains {
+    /// Removes the files. Every block that is freed may be a discard that is
+    /// waited for, so this can take as long as a whole run.
+    pub(crate) fn clear(self) -> Result<()> {
+        remove_tree(&self.trash).map_err(|source| Error::File {
+            action: "remove",
+            path: self.trash,
+            source,
+        })?;
+        forget_runtime(&self.roots, &self.id)
+    }
 }
 
 /// Removes what an instance had that dies with a boot.

@@ -44,8 +44,14 @@ impl Engine {
     /// When a record or a status is damaged.
     pub fn instances(&self) -> Result<Vec<Instance>> {
         let mut list = Vec::new();
+        // Most of a long list is down: one look at all instead of one at each.
+        let awake = self.awake()?;
         for record in self.state.list().map_err(Error::State)? {
-            let status = self.status(&record)?;
+            let status = if awake.contains(record.id.as_str()) {
+                self.status(&record)?
+            } else {
+                self.last_status(&record)?
+            };
             list.push(Instance { record, status });
         }
         list.sort_by(|a, b| b.record.created.cmp(&a.record.created));

@@ -180,7 +180,10 @@ pub fn main() -> i32 {
             keep_status(&config, &last_status);
             0
         }
-        ExitReason::Removed(_) => 0,
+        ExitReason::Removed(_) => {
+            container.clear();
+            0
+        }
         ExitReason::Failed(_) => 125,
     }
 }

@@ -16,6 +16,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use super::{devices, files};
 use crate::Roots;
 use crate::error::{Error, Result};
+use crate::instances::Remains;
 use crate::spec::{DEFAULT_PIDS, Facts, Joined, runtime_spec};
 use crate::users::Accounts;
 
@@ -27,6 +28,8 @@ pub(crate) struct Container {
     executable: PathBuf,
     lowers: Vec<PathBuf>,
     created: Option<cove_sandbox::Created>,
+    /// Its files, once it is removed.
+    remains: Option<Remains>,
 }
 
 impl Container {
@@ -42,6 +45,16 @@ impl Container {
             executable,
             lowers,
             created: None,
+            remains: None,
+        }
+    }
+
+    /// Clears away the files of an instance that was removed: after those who
+    /// waited for that were told.
+    pub(crate) fn clear(self) {
+        if let Some(remains) = self.remains {
+            // What cannot be removed now is left to the next command.
+            drop(remains.clear());
         }
     }
 
@@ -225,8 +238,10 @@ impl Workload for Container {
     }
 
     fn remove(&mut self) -> Result<(), Failure> {
-        crate::instances::forget(&self.roots, &self.record)
-            .map_err(|error| failure("remove", &error))
+        let remains = crate::instances::forget(&self.roots, &self.record)
+            .map_err(|error| failure("remove", &error))?;
+        self.remains = Some(remains);
+        Ok(())
     }
 }
 
