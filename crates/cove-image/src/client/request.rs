@@ -249,6 +249,22 @@ impl Inner {
         })
     }
 
+    /// One request and its answer, whatever that says.
+    pub(super) fn send(&self, call: &Call<'_>) -> Result<Answer, Error> {
+        let url = call.url;
+        let response = self
+            .transport
+            .send(call)
+            .map_err(|source| Error::Transport {
+                url: without_query(url),
+                source,
+            })?;
+        Ok(Answer {
+            response,
+            url: url.clone(),
+        })
+    }
+
     /// Sends and follows redirects by hand. The authorization goes to the
     /// origin of the first URL only; once on TLS there is no way back to
     /// plain HTTP, unless the policy allows plain HTTP anyway.
@@ -278,21 +294,12 @@ impl Inner {
                 headers: &all,
                 form: None,
             };
-            let response = self
-                .transport
-                .send(&call)
-                .map_err(|source| Error::Transport {
-                    url: without_query(&url),
-                    source,
-                })?;
-            let redirects = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+            let answer = self.send(&call)?;
+            let redirects = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
             if !redirects {
-                return Ok(Answer { response, url });
+                return Ok(answer);
             }
-            let location = response.headers().get(header::LOCATION);
-            let location = location
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default();
+            let location = answer.header(&header::LOCATION).unwrap_or_default();
             let refuse = |to: &str, reason| Error::Redirect {
                 from: without_query(&url),
                 to: to.to_owned(),

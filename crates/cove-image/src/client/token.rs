@@ -254,22 +254,11 @@ impl Session {
             .map(|(key, value)| format!("{key}={}", encode(value)))
             .collect();
         let form = form.join("&");
-        let call = Call {
+        inner.send(&Call {
             url: realm,
             trust: self.realm_trust(realm),
             headers: &[],
             form: Some(&form),
-        };
-        let response = inner
-            .transport
-            .send(&call)
-            .map_err(|source| Error::Transport {
-                url: without_query(realm),
-                source,
-            })?;
-        Ok(Answer {
-            response,
-            url: realm.clone(),
         })
     }
 
@@ -410,22 +399,11 @@ impl Inner {
             .iter()
             .map(|value| (header::AUTHORIZATION, (*value).clone()))
             .collect();
-        let call = Call {
+        self.send(&Call {
             url,
             trust: session.realm_trust(url),
             headers: &headers,
             form: None,
-        };
-        let response = self
-            .transport
-            .send(&call)
-            .map_err(|source| Error::Transport {
-                url: without_query(url),
-                source,
-            })?;
-        Ok(Answer {
-            response,
-            url: url.clone(),
         })
     }
 }
