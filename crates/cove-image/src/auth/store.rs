@@ -281,11 +281,7 @@ fn write(path: &Path, document: &Document) -> Result<(), AuthError> {
 mod tests {
     use super::*;
     use crate::auth::document::basic;
-
-    fn put(path: &Path, text: &str) {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    }
+    use crate::files::put;
 
     #[test]
     fn files_are_asked_in_the_order_of_the_manual() {

@@ -291,12 +291,10 @@ mod tests {
     fn dns_is_asked_where_resolv_conf_says() {
         // resolv.conf cannot name a port, so only the failure is seen: nothing listens there.
         let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir(root.path().join("etc")).unwrap();
-        std::fs::write(
-            root.path().join("etc/resolv.conf"),
+        files::put(
+            &root.path().join("etc/resolv.conf"),
             "nameserver 127.0.0.254\noptions timeout:1 attempts:1\n",
-        )
-        .unwrap();
+        );
         let names = Names::new(&Environment::beneath(root.path()));
         let error = names
             .lookup("reg.test", Duration::from_secs(5))

@@ -106,11 +106,7 @@ fn read(path: &Path) -> Result<Option<Document>, LoadError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn put(path: &Path, text: &str) {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    }
+    use crate::files::put;
 
     #[test]
     fn later_files_win_and_the_users_hide_the_systems() {

@@ -6,10 +6,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use cove_image::{Error, Registries, Verified};
+use cove_image::{Error, Registries};
 use cove_model::Digest;
 
-use crate::fake::{Image, MANIFEST, client, digest};
+use crate::fake::{Image, MANIFEST, client, digest, first_layer};
 
 const PROGRAM: &str = "/usr/bin/docker-registry";
 
@@ -140,13 +140,7 @@ fn an_image_comes_back_as_it_was_pushed() {
         assert_eq!(found.digest(), pushed, "{name}");
         assert_eq!(found.manifest_bytes, image.bytes());
         assert_eq!(found.config_bytes, image.config);
-        let blob = client
-            .fetch_blob(&found.endpoint, &found.layers[0].descriptor)
-            .unwrap();
-        let mut bytes = Vec::new();
-        Verified::new(blob, found.layers[0].descriptor.digest)
-            .read_to_end(&mut bytes)
-            .unwrap();
+        let bytes = first_layer(&client, &found);
         assert_eq!(bytes, image.layer);
     }
     let unknown = resolve("team/app:2.0").unwrap_err();

@@ -11,7 +11,8 @@ use std::time::Duration;
 use cove_image::client::Timeouts;
 use cove_image::retry::Clock;
 use cove_image::{
-    Candidate, Client, CredentialStore, Endpoint, Environment, Options, Registries, SchemePolicy,
+    Candidate, Client, CredentialStore, Endpoint, Environment, Options, Registries, ResolvedImage,
+    SchemePolicy, Verified,
 };
 use cove_model::Digest;
 use rustls::pki_types::pem::PemObject;
@@ -337,6 +338,17 @@ pub(crate) fn client_of(
         ..Options::default()
     };
     (Client::new(environment, credentials, options), clock)
+}
+
+/// The bytes of an image's first layer.
+pub(crate) fn first_layer(client: &Client, image: &ResolvedImage) -> Vec<u8> {
+    let layer = &image.layers[0].descriptor;
+    let blob = client.fetch_blob(&image.endpoint, layer).unwrap();
+    let mut bytes = Vec::new();
+    Verified::new(blob, layer.digest)
+        .read_to_end(&mut bytes)
+        .unwrap();
+    bytes
 }
 
 pub(crate) fn digest(bytes: &[u8]) -> Digest {

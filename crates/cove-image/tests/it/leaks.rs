@@ -130,6 +130,13 @@ fn a_mirror_sees_no_credentials_of_the_registry() {
     assert!(!mirror.requests().is_empty());
 }
 
+/// Why a client goes no further with a registry that always answers so.
+fn refusal(status: u16, header: &'static str, value: &str) -> Error {
+    let value = value.to_owned();
+    let fake = Fake::start(move |_, _| Reply::new(status, "").header(header, &value));
+    client().0.resolve(&fake.image("a:1"), None).unwrap_err()
+}
+
 #[test]
 fn nobody_is_sent_to_a_metadata_service() {
     for place in [
@@ -139,21 +146,17 @@ fn nobody_is_sent_to_a_metadata_service() {
         "https://100.100.100.200/x",
         "http://0.0.0.0/x",
     ] {
-        let location = place.to_owned();
-        let fake = Fake::start(move |_, _| Reply::new(307, "").header("location", &location));
-        let error = client().0.resolve(&fake.image("a:1"), None).unwrap_err();
-        assert!(
-            format!("{error:?}").contains("Forbidden"),
-            "{place}: {error:?}"
-        );
-
         let realm = format!("Bearer realm=\"{place}\"");
-        let fake = Fake::start(move |_, _| Reply::new(401, "").header("www-authenticate", &realm));
-        let error = client().0.resolve(&fake.image("a:1"), None).unwrap_err();
-        assert!(
-            format!("{error:?}").contains("Forbidden"),
-            "{place}: {error:?}"
-        );
+        for (status, header, value) in [
+            (307, "location", place),
+            (401, "www-authenticate", realm.as_str()),
+        ] {
+            let error = refusal(status, header, value);
+            assert!(
+                format!("{error:?}").contains("Forbidden"),
+                "{value}: {error:?}"
+            );
+        }
     }
 }
 
@@ -166,9 +169,7 @@ fn odd_redirects_are_refused() {
         "http://u:p@127.0.0.1/x",
         "javascript:x",
     ] {
-        let location = place.to_owned();
-        let fake = Fake::start(move |_, _| Reply::new(302, "").header("location", &location));
-        let error = client().0.resolve(&fake.image("a:1"), None).unwrap_err();
+        let error = refusal(302, "location", place);
         assert!(
             matches!(error, Error::Redirect { .. }),
             "{place}: {error:?}"

@@ -1,14 +1,15 @@
 //! Whole pulls: indexes, mirrors, many layers at once.
 
-use std::io::Read;
 use std::sync::Arc;
 
 use cove_image::client::{Timeouts, host_platform, parse_platform};
 use cove_image::registries::Document;
-use cove_image::{CredentialStore, Environment, Error, Registries, Verified};
+use cove_image::{CredentialStore, Environment, Error, Registries};
 use serde_json::json;
 
-use crate::fake::{Fake, INDEX, Image, MANIFEST, Reply, Then, client, client_of, digest, nowhere};
+use crate::fake::{
+    Fake, INDEX, Image, MANIFEST, Reply, Then, client, client_of, digest, first_layer, nowhere,
+};
 
 #[test]
 fn an_index_leads_to_the_platforms_image() {
@@ -49,13 +50,7 @@ fn an_index_leads_to_the_platforms_image() {
             image.manifest_descriptor.digest
         );
         assert_eq!(digest(&image.config_bytes), image.manifest.config.digest);
-        let blob = client
-            .fetch_blob(&image.endpoint, &image.layers[0].descriptor)
-            .unwrap();
-        let mut bytes = Vec::new();
-        Verified::new(blob, image.layers[0].descriptor.digest)
-            .read_to_end(&mut bytes)
-            .unwrap();
+        let bytes = first_layer(&client, &image);
         assert_eq!(bytes.len() as u64, image.layer_bytes());
     }
     let accept: Vec<_> = fake.requests()[0].headers.clone();
