@@ -166,7 +166,7 @@ pub fn device_programs(cgroup: impl AsFd) -> Result<Vec<OwnedFd>> {
     };
     // SAFETY: the kernel writes at most `prog_cnt` ids into `ids` and the
     // count back into the attribute; both outlive the call.
-    unsafe { call_mut(PROG_QUERY, &mut attr)? };
+    unsafe { call(PROG_QUERY, &raw mut attr)? };
     let count = usize::try_from(attr.prog_cnt).map_or(MAX_ATTACHED, |n| n.min(MAX_ATTACHED));
     ids[..count]
         .iter()
@@ -186,36 +186,11 @@ fn raw(fd: BorrowedFd<'_>) -> u32 {
 }
 
 /// # Safety
-/// `attr` is the attribute `command` expects, and what it points at is live.
-unsafe fn call<T>(command: libc::c_int, attr: &T) -> Result<i32> {
+/// `attr` is the attribute `command` expects, and what it points at is live;
+/// it may be written to where `command` does so.
+unsafe fn call<T>(command: libc::c_int, attr: *const T) -> Result<i32> {
     // SAFETY: the caller vouches for `attr`; its size is passed along.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_ref(attr),
-            size_of::<T>(),
-        )
-    };
-    finish(done)
-}
-
-/// # Safety
-/// As [`call`], for commands that write into the attribute.
-unsafe fn call_mut<T>(command: libc::c_int, attr: &mut T) -> Result<i32> {
-    // SAFETY: the caller vouches for `attr`; its size is passed along.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_mut(attr),
-            size_of::<T>(),
-        )
-    };
-    finish(done)
-}
-
-fn finish(done: libc::c_long) -> Result<i32> {
+    let done = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<T>()) };
     match i32::try_from(done) {
         Ok(value) if value >= 0 => Ok(value),
         _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
