@@ -131,19 +131,15 @@ fn push(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
 }
 
 fn number_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes
-        .get(at..at + 4)?
-        .try_into()
-        .ok()
-        .map(u32::from_ne_bytes)
+    array_at(bytes, at).map(u32::from_ne_bytes)
 }
 
 fn short_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes
-        .get(at..at + 2)?
-        .try_into()
-        .ok()
-        .map(u16::from_ne_bytes)
+    array_at(bytes, at).map(u16::from_ne_bytes)
+}
+
+fn array_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at + N)?.try_into().ok()
 }
 
 /// Sends one request and hands every message of the answer on, until its end.
