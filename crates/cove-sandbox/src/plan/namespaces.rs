@@ -113,21 +113,10 @@ impl Namespaces {
 
     /// A sysctl that no namespace confines would change the host.
     fn check_sysctl(&self, key: &str) -> Result<()> {
-        const IPC: [&str; 9] = [
-            "kernel.msgmax",
-            "kernel.msgmnb",
-            "kernel.msgmni",
-            "kernel.sem",
-            "kernel.shmall",
-            "kernel.shmmax",
-            "kernel.shmmni",
-            "kernel.shm_rmid_forced",
-            "fs.mqueue",
-        ];
         let plain = key.replace('/', ".");
-        let needed = if IPC
-            .iter()
-            .any(|name| plain == *name || plain.starts_with("fs.mqueue."))
+        let needed = if ns::IPC_SYSCTLS.contains(&plain.as_str())
+            || plain == "fs.mqueue"
+            || plain.starts_with("fs.mqueue.")
         {
             ns::IPC
         } else if plain.starts_with("net.") {

@@ -1,5 +1,7 @@
 //! What a flag's value is checked for as soon as it is read.
 
+use cove_sys::ns::IPC_SYSCTLS;
+
 use crate::format::go;
 use crate::parse;
 
@@ -114,19 +116,9 @@ pub(crate) fn detach_keys(text: &str) -> Result<(), String> {
 
 /// A kernel parameter that belongs to a container's own namespaces.
 pub(crate) fn sysctl(text: &str) -> Result<(), String> {
-    const NAMES: &[&str] = &[
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-    ];
     match text.split_once('=') {
         Some((name, _))
-            if NAMES.contains(&name)
+            if IPC_SYSCTLS.contains(&name)
                 || name.starts_with("net.")
                 || name.starts_with("fs.mqueue.") =>
         {
