@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::json;
 
-use crate::sandbox::{Sandbox, rt};
+use crate::sandbox::{Sandbox, rt, under};
 
 /// Class 1, CVE-2019-5736: the runtime's own executable cannot be written from inside.
 #[test]
@@ -43,11 +43,7 @@ fn leaked_descriptors_are_gone() {
     let run = sandbox.command("run", &[]);
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", "exec 7</ 9</etc/passwd; exec \"$@\"", "sh"]);
-    let output = shell
-        .arg(run.get_program())
-        .args(run.get_args())
-        .output()
-        .unwrap();
+    let output = under(&mut shell, &run);
     // Three streams and the directory that is being listed.
     assert_eq!(
         String::from_utf8_lossy(&output.stdout).trim(),
@@ -60,11 +56,7 @@ fn leaked_descriptors_are_gone() {
         let run = sandbox.command("run", &[]);
         let mut shell = std::process::Command::new("sh");
         shell.args(["-c", "exec 7</ 9</etc; exec \"$@\"", "sh"]);
-        let output = shell
-            .arg(run.get_program())
-            .args(run.get_args())
-            .output()
-            .unwrap();
+        let output = under(&mut shell, &run);
         assert!(!output.status.success(), "fd {fd}: {output:?}");
         sandbox.assert_gone();
     }
@@ -78,11 +70,7 @@ fn chosen_descriptors_are_handed_on() {
     shell
         .args(["-c", "exec 3<\"$0\" 7</; exec \"$@\""])
         .arg(sandbox.dir.path().join("config.json"));
-    let output = shell
-        .arg(run.get_program())
-        .args(run.get_args())
-        .output()
-        .unwrap();
+    let output = under(&mut shell, &run);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
         text.contains("ociVersion") && text.ends_with("5\n"),

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, under};
 
 /// The line of `/mnt/x` in `/proc/self/mountinfo`.
 #[track_caller]
@@ -78,11 +78,7 @@ fn recursive_read_only_reaches_the_mounts_below() {
                 "mount -t tmpfs none \"$0\" && exec \"$@\"",
             ])
             .arg(&below);
-        let output = shell
-            .arg(run.get_program())
-            .args(run.get_args())
-            .output()
-            .unwrap();
+        let output = under(&mut shell, &run);
         assert_eq!(
             String::from_utf8_lossy(&output.stdout).trim(),
             wanted,

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, under};
 
 fn own(kind: &str) -> String {
     std::fs::read_link(format!("/proc/self/ns/{kind}"))
@@ -121,11 +121,8 @@ fn a_network_device_moves_in_with_its_address() {
     let script = "ip link add outside0 type veth peer name other0 && ip addr add 10.9.8.7/24 dev outside0 && \
         exec \"$@\"";
     let mut shell = std::process::Command::new("unshare");
-    shell
-        .args(["-n", "sh", "-c", script, "sh"])
-        .arg(run.get_program())
-        .args(run.get_args());
-    let output = shell.output().unwrap();
+    shell.args(["-n", "sh", "-c", script, "sh"]);
+    let output = under(&mut shell, &run);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(
         text.contains("10.9.8.7/24") && text.ends_with("1\n"),

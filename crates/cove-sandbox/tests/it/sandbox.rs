@@ -206,6 +206,15 @@ impl Drop for Sandbox {
     }
 }
 
+/// Runs a command as the last arguments of another.
+pub(crate) fn under(wrapper: &mut Command, command: &Command) -> Output {
+    wrapper
+        .arg(command.get_program())
+        .args(command.get_args())
+        .output()
+        .unwrap()
+}
+
 /// The directories of this name in every hierarchy.
 pub(crate) fn cgroups(name: &str) -> Vec<PathBuf> {
     let top = Path::new("/sys/fs/cgroup");
