@@ -6,16 +6,7 @@ use cove_model::control::{Attach, Reply, Request, StopTimeout, TerminalSize, Wai
 use cove_supervisor::client::{ClientError, Event};
 use cove_supervisor::logs::LogStream;
 
-use crate::fixture::{Fixture, collect, eventually, exited, pidfd};
-
-const ALL: Attach = Attach {
-    stdin: true,
-    stdout: true,
-    stderr: true,
-    start: false,
-    size: None,
-    when_slow: WhenSlow::Drop,
-};
+use crate::fixture::{ALL, Fixture, collect, eventually, exited, pidfd};
 
 #[test]
 fn a_foreground_run_loses_nothing() {
@@ -165,10 +156,7 @@ fn an_instance_waits_for_who_says_so_and_can_still_be_stopped() {
         when_slow: WhenSlow::Wait,
         ..ALL
     });
-    let Reply::Exited(exit) = it.stop(StopTimeout::Configured) else {
-        panic!()
-    };
-    assert_eq!(exit.exit_code, 143);
+    assert_eq!(it.stop(StopTimeout::Configured), 143);
     let (out, _, event) = collect(&mut slow);
     assert!(out.len() < 4_000_000, "{}", out.len());
     assert_eq!(exited(&event), 143);

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use cove_model::control::{Attach, Exited, Reply, Request, StopTimeout, WaitUntil};
+use cove_model::control::{Attach, Exited, Reply, Request, StopTimeout, WaitUntil, WhenSlow};
 use cove_model::status::Status;
 use cove_supervisor::client::{Attachment, Client, Event};
 use cove_supervisor::config::{Config, LogConfig};
@@ -15,6 +15,16 @@ use cove_supervisor::spawn::{SpawnError, spawn};
 use cove_supervisor::state::{Observed, observe};
 use rustix::event::{Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
+
+/// All streams of an instance that runs already.
+pub(crate) const ALL: Attach = Attach {
+    stdin: true,
+    stdout: true,
+    stderr: true,
+    start: false,
+    size: None,
+    when_slow: WhenSlow::Drop,
+};
 
 pub(crate) struct Fixture {
     pub(crate) dir: tempfile::TempDir,
@@ -89,13 +99,16 @@ impl Fixture {
         self.client().wait(WaitUntil::Removed).unwrap()
     }
 
-    pub(crate) fn stop(&self, timeout: StopTimeout) -> Reply {
-        self.client()
-            .request(&Request::Stop {
-                timeout,
-                signal: None,
-            })
-            .unwrap()
+    /// Ends the instance and tells its exit status.
+    pub(crate) fn stop(&self, timeout: StopTimeout) -> i32 {
+        let stop = Request::Stop {
+            timeout,
+            signal: None,
+        };
+        match self.client().request(&stop).unwrap() {
+            Reply::Exited(exited) => exited.exit_code,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Waits until the supervisor process is gone.
@@ -114,6 +127,13 @@ impl Fixture {
         let pid = Pid::from_raw(self.supervisor.take().unwrap()).unwrap();
         kill_process(pid, Signal::KILL).unwrap();
         waitpid(Some(pid), WaitOptions::empty()).unwrap();
+    }
+
+    /// Kills the supervisor and lets another take over.
+    pub(crate) fn replace(&mut self) -> Status {
+        self.murder();
+        self.config.adopt = true;
+        self.begin().unwrap()
     }
 
     pub(crate) fn calls(&self) -> Vec<String> {

@@ -113,10 +113,7 @@ fn stop_is_gentle_first() {
     it.config.restart = RestartPolicy::Always;
     it.begin().unwrap();
     eventually("up", || it.path("up").exists());
-    let Reply::Exited(exited) = it.stop(StopTimeout::Configured) else {
-        panic!()
-    };
-    assert_eq!(exited.exit_code, 5);
+    assert_eq!(it.stop(StopTimeout::Configured), 5);
     it.join();
     let status = it.status();
     assert_eq!((status.state, status.restart_count), (State::Exited, 0));
@@ -129,10 +126,7 @@ fn stop_kills_in_the_end() {
     let _gate = it.gate("gate");
     it.begin().unwrap();
     eventually("up", || it.path("up").exists());
-    let Reply::Exited(exited) = it.stop(StopTimeout::Millis(50)) else {
-        panic!()
-    };
-    assert_eq!(exited.exit_code, 137);
+    assert_eq!(it.stop(StopTimeout::Millis(50)), 137);
     it.join();
 }
 
@@ -216,10 +210,7 @@ fn pauses() {
     assert_eq!(it.client().request(&Request::Resume).unwrap(), Reply::Done);
     assert_eq!(it.client().request(&Request::Pause).unwrap(), Reply::Done);
     // A stop does not wait for a frozen process.
-    let Reply::Exited(exited) = it.stop(StopTimeout::Never) else {
-        panic!()
-    };
-    assert_eq!(exited.exit_code, 143);
+    assert_eq!(it.stop(StopTimeout::Never), 143);
     it.join();
 }
 

@@ -2,13 +2,13 @@
 
 use std::io::Write;
 
-use cove_model::control::{Attach, Reply, Request, StopTimeout};
+use cove_model::control::{Reply, Request, StopTimeout};
 use cove_model::status::State;
 use cove_supervisor::client::{ClientError, Event};
 use cove_supervisor::logs::LogStream;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::fixture::{Fixture, collect, eventually, exited};
+use crate::fixture::{ALL, Fixture, collect, eventually, exited};
 
 #[test]
 fn goes_on_logging_and_learns_the_status() {
@@ -56,14 +56,8 @@ fn its_terminal_survives() {
         Fixture::new("trap 'exit 33' HUP; while read line; do echo got $line; done; exit 2");
     it.config.tty = true;
     it.begin().unwrap();
-    it.murder();
-    it.config.adopt = true;
-    it.begin().unwrap();
-    let mut attachment = it.attach(Attach {
-        stdin: true,
-        stdout: true,
-        ..Attach::default()
-    });
+    it.replace();
+    let mut attachment = it.attach(ALL);
     attachment.stdin(b"hello\n").unwrap();
     let mut buffer = Vec::new();
     let mut seen = Vec::new();
@@ -85,14 +79,8 @@ fn its_stdin_survives() {
     it.config.open_stdin = true;
     it.config.stdin_once = true;
     it.begin().unwrap();
-    it.murder();
-    it.config.adopt = true;
-    it.begin().unwrap();
-    let mut attachment = it.attach(Attach {
-        stdin: true,
-        stdout: true,
-        ..Attach::default()
-    });
+    it.replace();
+    let mut attachment = it.attach(ALL);
     attachment.stdin(b"still here").unwrap();
     attachment.close_stdin().unwrap();
     let (out, _, event) = collect(&mut attachment);
@@ -110,14 +98,8 @@ fn a_killed_keeper_is_replaced() {
     eventually("another keeper", || {
         self::keeper(&it).is_some_and(|pid| pid != keeper)
     });
-    it.murder();
-    it.config.adopt = true;
-    it.begin().unwrap();
-    let mut attachment = it.attach(Attach {
-        stdin: true,
-        stdout: true,
-        ..Attach::default()
-    });
+    it.replace();
+    let mut attachment = it.attach(ALL);
     attachment.stdin(b"hello\n\x04").unwrap();
     let (out, _, event) = collect(&mut attachment);
     assert!(String::from_utf8_lossy(&out).contains("got hello"));
@@ -130,9 +112,7 @@ fn one_that_was_never_started_is_still_a_created_one() {
     let mut it = Fixture::new("exit 0");
     it.config.start = false;
     it.begin().unwrap();
-    it.murder();
-    it.config.adopt = true;
-    it.begin().unwrap();
+    it.replace();
     it.join();
     let status = it.status();
     assert_eq!((status.state, status.init), (State::Created, None));
