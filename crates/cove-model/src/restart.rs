@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 /// What happens when an instance ends by itself.
 ///
-/// An instance that a user stopped is never restarted by its policy; the
-/// difference between `Always` and `UnlessStopped` only shows after a reboot,
-/// where `UnlessStopped` leaves a manually stopped instance down.
+/// An instance that a user stopped is never restarted by its policy. One that
+/// only got a signal, which was not to end it, is restarted by `Always` and
+/// not by `UnlessStopped`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case")]
 pub enum RestartPolicy {
@@ -24,7 +24,7 @@ pub enum RestartPolicy {
     },
     /// Whatever the exit status.
     Always,
-    /// As `Always`, except that a manually stopped instance stays down after a reboot.
+    /// As `Always`, except for an instance that a user stopped or sent a signal.
     UnlessStopped,
 }
 

@@ -1,8 +1,6 @@
 //! Signals by name and number, the same on every architecture that Cove
 //! supports.
 
-/// SIGTERM, which ends a program unless its image says otherwise.
-pub const TERM: i32 = 15;
 /// SIGKILL.
 pub const KILL: i32 = 9;
 

@@ -90,9 +90,12 @@ pub struct Status {
     /// How often the restart policy started it again.
     #[serde(default)]
     pub restart_count: u32,
-    /// A user stopped it: the policy leaves it down.
+    /// A user stopped it or sent it a signal: `unless-stopped` leaves it down.
     #[serde(default)]
     pub manually_stopped: bool,
+    /// A user wants its end: until its next start no policy starts it again.
+    #[serde(default)]
+    pub restart_off: bool,
     /// It is frozen for a client that holds it, not because a user paused it.
     #[serde(default)]
     pub held: bool,
@@ -118,6 +121,7 @@ impl Status {
             finished_at: None,
             restart_count: 0,
             manually_stopped: false,
+            restart_off: false,
             held: false,
             log_lines_dropped: 0,
         }

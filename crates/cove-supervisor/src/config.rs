@@ -33,9 +33,10 @@ pub struct Config {
     /// Remove it once it is finally down.
     #[serde(default)]
     pub auto_remove: bool,
-    /// The signal that asks it to end.
-    #[serde(default = "default_stop_signal")]
-    pub stop_signal: i32,
+    /// The signal that asks it to end, where it says so itself; otherwise that
+    /// is SIGTERM, and any other may be meant so.
+    #[serde(default)]
+    pub stop_signal: Option<i32>,
     /// How long it has to end before it is killed, in milliseconds; `None` for ever.
     #[serde(default = "default_stop_timeout")]
     pub stop_timeout_ms: Option<u64>,
@@ -84,16 +85,12 @@ impl Config {
             stdin_once: false,
             restart: RestartPolicy::No,
             auto_remove: false,
-            stop_signal: default_stop_signal(),
+            stop_signal: None,
             stop_timeout_ms: default_stop_timeout(),
             start: false,
             adopt: false,
         }
     }
-}
-
-fn default_stop_signal() -> i32 {
-    15
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the default of an optional field")]

@@ -126,10 +126,8 @@ fn config(engine: &Engine, record: &Record, begin: &Begin, runtime_dir: PathBuf)
     config.stdin_once = spec.stdin_once;
     config.restart = spec.restart;
     config.auto_remove = spec.auto_remove;
-    config.stop_signal = match &spec.run.stop_signal {
-        Some(name) => crate::signals::parse(name)?,
-        None => cove_model::signal::TERM,
-    };
+    let stop_signal = spec.run.stop_signal.as_deref();
+    config.stop_signal = stop_signal.map(crate::signals::parse).transpose()?;
     config.stop_timeout_ms = Some(
         spec.stop_timeout
             .map_or(STOP_TIMEOUT, |seconds| u64::from(seconds) * 1000),

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use cove_model::control::{Exited, Failure, StopTimeout};
+use cove_model::restart::RestartPolicy;
 use cove_model::status::{ProcessId, State, Status};
 use cove_sys::signalfd::SignalFd;
 use rustix::event::epoll::{self, CreateFlags, EventFlags};
@@ -248,6 +249,8 @@ impl<'a> Supervisor<'a> {
                     kill_at: None,
                 };
                 self.status.state = State::Running;
+                self.status.manually_stopped = false;
+                self.status.restart_off = false;
                 self.status.started_at = Some(clock::now_text());
                 self.status.finished_at = None;
                 self.status.exit_code = None;
@@ -282,19 +285,22 @@ impl<'a> Supervisor<'a> {
                     (Some(old), Some(new)) => Some(old.min(new)),
                     (old, new) => old.or(new),
                 };
-                let signal = signal.unwrap_or(self.config.stop_signal);
+                let signal = signal.or(self.config.stop_signal).unwrap_or(SIGTERM);
                 if self.workload.signal(signal, false).is_err() {
                     self.kill();
                 }
                 self.thaw();
             }
             Phase::Created => self.kill(),
-            Phase::Waiting { .. } => {
-                let exited = self.last_exit();
-                self.end(exited, false);
-            }
+            Phase::Waiting { .. } => self.give_up(),
             Phase::Down => {}
         }
+    }
+
+    /// Does not wait for the next run any more.
+    pub(super) fn give_up(&mut self) {
+        let exited = self.last_exit();
+        self.end(exited, false);
     }
 
     pub(super) fn kill(&mut self) {
@@ -407,7 +413,8 @@ impl<'a> Supervisor<'a> {
             self.tell_run_ended(&exited);
             return self.start_next_run();
         }
-        let delay = if stay || self.status.manually_stopped {
+        let left_down = self.policy == RestartPolicy::UnlessStopped && self.status.manually_stopped;
+        let delay = if stay || self.status.restart_off || left_down {
             None
         } else {
             self.backoff.next(self.policy, exited.exit_code, ran_for)

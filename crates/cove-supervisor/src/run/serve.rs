@@ -183,6 +183,7 @@ impl Supervisor<'_> {
             Request::Stop { timeout, signal } => {
                 self.park(slot, Kind::Stopping);
                 self.status.manually_stopped = true;
+                self.status.restart_off = true;
                 self.start_again = false;
                 self.stop(signal, timeout);
                 None
@@ -191,7 +192,6 @@ impl Supervisor<'_> {
                 Phase::Running { .. } => {
                     self.park(slot, Kind::Restarting);
                     self.start_again = true;
-                    self.status.manually_stopped = false;
                     self.stop(signal, timeout);
                     None
                 }
@@ -245,13 +245,24 @@ impl Supervisor<'_> {
     }
 
     fn signal(&mut self, signal: i32, all: bool) -> Result<(), Failure> {
-        if !matches!(self.phase, Phase::Running { .. }) {
-            return Err(self.wrong_state("it is not running"));
+        // As Docker: who kills it, or asks it to end, does not want it back.
+        let stop_signal = self.config.stop_signal;
+        let to_end = signal == SIGKILL || stop_signal.is_none_or(|stop| stop == signal);
+        match self.phase {
+            Phase::Running { .. } => self.workload.signal(signal, all)?,
+            // There is nobody to send it to, but there would be again.
+            Phase::Waiting { .. } => {}
+            Phase::Created | Phase::Down => {
+                return Err(self.wrong_state("it is not running"));
+            }
         }
-        self.workload.signal(signal, all)?;
-        if signal == SIGKILL || signal == self.config.stop_signal {
-            // As Docker: who kills it does not want it back.
-            self.status.manually_stopped = true;
+        self.status.manually_stopped = true;
+        self.status.restart_off |= to_end;
+        self.publish();
+        match self.phase {
+            Phase::Running { .. } if to_end => self.thaw(),
+            Phase::Waiting { .. } if to_end => self.give_up(),
+            Phase::Running { .. } | Phase::Waiting { .. } | Phase::Created | Phase::Down => {}
         }
         Ok(())
     }

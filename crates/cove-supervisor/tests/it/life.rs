@@ -167,6 +167,7 @@ fn restarts_when_asked_and_keeps_the_new_policy() {
     let mut it =
         Fixture::new("trap 'exit 0' TERM; echo up; echo up > up; while :; do read x < gate; done");
     let _gate = it.gate("gate");
+    it.config.stop_signal = Some(15);
     it.begin().unwrap();
     let first = it.status().init;
     eventually("up", || it.path("up").exists());

@@ -8,6 +8,7 @@
 
 mod attach;
 mod fixture;
+mod kill;
 mod life;
 mod lost;
 mod output;
