@@ -7,5 +7,5 @@ use crate::error::{Error, Result};
 /// # Errors
 /// With Docker's words when there is no such signal.
 pub fn parse(text: &str) -> Result<i32> {
-    cove_model::signal::parse(text).ok_or_else(|| Error::Invalid(format!("invalid signal: {text}")))
+    cove_model::signal::parse(text).ok_or_else(|| Error::Invalid(format!("Invalid signal: {text}")))
 }

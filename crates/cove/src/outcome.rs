@@ -64,6 +64,12 @@ impl Failure {
         self
     }
 
+    /// The same failure, after what was tried when it came.
+    pub(crate) fn while_trying(mut self, what: &str) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
     /// The same failure as `run` and `create` tell it: whatever went wrong
     /// before the program ran is 125, unless the program itself is the fault.
     pub(crate) fn of_run(mut self) -> Self {

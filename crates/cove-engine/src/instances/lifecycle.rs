@@ -141,19 +141,28 @@ impl Engine {
         self.ask(record, &Request::Restart { timeout, signal })
     }
 
-    /// Sends a signal to the first process.
+    /// Sends a signal to the first process. After SIGKILL the instance is
+    /// down; what other signals leave of its restart policy is its
+    /// supervisor's to tell. One that waits for its restart can be killed.
     ///
     /// # Errors
     /// When the signal is none or the instance does not run.
     pub fn kill(&self, record: &Record, signal: &str) -> Result<()> {
-        let signal = crate::signals::parse(signal)?;
-        if !self.status(record)?.state.is_running() {
+        let number = crate::signals::parse(signal)?;
+        if self.is_down(record)? {
             return Err(Error::Conflict(format!(
-                "cannot kill container: {}: container {} is not running",
-                record.name, record.id
+                "Container {} is not running",
+                record.id
             )));
         }
-        self.ask(record, &Request::Signal { signal, all: false })
+        if number == cove_model::signal::KILL {
+            return self.stop(record, StopTimeout::Millis(0), Some(signal));
+        }
+        let request = Request::Signal {
+            signal: number,
+            all: false,
+        };
+        self.ask(record, &request)
     }
 
     /// Freezes an instance.

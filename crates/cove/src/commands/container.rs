@@ -160,7 +160,10 @@ pub(crate) fn kill(session: &Session, matches: &Matches) -> Outcome {
         signal => signal,
     };
     for_each(&matches.args, |name| {
-        Ok(session.engine()?.kill(&record(session, name)?, signal)?)
+        cove_engine::signals::parse(signal)?;
+        record(session, name)
+            .and_then(|record| Ok(session.engine()?.kill(&record, signal)?))
+            .map_err(|failure| failure.while_trying(&format!("Cannot kill container: {name}")))
     })
 }
 

@@ -141,7 +141,21 @@ fn each_mistake_has_its_sentence_and_status() {
             "You cannot attach to a stopped container, start it first",
         ),
         (1, &["pause", "taken"], "is not running"),
-        (1, &["kill", "-s", "FOO", "up"], "nvalid signal: FOO"),
+        (
+            1,
+            &["kill", "-s", "FOO", "up"],
+            "Error: Invalid signal: FOO",
+        ),
+        (
+            1,
+            &["kill", "nope"],
+            "Error: Cannot kill container: nope: No such container: nope",
+        ),
+        (
+            1,
+            &["kill", "taken"],
+            "Error: Cannot kill container: taken: Container ",
+        ),
         (
             1,
             &["rename", "up", "a b"],
