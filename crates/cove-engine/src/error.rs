@@ -146,9 +146,9 @@ impl Error {
             Self::Storage(error) => match error {
                 cove_storage::Error::NotFound { .. } => ErrorKind::NotFound,
                 cove_storage::Error::Ambiguous { .. } => ErrorKind::InvalidInput,
-                cove_storage::Error::InUse { .. } | cove_storage::Error::SeveralNames { .. } => {
-                    ErrorKind::Conflict
-                }
+                cove_storage::Error::NameInUse { .. }
+                | cove_storage::Error::InUse { .. }
+                | cove_storage::Error::SeveralNames { .. } => ErrorKind::Conflict,
                 _ => ErrorKind::Internal,
             },
             Self::State(error) => match error {

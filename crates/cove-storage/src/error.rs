@@ -111,16 +111,40 @@ pub enum Error {
         /// How many fit.
         count: usize,
     },
-    /// Containers use the image.
-    #[error("image {} is used by a {} container", &id.hex()[..12], if *running { "running" } else { "stopped" })]
+    /// Containers use the image whose last name was to go.
+    #[error(
+        "conflict: unable to remove repository reference \"{name}\" (must force) - \
+         container {container} is using its referenced image {}",
+        &id.hex()[..12]
+    )]
+    NameInUse {
+        /// How the image was named.
+        name: String,
+        /// One of the containers.
+        container: String,
+        /// The image.
+        id: Digest,
+    },
+    /// Containers use the image whose id was given.
+    #[error(
+        "conflict: unable to delete {} ({}) - image is being used by {} container {container}",
+        &id.hex()[..12],
+        if *running { "cannot be forced" } else { "must be forced" },
+        if *running { "running" } else { "stopped" }
+    )]
     InUse {
         /// The image.
         id: Digest,
         /// Whether one is running; then force does not help.
         running: bool,
+        /// It, or one of those that do not run.
+        container: String,
     },
-    /// An id was to be removed that several repositories name.
-    #[error("image {} is referenced in several repositories", &id.hex()[..12])]
+    /// An id was to be removed that has several names.
+    #[error(
+        "conflict: unable to delete {} (must be forced) - image is referenced in multiple repositories",
+        &id.hex()[..12]
+    )]
     SeveralNames {
         /// The image.
         id: Digest,

@@ -13,15 +13,15 @@ use crate::lease;
 use crate::staging::Staging;
 use crate::store::Store;
 
-/// How containers use an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How containers use an image, and one of those that do, as users know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Usage {
     /// Not at all.
     Unused,
     /// A container that is not running was made from it.
-    Stopped,
+    Stopped(String),
     /// A running container was made from it.
-    Running,
+    Running(String),
 }
 
 /// What removing an image did.
@@ -47,33 +47,48 @@ pub struct Collected {
 
 impl Store {
     /// Removes what `text` names: a tag only goes by itself while others
-    /// remain; an id takes all its tags along, where they are of one
-    /// repository or with `force`. Layers stay until [`Store::collect`].
+    /// remain, or by `force` from an image that runs; an id takes its tag
+    /// along, by `force` also several. Layers stay until [`Store::collect`].
     ///
     /// # Errors
-    /// [`Error::InUse`] and [`Error::SeveralNames`] where Docker refuses too;
-    /// otherwise those of [`Store::find_image`] and of the file system.
-    pub fn remove_image(&self, text: &str, force: bool, usage: Usage) -> Result<Removal> {
+    /// [`Error::NameInUse`], [`Error::InUse`] and [`Error::SeveralNames`] where
+    /// Docker refuses too; otherwise those of [`Store::find_image`] and of the
+    /// file system.
+    pub fn remove_image(&self, text: &str, force: bool, usage: &Usage) -> Result<Removal> {
         let _guard = self.lock_images()?;
         let image = self.find_image(text)?;
+        let id = image.record.id;
         let named = named_by(text, &image);
         if let Some(Named::Tag(name)) = &named
-            && image.names.len() > 1
+            && (image.names.len() > 1 || (force && matches!(usage, Usage::Running(_))))
         {
             return self.untag_one(&image, name);
         }
-        if named.is_none() && !force && repositories(&image).len() > 1 {
-            return Err(Error::SeveralNames {
-                id: image.record.id,
-            });
+        match usage {
+            Usage::Stopped(container) | Usage::Running(container) if named.is_some() && !force => {
+                Err(Error::NameInUse {
+                    name: text.to_owned(),
+                    container: container.clone(),
+                    id,
+                })
+            }
+            Usage::Running(container) => Err(Error::InUse {
+                id,
+                running: true,
+                container: container.clone(),
+            }),
+            Usage::Unused | Usage::Stopped(_)
+                if named.is_none() && !force && image.names.len() > 1 =>
+            {
+                Err(Error::SeveralNames { id })
+            }
+            Usage::Stopped(container) if !force => Err(Error::InUse {
+                id,
+                running: false,
+                container: container.clone(),
+            }),
+            Usage::Unused | Usage::Stopped(_) => self.delete(&image),
         }
-        if usage == Usage::Running || (usage == Usage::Stopped && !force) {
-            return Err(Error::InUse {
-                id: image.record.id,
-                running: usage == Usage::Running,
-            });
-        }
-        self.delete(&image)
     }
 
     /// Removes dangling images, or with `all` every image that `used` does
@@ -229,10 +244,6 @@ fn named_by(text: &str, image: &Image) -> Option<Named> {
         .names
         .contains(&reference)
         .then_some(Named::Tag(reference))
-}
-
-fn repositories(image: &Image) -> BTreeSet<String> {
-    image.names.iter().map(Reference::name).collect()
 }
 
 fn familiar(repo_digest: &str) -> String {

@@ -40,19 +40,16 @@ impl Engine {
         let image = self.image(name)?;
         let mut usage = Usage::Unused;
         for record in self.records_of(&image)? {
-            if self.is_down(&record)? {
-                usage = if usage == Usage::Running {
-                    usage
-                } else {
-                    Usage::Stopped
-                };
-            } else {
-                usage = Usage::Running;
+            let container = record.id.short().to_owned();
+            if !self.is_down(&record)? {
+                usage = Usage::Running(container);
+                break;
             }
+            usage = Usage::Stopped(container);
         }
         let removal = self
             .store
-            .remove_image(name, force, usage)
+            .remove_image(name, force, &usage)
             .map_err(Error::Storage)?;
         if removal.deleted.is_some() {
             self.collect()?;

@@ -96,14 +96,11 @@ fn an_image_goes_with_its_last_name() {
     let fixture = Fixture::new();
     let store = &fixture.store;
     let record = image(&fixture, "one", &["app:1", "app:2"]);
-    let removal = store.remove_image("app:1", false, Usage::Running).unwrap();
+    let running = Usage::Running("c".to_owned());
+    let removal = store.remove_image("app:1", false, &running).unwrap();
     assert_eq!(removal.untagged, ["app:1"]);
     assert_eq!(removal.deleted, None);
-    let running = store.remove_image("app:2", true, Usage::Running);
-    assert!(matches!(running, Err(Error::InUse { running: true, .. })));
-    let stopped = store.remove_image("app:2", false, Usage::Stopped);
-    assert!(matches!(stopped, Err(Error::InUse { running: false, .. })));
-    let removal = store.remove_image("app:2", false, Usage::Unused).unwrap();
+    let removal = store.remove_image("app:2", false, &Usage::Unused).unwrap();
     assert_eq!(removal.deleted, Some(record.id));
     assert_eq!(
         removal.untagged,
@@ -117,13 +114,56 @@ fn an_id_of_several_repositories_goes_only_by_force() {
     let fixture = Fixture::new();
     let record = image(&fixture, "one", &["app:1", "else:1"]);
     let hex = record.id.hex();
-    let refused = fixture.store.remove_image(&hex, false, Usage::Unused);
+    let refused = fixture.store.remove_image(&hex, false, &Usage::Unused);
     assert!(matches!(refused, Err(Error::SeveralNames { .. })));
     let removal = fixture
         .store
-        .remove_image(&hex[..12], true, Usage::Unused)
+        .remove_image(&hex[..12], true, &Usage::Unused)
         .unwrap();
     assert_eq!(removal.deleted, Some(record.id));
+}
+
+#[test]
+fn an_image_that_containers_use_is_refused_in_dockers_words() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    let record = image(&fixture, "one", &["app:1"]);
+    let id = record.id.hex();
+    let short = &id[..12];
+    let by_name = "conflict: unable to remove repository reference \"app:1\" (must force) - \
+                   container c is using its referenced image";
+    let running = "(cannot be forced) - image is being used by running container c";
+    let stopped = "(must be forced) - image is being used by stopped container c";
+    let several = "(must be forced) - image is referenced in multiple repositories";
+    let refuses = |text: &str, force, usage: &Usage, words: &str| {
+        let error = store.remove_image(text, force, usage).unwrap_err();
+        let sentence = if words.starts_with("conflict") {
+            format!("{words} {short}")
+        } else {
+            format!("conflict: unable to delete {short} {words}")
+        };
+        assert_eq!(error.to_string(), sentence);
+    };
+    let up = Usage::Running("c".to_owned());
+    let down = Usage::Stopped("c".to_owned());
+    refuses("app:1", false, &up, by_name);
+    refuses("app:1", false, &down, by_name);
+    refuses(&id, false, &up, running);
+    refuses(&id, true, &up, running);
+    refuses(short, false, &down, stopped);
+    // A second name, of the same repository, too.
+    store.tag(&record.id, &reference("app:2")).unwrap();
+    refuses(&id, false, &Usage::Unused, several);
+    refuses(&id, false, &down, several);
+    refuses(&id, true, &up, running);
+    store.remove_image("app:2", false, &up).unwrap();
+    // Of what runs only the name goes, of what does not the image.
+    let removal = store.remove_image("app:1", true, &up).unwrap();
+    assert_eq!(removal.untagged[0], "app:1");
+    assert_eq!(removal.deleted, None);
+    assert!(store.find_image(short).unwrap().is_dangling());
+    let removal = store.remove_image(short, true, &down).unwrap();
+    assert!(removal.deleted.is_some());
 }
 
 #[test]
@@ -133,7 +173,7 @@ fn collection_leaves_what_images_containers_and_leases_use() {
     let kept = image(&fixture, "kept", &["kept"]);
     let gone = image(&fixture, "gone", &["gone"]);
     let layer = gone.layers[0].diff_id;
-    store.remove_image("gone", false, Usage::Unused).unwrap();
+    store.remove_image("gone", false, &Usage::Unused).unwrap();
     let by_container = store.collect(|| Ok(BTreeSet::from([layer]))).unwrap();
     assert_eq!(by_container.layers, []);
     assert_eq!(by_container.blobs.len(), 2);

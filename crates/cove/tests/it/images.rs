@@ -34,6 +34,26 @@ fn images_are_listed_named_and_removed() {
 }
 
 #[test]
+fn of_an_image_that_runs_only_the_name_goes_and_only_by_force() {
+    let cove = cove();
+    let id = cove.ok(&["images", "-q"]);
+    let container = cove.ok(&["run", "-d", "--network", "none", IMAGE, "sleep", "1000"]);
+    let in_use = format!(
+        "Error: conflict: unable to delete {id} (cannot be forced) - \
+         image is being used by running container {}",
+        &container[..12]
+    );
+    assert_eq!(cove.fails(1, &["rmi", "-f", &id]), in_use);
+    assert!(cove.fails(1, &["rmi", IMAGE]).contains("(must force)"));
+    assert_eq!(cove.ok(&["rmi", "-f", IMAGE]), format!("Untagged: {IMAGE}"));
+    assert_eq!(cove.ok(&["images", "-q", "-f", "dangling=true"]), id);
+    assert_eq!(cove.ok(&["kill", &container]), container);
+    // Docker's kill, too, returns when it is down.
+    cove.ok(&["rm", &container]);
+    assert!(cove.ok(&["rmi", &id]).starts_with("Deleted: "));
+}
+
+#[test]
 fn a_saved_image_is_loaded_with_the_same_id() {
     let cove = cove();
     let id = cove.ok(&["images", "-q", "--no-trunc"]);

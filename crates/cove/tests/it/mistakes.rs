@@ -158,6 +158,11 @@ fn each_mistake_has_its_sentence_and_status() {
         ),
         (
             1,
+            &["rmi", IMAGE],
+            "Error: conflict: unable to remove repository reference \"busybox:test\" (must force) - container ",
+        ),
+        (
+            1,
             &["rename", "up", "a b"],
             "Invalid container name (a b), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
         ),
