@@ -6,12 +6,12 @@ use std::os::fd::AsFd;
 use cove_model::instance::Record;
 use cove_model::status::State;
 use cove_sandbox::{ExecChild, ExecOptions};
-use oci_spec::runtime::{Process, ProcessBuilder};
+use oci_spec::runtime::Process;
 use rustix::fs::{Mode, OFlags};
 
 use crate::Engine;
 use crate::error::{Error, Result};
-use crate::spec;
+use crate::spec::Program;
 use crate::users::Accounts;
 
 /// What runs.
@@ -92,24 +92,16 @@ impl Engine {
             env.retain(|old| old.split_once('=').is_none_or(|(name, _)| name != key));
             env.push(pair.clone());
         }
-        let own_dir = if spec.run.working_dir.is_empty() {
-            "/"
-        } else {
-            &spec.run.working_dir
+        let working_dir = request.working_dir.as_ref();
+        let program = Program {
+            argv: request.argv.clone(),
+            env: &env,
+            working_dir: working_dir.unwrap_or(&spec.run.working_dir),
+            terminal: request.terminal,
+            security: &security,
         };
-        let mut builder = ProcessBuilder::default()
-            .terminal(request.terminal)
-            .user(identity.to_oci())
-            .args(request.argv.clone())
-            .env(spec::environment(spec, &env, &identity, request.terminal))
-            .cwd(request.working_dir.as_deref().unwrap_or(own_dir))
-            .capabilities(spec::capabilities(&security, identity.uid)?)
-            .no_new_privileges(security.no_new_privileges)
-            .rlimits(spec::rlimits(spec)?);
-        if let Some(adjustment) = spec.oom_score_adj {
-            builder = builder.oom_score_adj(adjustment);
-        }
-        builder
+        program
+            .plan(spec, &identity)?
             .build()
             .map_err(|error| Error::Invalid(error.to_string()))
     }

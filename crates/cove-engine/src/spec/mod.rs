@@ -10,7 +10,7 @@ mod security;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use cove_model::instance::{InstanceSpec, NamespaceMode, NetworkMode, Record};
+use cove_model::instance::{InstanceSpec, NamespaceMode, NetworkMode, Record, Security};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
     LinuxBuilder, LinuxDevice, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType,
@@ -118,23 +118,14 @@ fn process(record: &Record, identity: &Identity) -> Result<Process> {
     if spec.init {
         argv.splice(0..0, [INIT_PATH.to_owned(), "--".to_owned()]);
     }
-    let cwd = if spec.run.working_dir.is_empty() {
-        "/"
-    } else {
-        &spec.run.working_dir
+    let program = Program {
+        argv,
+        env: &spec.run.env,
+        working_dir: &spec.run.working_dir,
+        terminal: spec.terminal,
+        security: &spec.security,
     };
-    let mut process = ProcessBuilder::default()
-        .terminal(spec.terminal)
-        .user(identity.to_oci())
-        .args(argv)
-        .env(environment(spec, &spec.run.env, identity, spec.terminal))
-        .cwd(cwd)
-        .capabilities(capabilities(&spec.security, identity.uid)?)
-        .no_new_privileges(spec.security.no_new_privileges)
-        .rlimits(rlimits(spec)?);
-    if let Some(adjustment) = spec.oom_score_adj {
-        process = process.oom_score_adj(adjustment);
-    }
+    let mut process = program.plan(spec, identity)?;
     if let Some(profile) = &spec.security.apparmor
         && !spec.security.privileged
     {
@@ -143,11 +134,45 @@ fn process(record: &Record, identity: &Identity) -> Result<Process> {
     process.build().map_err(invalid)
 }
 
+/// A program in an instance: its own, or another that is executed there.
+pub(crate) struct Program<'a> {
+    pub(crate) argv: Vec<String>,
+    /// What image and user say, as `KEY=value`.
+    pub(crate) env: &'a [String],
+    /// Empty is the root.
+    pub(crate) working_dir: &'a str,
+    pub(crate) terminal: bool,
+    pub(crate) security: &'a Security,
+}
+
+impl Program<'_> {
+    /// What is the same for every program of the instance, run by `identity`.
+    ///
+    /// # Errors
+    /// When the specification holds a value that cannot be expressed.
+    pub(crate) fn plan(self, spec: &InstanceSpec, identity: &Identity) -> Result<ProcessBuilder> {
+        let cwd = match self.working_dir {
+            "" => "/",
+            directory => directory,
+        };
+        let mut process = ProcessBuilder::default()
+            .terminal(self.terminal)
+            .user(identity.to_oci())
+            .args(self.argv)
+            .env(environment(spec, self.env, identity, self.terminal))
+            .cwd(cwd)
+            .capabilities(capabilities(self.security, identity.uid)?)
+            .no_new_privileges(self.security.no_new_privileges)
+            .rlimits(rlimits(spec)?);
+        if let Some(adjustment) = spec.oom_score_adj {
+            process = process.oom_score_adj(adjustment);
+        }
+        Ok(process)
+    }
+}
+
 /// The limits of setrlimit(2).
-///
-/// # Errors
-/// When a name is no limit.
-pub fn rlimits(spec: &InstanceSpec) -> Result<Vec<PosixRlimit>> {
+fn rlimits(spec: &InstanceSpec) -> Result<Vec<PosixRlimit>> {
     spec.ulimits
         .iter()
         .map(|limit| {
@@ -163,8 +188,7 @@ pub fn rlimits(spec: &InstanceSpec) -> Result<Vec<PosixRlimit>> {
 
 /// The environment as Docker makes it: a search path, the host name, `TERM`
 /// with a terminal, what image and user say, and a home.
-#[must_use]
-pub fn environment(
+fn environment(
     spec: &InstanceSpec,
     given: &[String],
     identity: &Identity,
