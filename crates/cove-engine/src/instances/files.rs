@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use cove_model::image::{History, ImageConfig};
 use cove_model::instance::Record;
@@ -35,16 +36,10 @@ impl Engine {
     /// # Errors
     /// When a directory cannot be read.
     pub fn diff(&self, record: &Record) -> Result<Vec<Change>> {
-        let snapshot = Snapshot::in_directory(&self.directory(record));
-        let lowers = self
-            .store
-            .lowers(&record.image.layers)
-            .map_err(Error::Storage)?;
-        let changes = self
-            .store
-            .changes(&snapshot.upper, &lowers, &mount_points(record))
-            .map_err(Error::Storage)?;
-        Ok(changes)
+        let (upper, lowers) = self.layers_of(record)?;
+        self.store
+            .changes(&upper, &lowers, &mount_points(record))
+            .map_err(Error::Storage)
     }
 
     /// Makes an image of an instance's image and changes. Once this returns
@@ -91,14 +86,10 @@ impl Engine {
         lease
             .protect(&record.image.layers)
             .map_err(Error::Storage)?;
-        let snapshot = Snapshot::in_directory(&self.directory(record));
-        let lowers = self
-            .store
-            .lowers(&record.image.layers)
-            .map_err(Error::Storage)?;
+        let (upper, lowers) = self.layers_of(record)?;
         let staged = self
             .store
-            .commit(&snapshot.upper, &lowers, &mount_points(record))
+            .commit(&upper, &lowers, &mount_points(record))
             .map_err(Error::Storage)?;
         let mut layers = record.image.layers.clone();
         layers.push(staged.info().diff_id);
@@ -119,8 +110,15 @@ impl Engine {
     /// When a file cannot be read or the stream takes no more.
     pub fn export(&self, record: &Record, out: impl Write) -> Result<()> {
         let root = self.root_of(record)?;
-        let name = std::path::PathBuf::from(format!("the root of container {}", record.name));
+        let name = PathBuf::from(format!("the root of container {}", record.name));
         cove_storage::export(&root, &name, out).map_err(Error::Storage)
+    }
+
+    /// Where an instance's own changes are, and the layers below them.
+    fn layers_of(&self, record: &Record) -> Result<(PathBuf, Vec<PathBuf>)> {
+        let snapshot = Snapshot::in_directory(&self.directory(record));
+        let lowers = self.store.lowers(&record.image.layers);
+        Ok((snapshot.upper, lowers.map_err(Error::Storage)?))
     }
 
     /// The root of an instance as a directory: that of its first process when
