@@ -2,7 +2,7 @@
 
 use cove_model::instance::{ImageUse, Mount, MountSource, Security, Ulimit};
 use cove_model::{Digest, InstanceId};
-use oci_spec::runtime::Capability;
+use oci_spec::runtime::{Capability, LinuxCapabilities};
 
 use super::*;
 
@@ -47,6 +47,11 @@ fn plain() -> InstanceSpec {
     }
 }
 
+fn capabilities_of(spec: &Spec) -> &LinuxCapabilities {
+    let process = spec.process().as_ref().unwrap();
+    process.capabilities().as_ref().unwrap()
+}
+
 fn kinds(spec: &Spec) -> Vec<String> {
     let linux = spec.linux().as_ref().unwrap();
     linux
@@ -82,7 +87,7 @@ fn a_plain_container_is_isolated_and_hardened() {
     assert_eq!(resources.pids().as_ref().unwrap().limit(), 2048);
     assert!(!resources.devices().as_ref().unwrap()[0].allow());
     let process = spec.process().as_ref().unwrap();
-    let capabilities = process.capabilities().as_ref().unwrap();
+    let capabilities = capabilities_of(&spec);
     assert_eq!(capabilities.bounding().as_ref().unwrap().len(), 11);
     assert!(
         !capabilities
@@ -100,13 +105,7 @@ fn a_plain_container_is_isolated_and_hardened() {
 #[test]
 fn an_ordinary_user_holds_no_capability() {
     let spec = build(plain(), 1000);
-    let capabilities = spec
-        .process()
-        .as_ref()
-        .unwrap()
-        .capabilities()
-        .as_ref()
-        .unwrap();
+    let capabilities = capabilities_of(&spec);
     assert!(capabilities.effective().as_ref().unwrap().is_empty());
     assert!(capabilities.permitted().as_ref().unwrap().is_empty());
     assert_eq!(capabilities.bounding().as_ref().unwrap().len(), 11);
@@ -184,13 +183,7 @@ fn privileged_is_without_protection() {
     let linux = spec.linux().as_ref().unwrap();
     assert!(linux.seccomp().is_none());
     assert!(linux.masked_paths().as_ref().unwrap().is_empty());
-    let capabilities = spec
-        .process()
-        .as_ref()
-        .unwrap()
-        .capabilities()
-        .as_ref()
-        .unwrap();
+    let capabilities = capabilities_of(&spec);
     assert_eq!(capabilities.effective().as_ref().unwrap().len(), 41);
 }
 
