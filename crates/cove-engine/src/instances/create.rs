@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use cove_model::image::{Platform, RunConfig};
-use cove_model::instance::{ImageUse, InstanceId, InstanceSpec, MountSource, Record};
+use cove_model::instance::{ImageUse, InstanceId, InstanceSpec, Limits, MountSource, Record};
 
 use cove_storage::Lease;
 
@@ -130,7 +130,7 @@ fn plan(request: &CreateRequest, image: &ImageInfo, id: &InstanceId) -> Result<I
     let mut argv = entrypoint.clone().unwrap_or_default();
     argv.extend(cmd.iter().flatten().cloned());
     if argv.is_empty() {
-        return Err(Error::Invalid("No command specified.".to_owned()));
+        return Err(Error::Invalid("No command specified".to_owned()));
     }
     spec.run = merge(&spec.run, base);
     spec.run.entrypoint = entrypoint;
@@ -175,10 +175,12 @@ fn merge(flags: &RunConfig, image: &RunConfig) -> RunConfig {
     merged
 }
 
-/// What contradicts itself is refused before anything is made.
-fn validate(spec: &InstanceSpec) -> Result<()> {
-    let invalid = |text: &str| Err(Error::Invalid(text.to_owned()));
-    let limits = &spec.limits;
+fn invalid(text: &str) -> Result<()> {
+    Err(Error::Invalid(text.to_owned()))
+}
+
+/// Limits that are too small or contradict each other are refused.
+pub(super) fn validate_limits(limits: &Limits) -> Result<()> {
     if limits
         .memory
         .is_some_and(|memory| memory != 0 && memory < MIN_MEMORY)
@@ -206,6 +208,12 @@ fn validate(spec: &InstanceSpec) -> Result<()> {
     if limits.nano_cpus.is_some() && (limits.cpu_quota.is_some() || limits.cpu_period.is_some()) {
         return invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set.");
     }
+    Ok(())
+}
+
+/// What contradicts itself is refused before anything is made.
+fn validate(spec: &InstanceSpec) -> Result<()> {
+    validate_limits(&spec.limits)?;
     let mut targets = HashSet::new();
     for mount in &spec.mounts {
         if !mount.target.starts_with('/') {
@@ -332,7 +340,7 @@ mod tests {
             let result = plan(&request, &image(entrypoint, cmd), &id);
             match argv {
                 Some(argv) => assert_eq!(result.unwrap().argv, words(argv)),
-                None => assert_eq!(result.unwrap_err().to_string(), "No command specified."),
+                None => assert_eq!(result.unwrap_err().to_string(), "No command specified"),
             }
         }
     }

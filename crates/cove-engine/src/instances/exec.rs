@@ -61,7 +61,7 @@ impl Engine {
             }
             State::Created | State::Exited | State::Dead => {
                 return Err(Error::Conflict(format!(
-                    "container {} is not running",
+                    "Container {} is not running",
                     record.id
                 )));
             }

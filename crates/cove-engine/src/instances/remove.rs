@@ -37,19 +37,7 @@ impl Engine {
         let status = self.status(record)?;
         let running = status.state.is_running() || status.state == Life::Restarting;
         if running && !force {
-            let what = match status.state {
-                Life::Paused => "paused and must be unpaused first",
-                Life::Restarting => {
-                    "restarting: stop the container before removing or force remove"
-                }
-                Life::Running | Life::Created | Life::Exited | Life::Dead => {
-                    "running: stop the container before removing or force remove"
-                }
-            };
-            return Err(Error::Conflict(format!(
-                "cannot remove container \"{}\": container is {what}",
-                record.name
-            )));
+            return Err(not_now(record, status.state.as_str()));
         }
         if running {
             self.end_now(record)?;
@@ -98,11 +86,7 @@ impl Engine {
                 }
             }
         }
-        Err(Error::Conflict(format!(
-            "cannot remove container \"{}\": container is starting: stop the container before \
-             removing or force remove",
-            record.name
-        )))
+        Err(not_now(record, "starting"))
     }
 
     /// Removes every instance that is down and that `matches` accepts.
@@ -188,6 +172,18 @@ pub(crate) fn forget_sandbox(roots: &Roots, id: &str) -> Result<()> {
         Err(cove_sandbox::Error::NotFound(_)) => Ok(()),
         Err(error) => Err(Error::Sandbox(error)),
     }
+}
+
+fn not_now(record: &Record, state: &str) -> Error {
+    let procedure = match state {
+        "paused" => "Unpause and then stop",
+        _ => "Stop",
+    };
+    Error::Conflict(format!(
+        "You cannot remove a {state} container {}. {procedure} the container before attempting \
+         removal or force remove",
+        record.id
+    ))
 }
 
 /// Bytes that the files below a directory occupy.

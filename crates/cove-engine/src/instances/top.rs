@@ -26,7 +26,7 @@ impl Engine {
     pub fn top(&self, record: &Record, arguments: &[String]) -> Result<Processes> {
         if !self.status(record)?.state.is_running() {
             return Err(Error::Conflict(format!(
-                "container {} is not running",
+                "Container {} is not running",
                 record.id
             )));
         }

@@ -3,6 +3,7 @@
 use cove_model::control::Request;
 use cove_model::instance::{Limits, Record, RestartPolicy};
 
+use super::create::validate_limits;
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::spec;
@@ -25,7 +26,8 @@ impl Engine {
     /// Changes limits and restart policy, of a running instance at once.
     ///
     /// # Errors
-    /// When the kernel refuses a limit; nothing is recorded then.
+    /// When a limit makes no sense or the kernel refuses it; nothing is
+    /// recorded then.
     pub fn update(
         &self,
         record: &Record,
@@ -34,6 +36,7 @@ impl Engine {
     ) -> Result<()> {
         let mut changed = record.clone();
         change(&mut changed.spec.limits);
+        validate_limits(&changed.spec.limits)?;
         if let Some(policy) = restart {
             if changed.spec.auto_remove && policy != RestartPolicy::No {
                 return Err(Error::Conflict(

@@ -239,7 +239,15 @@ pub(crate) fn rename(session: &Session, matches: &Matches) -> Outcome {
         return Err(Failure::error("Neither old nor new names may be empty"));
     }
     record(session, old)
-        .and_then(|record| Ok(session.engine()?.rename(&record, new)?))
+        .and_then(|record| {
+            let renamed = session.engine()?.rename(&record, new);
+            renamed.map_err(|error| match error {
+                error @ cove_engine::Error::State(_) => {
+                    Failure::from(error).while_trying("Error when allocating new name")
+                }
+                error => error.into(),
+            })
+        })
         .map(|()| 0)
         .map_err(|failure| {
             output::note(&format!("Error: {}", failure.message));

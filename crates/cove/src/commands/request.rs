@@ -458,17 +458,15 @@ fn seccomp(path: &str) -> Result<String, Failure> {
 /// The restart policy that a text says.
 pub(crate) fn restart(text: &str) -> Result<RestartPolicy, Failure> {
     use cove_model::restart::RestartPolicyError as Error;
-    text.parse().map_err(|error| {
-        Failure::plain(match error {
-            Error::Unknown(name) => format!("invalid restart policy '{name}'"),
-            Error::Count(_) => {
-                "invalid restart policy format: maximum retry count must be an integer".to_owned()
-            }
-            Error::CountNotAllowed(text) => format!(
-                "maximum retry count cannot be used with restart policy '{}'",
-                text.split(':').next().unwrap_or_default()
-            ),
-        })
+    text.parse().map_err(|error| match error {
+        Error::Unknown(name) => Failure::error(format!("invalid restart policy '{name}'")),
+        Error::Count(_) => {
+            Failure::plain("invalid restart policy format: maximum retry count must be an integer")
+        }
+        Error::CountNotAllowed(text) => Failure::error(format!(
+            "maximum retry count cannot be used with restart policy '{}'",
+            text.split(':').next().unwrap_or_default()
+        )),
     })
 }
 

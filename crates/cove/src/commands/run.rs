@@ -10,7 +10,7 @@ use super::{record, request};
 use crate::attach::{End, Role};
 use crate::flags::Matches;
 use crate::format::go;
-use crate::outcome::{Failure, Outcome};
+use crate::outcome::{Failure, Outcome, Voice};
 use crate::progress::Report;
 use crate::settings::Session;
 use crate::{hello, output, parse, terminal};
@@ -52,7 +52,11 @@ pub(crate) fn create(session: &Session, matches: &Matches) -> Outcome {
     let made = request::resolve(session, matches)
         .and_then(|request| make(session, matches, &request))
         .and_then(|created| output::line(created.id.as_str()));
-    made.map(|()| 0).map_err(Failure::of_run)
+    made.map(|()| 0).map_err(|failure| match failure.voice {
+        // What Docker's daemon refuses is no mistake of the command line.
+        Voice::Engine => failure.with_code(1),
+        Voice::Plain | Voice::Run | Voice::Silent => failure.of_run(),
+    })
 }
 
 fn make(session: &Session, matches: &Matches, request: &CreateRequest) -> Result<Created, Failure> {
