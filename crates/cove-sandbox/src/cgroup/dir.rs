@@ -172,11 +172,16 @@ impl Dir {
     /// Writes a control file in one call, as the kernel wants it.
     pub(super) fn write(&self, file: &str, value: &str) -> Result<()> {
         self.write_errno(file, value)
-            .map_err(|source| CgroupError::Write {
-                path: self.path(file),
-                value: value.to_owned(),
-                source,
-            })
+            .map_err(|source| self.refused(file, value, source))
+    }
+
+    /// What [`Dir::write`] fails with.
+    pub(super) fn refused(&self, file: &str, value: &str, source: Errno) -> CgroupError {
+        CgroupError::Write {
+            path: self.path(file),
+            value: value.to_owned(),
+            source,
+        }
     }
 
     /// [`Dir::write`], with the kernel's answer for callers that have a plan B.

@@ -6,9 +6,10 @@ use rustix::io::Errno;
 use super::devices::{Rule, allows_everything};
 use super::dir::Dir;
 use super::error::{CgroupError, Result};
-use super::limits::Groups;
+use super::limits::{Groups, early_burst};
 
 const LIMIT: &str = "memory.limit_in_bytes";
+const KERNEL: &str = "memory.kmem.limit_in_bytes";
 const SWAP: &str = "memory.memsw.limit_in_bytes";
 
 pub(super) fn memory(dir: &Dir, memory: &LinuxMemory) -> Result<()> {
@@ -24,10 +25,11 @@ pub(super) fn memory(dir: &Dir, memory: &LinuxMemory) -> Result<()> {
     }
     if let Some(kernel) = memory.kernel().filter(|&value| value != 0) {
         const ENOTSUPP: Errno = Errno::from_raw_os_error(524);
-        match dir.write_errno("memory.kmem.limit_in_bytes", &kernel.to_string()) {
+        let kernel = kernel.to_string();
+        match dir.write_errno(KERNEL, &kernel) {
             // The specification lets it be ignored; kernels since 5.16 do.
             Ok(()) | Err(Errno::NOENT | Errno::OPNOTSUPP | ENOTSUPP) => {}
-            Err(source) => return Err(written(dir, "memory.kmem.limit_in_bytes", &kernel, source)),
+            Err(source) => return Err(dir.refused(KERNEL, &kernel, source)),
         }
     }
     if let Some(tcp) = memory.kernel_tcp().filter(|&value| value != 0) {
@@ -88,13 +90,14 @@ fn limit_and_swap(dir: &Dir, limit: Option<i64>, swap: Option<i64>) -> Result<()
 }
 
 fn write_limit(dir: &Dir, limit: i64) -> Result<()> {
-    match dir.write_errno(LIMIT, &limit.to_string()) {
+    let value = limit.to_string();
+    match dir.write_errno(LIMIT, &value) {
         Err(Errno::BUSY) => Err(CgroupError::Value {
             limit: "memory.limit",
-            value: limit.to_string(),
+            value,
             reason: "the container uses more than that and it cannot be reclaimed",
         }),
-        Err(source) => Err(written(dir, LIMIT, &limit, source)),
+        Err(source) => Err(dir.refused(LIMIT, &value, source)),
         Ok(()) => Ok(()),
     }
 }
@@ -120,38 +123,26 @@ pub(super) fn cpu(dir: &Dir, cpu: &LinuxCpu) -> Result<()> {
     }
     // A burst beyond the quota and a period too short for it are refused, in
     // either order of change; what does not go first goes last.
-    let burst = cpu.burst().map(|burst| burst.to_string());
-    let mut late_burst = None;
-    if let Some(burst) = &burst {
-        match dir.write_errno("cpu.cfs_burst_us", burst) {
-            Ok(()) => {}
-            Err(Errno::INVAL) => late_burst = Some(burst),
-            Err(Errno::NOENT) => {
-                return Err(CgroupError::Unsupported {
-                    limit: "cpu.burst",
-                    reason: "this kernel has no cpu.cfs_burst_us (Linux 5.14)",
-                });
-            }
-            Err(source) => return Err(written(dir, "cpu.cfs_burst_us", &burst, source)),
-        }
-    }
+    let missing = "this kernel has no cpu.cfs_burst_us (Linux 5.14)";
+    let late_burst = early_burst(dir, cpu, "cpu.cfs_burst_us", missing)?;
     let quota = cpu.quota().filter(|&quota| quota != 0);
     let mut late_period = None;
     if let Some(period) = cpu.period().filter(|&period| period != 0) {
-        match dir.write_errno("cpu.cfs_period_us", &period.to_string()) {
+        let period = period.to_string();
+        match dir.write_errno("cpu.cfs_period_us", &period) {
             Ok(()) => {}
             Err(Errno::INVAL) if quota.is_some() => late_period = Some(period),
-            Err(source) => return Err(written(dir, "cpu.cfs_period_us", &period, source)),
+            Err(source) => return Err(dir.refused("cpu.cfs_period_us", &period, source)),
         }
     }
     if let Some(quota) = quota {
         dir.write("cpu.cfs_quota_us", &quota.to_string())?;
     }
     if let Some(period) = late_period {
-        dir.write("cpu.cfs_period_us", &period.to_string())?;
+        dir.write("cpu.cfs_period_us", &period)?;
     }
     if let Some(burst) = late_burst {
-        dir.write("cpu.cfs_burst_us", burst)?;
+        dir.write("cpu.cfs_burst_us", &burst)?;
     }
     match cpu.idle() {
         None => Ok(()),
@@ -280,16 +271,8 @@ pub(super) fn devices(dir: &Dir, rules: &[Rule]) -> Result<()> {
                     reason: "the cgroup above does not allow every device itself",
                 });
             }
-            Err(source) => return Err(written(dir, file, &line, source)),
+            Err(source) => return Err(dir.refused(file, &line, source)),
         }
     }
     Ok(())
-}
-
-fn written(dir: &Dir, file: &str, value: &dyn ToString, source: Errno) -> CgroupError {
-    CgroupError::Write {
-        path: dir.path(file),
-        value: value.to_string(),
-        source,
-    }
 }

@@ -218,14 +218,7 @@ pub(super) fn signal_all(dir: &Dir, number: Signal) -> Result<()> {
         Ok(()) | Err(Errno::NODEV) => return Ok(()),
         // Before Linux 5.14.
         Err(Errno::NOENT) => {}
-        Err(source) => {
-            let path = dir.path("cgroup.kill");
-            return Err(CgroupError::Write {
-                path,
-                value: "1".to_owned(),
-                source,
-            });
-        }
+        Err(source) => return Err(dir.refused("cgroup.kill", "1", source)),
     }
     signal::kill_all(dir)
 }

@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::convert::{cpu_weight, io_weight, max, swap_max};
 use super::dir::Dir;
 use super::error::{CgroupError, Result};
-use super::limits::Groups;
+use super::limits::{Groups, early_burst};
 
 pub(super) fn memory(dir: &Dir, memory: &LinuxMemory) -> Result<()> {
     let absent = |limit, reason| Err(CgroupError::Unsupported { limit, reason });
@@ -45,14 +45,7 @@ pub(super) fn memory(dir: &Dir, memory: &LinuxMemory) -> Result<()> {
             Err(Errno::NOENT) => {
                 return absent("memory.swap", "this kernel does not account swap");
             }
-            Err(source) => {
-                let path = dir.path("memory.swap.max");
-                return Err(CgroupError::Write {
-                    path,
-                    value: swap.clone(),
-                    source,
-                });
-            }
+            Err(source) => return Err(dir.refused("memory.swap.max", swap, source)),
         }
     }
     if let Some(limit) = &limit {
@@ -102,29 +95,8 @@ pub(super) fn cpu(dir: &Dir, cpu: &LinuxCpu) -> Result<()> {
     {
         dir.write("cpu.weight", &weight.to_string())?;
     }
-    let burst = cpu.burst().map(|burst| burst.to_string());
-    let mut late = None;
-    if let Some(burst) = &burst {
-        match dir.write_errno("cpu.max.burst", burst) {
-            Ok(()) => {}
-            // More than the quota in force: after the new quota, then.
-            Err(Errno::INVAL) => late = Some(burst),
-            Err(Errno::NOENT) => {
-                return Err(CgroupError::Unsupported {
-                    limit: "cpu.burst",
-                    reason: "this kernel has no cpu.max.burst (Linux 5.14)",
-                });
-            }
-            Err(source) => {
-                let path = dir.path("cpu.max.burst");
-                return Err(CgroupError::Write {
-                    path,
-                    value: burst.clone(),
-                    source,
-                });
-            }
-        }
-    }
+    let missing = "this kernel has no cpu.max.burst (Linux 5.14)";
+    let late = early_burst(dir, cpu, "cpu.max.burst", missing)?;
     let quota = max(cpu.quota());
     let period = cpu.period().filter(|&period| period != 0);
     if quota.is_some() || period.is_some() {
@@ -141,7 +113,7 @@ pub(super) fn cpu(dir: &Dir, cpu: &LinuxCpu) -> Result<()> {
         let line = period.map_or(quota.clone(), |period| format!("{quota} {period}"));
         dir.write("cpu.max", &line)?;
     }
-    late.map_or(Ok(()), |burst| dir.write("cpu.max.burst", burst))
+    late.map_or(Ok(()), |burst| dir.write("cpu.max.burst", &burst))
 }
 
 pub(super) fn block_io(dir: &Dir, io: &LinuxBlockIo) -> Result<()> {
