@@ -110,6 +110,19 @@ fn put(cgroup: &dyn Backend, child: &Child) {
     }
 }
 
+/// A shell that has joined the cgroup before its script begins.
+fn started_in(cgroup: &dyn Backend, script: &str) -> Child {
+    let mut child = Command::new("sh")
+        .args(["-c", &format!("read x; {script}")])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    put(cgroup, &child);
+    drop(child.stdin.take());
+    child
+}
+
 /// A thread counts as a process here: on v1 each may live elsewhere.
 #[test]
 fn the_entrances_lead_into_every_named_hierarchy() {
@@ -352,16 +365,7 @@ fn devices_are_refused() {
             continue;
         };
         let readable = |path: &str| {
-            // Waits for a line, so that the cgroup is joined before it opens.
-            let script = format!("read x; exec 3<{path}");
-            let mut child = Command::new("sh")
-                .args(["-c", &script])
-                .stdin(Stdio::piped())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            put(&*cgroup, &child);
-            drop(child.stdin.take());
+            let mut child = started_in(&*cgroup, &format!("exec 3<{path}"));
             child.wait().unwrap().success()
         };
         assert!(readable("/dev/zero"), "{view}");
@@ -464,17 +468,8 @@ fn an_out_of_memory_kill_is_told() {
         };
         let mut watch = cgroup.watch_oom().unwrap().unwrap();
         assert_eq!(watch.kills().unwrap(), 0);
-        let mut child = Command::new("sh")
-            .args([
-                "-c",
-                "read x; exec dd if=/dev/zero of=/dev/null bs=64M count=1",
-            ])
-            .stdin(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        put(&*cgroup, &child);
-        drop(child.stdin.take());
+        let hog = "exec dd if=/dev/zero of=/dev/null bs=64M count=1";
+        let mut child = started_in(&*cgroup, hog);
         let mut ready = [rustix::event::PollFd::new(
             &watch,
             rustix::event::PollFlags::IN,
