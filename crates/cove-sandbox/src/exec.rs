@@ -194,12 +194,8 @@ fn clone_joiner(
         Cloned::Child => {
             ours.close_copy();
             let mut joiner = ManuallyDrop::new(joiner);
-            let failure = match steps(&mut joiner) {
-                Err(failure) => failure,
-                Ok(never) => match never {},
-            };
-            drop(joiner.channel.report(&Report::Failure(failure)));
-            exit_now(1)
+            let Err(failure) = steps(&mut joiner);
+            init::end(&joiner.channel, failure)
         }
     }
 }

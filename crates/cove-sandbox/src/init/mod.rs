@@ -69,11 +69,13 @@ pub(crate) struct Init<'a> {
 /// Never returns: the process becomes the user's program or ends.
 pub(crate) fn run(init: Init<'_>) -> ! {
     let mut init = ManuallyDrop::new(init);
-    let failure = match steps(&mut init) {
-        Err(failure) => failure,
-        Ok(never) => match never {},
-    };
-    drop(init.channel.report(&Report::Failure(failure)));
+    let Err(failure) = steps(&mut init);
+    end(&init.channel, failure)
+}
+
+/// Tells why the program does not run, where anybody still listens.
+pub(crate) fn end(channel: &Channel, failure: Failure) -> ! {
+    drop(channel.report(&Report::Failure(failure)));
     exit_now(1)
 }
 
@@ -380,9 +382,7 @@ fn go(finish: &Finish<'_>, file: &CString) -> Step<Never> {
         filter(finish)?;
         Ok(program::execute(file, &plan.process.args, finish.env))
     };
-    let failure = last().unwrap_or_else(|failure: Failure| failure);
-    drop(channel.report(&Report::Failure(failure)));
-    exit_now(1)
+    end(channel, last().unwrap_or_else(|failure: Failure| failure))
 }
 
 /// Without no_new_privs a filter can only be loaded with CAP_SYS_ADMIN, which is then kept in the
