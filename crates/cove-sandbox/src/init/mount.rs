@@ -63,21 +63,18 @@ pub(crate) fn bind(plan: &MountPlan<'_>, recursive: bool) -> Step<Prepared> {
 /// Flags, id mapping and propagation of a prepared bind mount.
 pub(crate) fn attributes(plan: &MountPlan<'_>, mount: BorrowedFd<'_>) -> Step {
     let text = || format!("set attributes of mount {}", plan.dest.display());
-    if plan.set_all | plan.clear_all != 0 {
-        let all = MountAttr {
-            set: plan.set_all,
-            clear: plan.clear_all,
-            ..MountAttr::default()
-        };
-        mount_setattr(mount, true, &all).during(text)?;
-    }
-    if plan.set | plan.clear != 0 {
-        let one = MountAttr {
-            set: plan.set,
-            clear: plan.clear,
-            ..MountAttr::default()
-        };
-        mount_setattr(mount, false, &one).during(text)?;
+    for (recursive, set, clear) in [
+        (true, plan.set_all, plan.clear_all),
+        (false, plan.set, plan.clear),
+    ] {
+        if set | clear != 0 {
+            let attributes = MountAttr {
+                set,
+                clear,
+                ..MountAttr::default()
+            };
+            mount_setattr(mount, recursive, &attributes).during(text)?;
+        }
     }
     propagate(plan, mount)
 }
