@@ -99,7 +99,7 @@ pub(super) fn needed(resources: &LinuxResources) -> Vec<Need> {
         needs.push(need("pids.limit", "pids", "pids"));
     }
     if let Some(io) = resources.block_io() {
-        let listed = [
+        let throttled = [
             io.throttle_read_bps_device(),
             io.throttle_write_bps_device(),
             io.throttle_read_iops_device(),
@@ -107,22 +107,13 @@ pub(super) fn needed(resources: &LinuxResources) -> Vec<Need> {
         ];
         if io.weight().is_some_and(|weight| weight != 0)
             || io.leaf_weight().is_some_and(|weight| weight != 0)
-            || io
-                .weight_device()
-                .as_ref()
-                .is_some_and(|list| !list.is_empty())
-            || listed
-                .iter()
-                .any(|list| list.as_ref().is_some_and(|list| !list.is_empty()))
+            || listed(io.weight_device())
+            || throttled.into_iter().any(listed)
         {
             needs.push(need("blockIO", "blkio", "io"));
         }
     }
-    if resources
-        .hugepage_limits()
-        .as_ref()
-        .is_some_and(|list| !list.is_empty())
-    {
+    if listed(resources.hugepage_limits()) {
         needs.push(need("hugepageLimits", "hugetlb", "hugetlb"));
     }
     if resources.rdma().as_ref().is_some_and(|map| !map.is_empty()) {
@@ -132,11 +123,7 @@ pub(super) fn needed(resources: &LinuxResources) -> Vec<Need> {
         if network.class_id().is_some_and(|id| id != 0) {
             needs.push(need("network.classID", "net_cls", ""));
         }
-        if network
-            .priorities()
-            .as_ref()
-            .is_some_and(|list| !list.is_empty())
-        {
+        if listed(network.priorities()) {
             needs.push(need("network.priorities", "net_prio", ""));
         }
     }
@@ -151,6 +138,10 @@ pub(super) fn needed(resources: &LinuxResources) -> Vec<Need> {
         }
     }
     needs
+}
+
+fn listed<T>(list: &Option<Vec<T>>) -> bool {
+    list.as_ref().is_some_and(|list| !list.is_empty())
 }
 
 /// Sets every limit that has a value.
