@@ -14,7 +14,7 @@ use crate::format::rows::{Columns, Row};
 use crate::format::{go, human, time};
 use crate::outcome::{Failure, Outcome};
 use crate::output;
-use crate::parse::filter::{Between, Filters};
+use crate::parse::filter::{Between, Filters, Picked};
 use crate::settings::Session;
 
 /// What a row of `ps` has.
@@ -115,6 +115,12 @@ fn select(engine: &Engine, matches: &Matches) -> Result<Vec<Instance>, Failure> 
     let between = Between::new(&filters, |other| {
         engine.instance(other).map(|other| other.record.created)
     })?;
+    let instances = engine.instances()?;
+    let ids: Vec<_> = instances
+        .iter()
+        .map(|instance| &instance.record.id)
+        .collect();
+    let picked = Picked::new(&filters, &ids);
     let ancestors: Vec<_> = filters
         .get("ancestor")
         .iter()
@@ -134,8 +140,8 @@ fn select(engine: &Engine, matches: &Matches) -> Result<Vec<Instance>, Failure> 
         let (record, status) = (&instance.record, &instance.status);
         (all || status.state.is_running() || status.state == State::Restarting)
             && filters.any("status", |state| state == status.state.as_str())
-            && filters.any("name", |pattern| matches_name(pattern, &record.name))
-            && filters.any("id", |pattern| matches_name(pattern, record.id.as_str()))
+            && picked.name(&record.name)
+            && picked.id(&record.id)
             && filters.any("network", |network| network == network_name(record))
             && filters.any("volume", |path| mounts_path(record, path))
             && filters.labels(&record.spec.run.labels)
@@ -148,7 +154,7 @@ fn select(engine: &Engine, matches: &Matches) -> Result<Vec<Instance>, Failure> 
                     .any(|image| record.image.layers.starts_with(&image.layers)))
             && between.holds(&record.created)
     };
-    let list = engine.instances()?.into_iter().filter(wanted);
+    let list = instances.into_iter().filter(wanted);
     Ok(list.take(last.unwrap_or(usize::MAX)).collect())
 }
 
@@ -319,26 +325,6 @@ pub(crate) fn tree_size(path: &Path) -> u64 {
     sizes.sum()
 }
 
-/// Docker filters names by regular expression; what people use of it is a
-/// part of the name, and the anchors.
-fn matches_name(pattern: &str, name: &str) -> bool {
-    let (start, pattern) = match pattern.strip_prefix('^') {
-        Some(rest) => (true, rest),
-        None => (false, pattern),
-    };
-    let (end, pattern) = match pattern.strip_suffix('$') {
-        Some(rest) => (true, rest),
-        None => (false, pattern),
-    };
-    let pattern = pattern.strip_prefix('/').unwrap_or(pattern);
-    match (start, end) {
-        (true, true) => name == pattern,
-        (true, false) => name.starts_with(pattern),
-        (false, true) => name.ends_with(pattern),
-        (false, false) => name.contains(pattern),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -366,17 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_matched_by_part_and_anchor() {
-        for (pattern, want) in [
-            ("we", true),
-            ("^web$", true),
-            ("^/web$", true),
-            ("^eb", false),
-            ("b$", true),
-            ("x", false),
-        ] {
-            assert_eq!(matches_name(pattern, "web"), want, "{pattern}");
-        }
+    fn long_texts_end_in_dots() {
         assert_eq!(
             ellipsis("sleep 1000 and something", 20),
             "sleep 1000 and some…"

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use cove_model::InstanceId;
+use regex::Regex;
+
 /// Whether a text is a filter.
 ///
 /// # Errors
@@ -109,6 +112,48 @@ impl Between {
     }
 }
 
+/// What the filters `name` and `id` pick of containers, where they are given.
+#[derive(Debug)]
+pub(crate) struct Picked {
+    names: Option<Vec<Regex>>,
+    ids: Option<Vec<InstanceId>>,
+}
+
+impl Picked {
+    /// As with Docker, a name is a regular expression, and a text that is none
+    /// picks nothing; an id is the start of one id of `all`.
+    pub(crate) fn new(filters: &Filters, all: &[&InstanceId]) -> Self {
+        let given = |name| Some(filters.get(name)).filter(|values| !values.is_empty());
+        let id = |start: &String| {
+            let mut ids = all.iter().filter(|id| id.as_str().starts_with(start));
+            match (ids.next(), ids.next()) {
+                (Some(&id), None) if !start.is_empty() => Some(id.clone()),
+                _ => None,
+            }
+        };
+        let names = given("name").map(|values| values.iter());
+        Self {
+            names: names.map(|names| names.flat_map(|name| Regex::new(name)).collect()),
+            ids: given("id").map(|values| values.iter().filter_map(id).collect()),
+        }
+    }
+
+    /// A name is matched with Docker's slash before it and without.
+    pub(crate) fn name(&self, name: &str) -> bool {
+        self.names.as_ref().is_none_or(|names| {
+            let slashed = format!("/{name}");
+            names
+                .iter()
+                .any(|regex| regex.is_match(&slashed) || regex.is_match(name))
+        })
+    }
+
+    /// Whether an id is picked.
+    pub(crate) fn id(&self, id: &InstanceId) -> bool {
+        self.ids.as_ref().is_none_or(|ids| ids.contains(id))
+    }
+}
+
 /// Whether `pattern` of `*` and `?` matches `text`, as Go's `path.Match` does:
 /// no wildcard matches a slash.
 pub(crate) fn glob(pattern: &str, text: &str) -> bool {
@@ -187,6 +232,51 @@ mod tests {
         let filters = Filters::new(&["since=x".to_owned()], &["since"]).unwrap();
         let unknown = Between::new(&filters, |other| Err(other.to_owned()));
         assert_eq!(unknown.unwrap_err(), "x");
+    }
+
+    #[test]
+    fn names_and_ids_are_picked_as_docker_picks_them() {
+        let ids = ["aa0", "ab0"].map(|start| format!("{start:0<64}").parse().unwrap());
+        let pick = |texts: &[&str]| {
+            let texts: Vec<String> = texts.iter().map(|&text| text.to_owned()).collect();
+            Picked::new(
+                &Filters::new(&texts, &["name", "id"]).unwrap(),
+                &ids.each_ref(),
+            )
+        };
+        for (pattern, want) in [
+            ("we", true),
+            ("^web$", true),
+            ("^/web$", true),
+            ("^/", true),
+            ("^eb", false),
+            ("b$", true),
+            ("x", false),
+            ("^w.b$", true),
+            ("x|(?i)WE+", true),
+            ("WEB", false),
+            ("", true),
+            // No regular expression: it matches nothing, and says nothing.
+            ("(", false),
+        ] {
+            let filter = format!("name={pattern}");
+            assert_eq!(pick(&[&filter]).name("web"), want, "{pattern}");
+        }
+        assert!(pick(&[]).name("web"));
+        assert!(pick(&["name=(", "name=b"]).name("web"));
+        for (filters, want) in [
+            (&[] as &[&str], true),
+            (&["id=aa"], true),
+            (&["id=x", "id=aa0"], true),
+            // The start of one other, of none, of two, a part, no text at all.
+            (&["id=ab"], false),
+            (&["id=b"], false),
+            (&["id=a"], false),
+            (&["id=a0"], false),
+            (&["id="], false),
+        ] {
+            assert_eq!(pick(filters).id(&ids[0]), want, "{filters:?}");
+        }
     }
 
     #[test]

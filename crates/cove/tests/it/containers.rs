@@ -97,6 +97,10 @@ fn a_container_lives_through_its_whole_life() {
     cove.fails(1, &["exec", "web", "true"]);
     cove.ok(&["unpause", "web"]);
     cove.ok(&["rename", "web", "shop"]);
+    for (filter, names) in [("name=^/sh.p$", "shop"), ("name=^ho", ""), ("name=(", "")] {
+        let listed = ["ps", "--filter", filter, "--format", "{{.Names}}"];
+        assert_eq!(cove.ok(&listed), names, "{filter}");
+    }
     assert!(cove.ok(&["top", "shop"]).contains("echo first"));
     assert!(cove.fails(1, &["rm", "shop"]).contains("running"));
     assert_eq!(cove.ok(&["stop", "shop"]), "shop");
