@@ -55,22 +55,25 @@ pub(crate) fn image_inspect(session: &Session, matches: &Matches) -> Outcome {
 fn inspect_all(session: &Session, matches: &Matches, kind: Kind) -> Outcome {
     let engine = session.engine()?;
     let template = template(matches)?;
-    let mut documents = Vec::new();
+    let mut found = Vec::new();
     let mut failed = None;
     for name in &matches.args {
         match find(engine, name, kind, matches) {
-            Ok(document) => documents.push(document),
+            Ok(one) => found.push(one),
             Err(failure) => {
                 failed.get_or_insert(failure);
             }
         }
     }
     match &template {
-        None => output::line(&text::pretty(&Value::Array(documents)))?,
+        None => {
+            let documents = found.into_iter().map(|(document, _)| document);
+            output::line(&text::pretty(&documents.collect()))?;
+        }
         Some(template) => {
             let mut lines = String::new();
-            for document in &documents {
-                match template.render(document) {
+            for (document, hidden) in &found {
+                match template.render(document, &hidden(document)) {
                     Ok(line) => lines.push_str(&format!("{line}\n")),
                     Err(error) => {
                         output::text(&lines)?;
@@ -78,7 +81,7 @@ fn inspect_all(session: &Session, matches: &Matches, kind: Kind) -> Outcome {
                     }
                 }
             }
-            if documents.is_empty() {
+            if found.is_empty() {
                 lines.push('\n');
             }
             output::text(&lines)?;
@@ -90,15 +93,16 @@ fn inspect_all(session: &Session, matches: &Matches, kind: Kind) -> Outcome {
     }
 }
 
-fn find(engine: &Engine, name: &str, kind: Kind, matches: &Matches) -> Result<Value, Failure> {
+/// A document, and what gives what it does not show.
+type Found = (Value, fn(&Value) -> Value);
+
+fn find(engine: &Engine, name: &str, kind: Kind, matches: &Matches) -> Result<Found, Failure> {
     if kind != Kind::Image {
         match engine.instance(name) {
             Ok(instance) => {
-                return Ok(inspect::container::document(
-                    engine,
-                    &instance,
-                    matches.on("size"),
-                ));
+                let sized = matches.on("size");
+                let document = inspect::container::document(engine, &instance, sized);
+                return Ok((document, inspect::hidden::of_container));
             }
             Err(error) if kind == Kind::Any && error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
@@ -107,7 +111,8 @@ fn find(engine: &Engine, name: &str, kind: Kind, matches: &Matches) -> Result<Va
     match engine.image(name) {
         Ok(image) => {
             check_platform(&image, name, matches)?;
-            Ok(inspect::image::document(&image, &engine.roots().root))
+            let document = inspect::image::document(&image, &engine.roots().root);
+            Ok((document, inspect::hidden::of_image))
         }
         Err(error) if kind == Kind::Any && error.kind() == ErrorKind::NotFound => {
             Err(Failure::error(format!("No such object: {name}")))
@@ -143,7 +148,9 @@ fn template_failure(error: TemplateFailure) -> Failure {
 fn show(matches: &Matches, document: &Value, plain: impl FnOnce() -> String) -> Outcome {
     match template(matches)? {
         Some(template) => {
-            let line = template.render(document).map_err(template_failure)?;
+            let line = template
+                .render(document, &Value::Null)
+                .map_err(template_failure)?;
             output::line(&line)?;
         }
         None => output::text(&plain())?,

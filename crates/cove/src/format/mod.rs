@@ -1,5 +1,6 @@
 //! How results are shown: Docker's tables, templates, sizes and times.
 
+mod functions;
 pub(crate) mod go;
 pub(crate) mod human;
 pub(crate) mod json;
@@ -7,3 +8,4 @@ pub(crate) mod rows;
 pub(crate) mod tabs;
 pub(crate) mod template;
 pub(crate) mod time;
+mod values;

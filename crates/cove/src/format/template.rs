@@ -1,11 +1,13 @@
 //! Go templates over JSON values, with Docker's functions and error texts.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 
 use gotmpl::{MissingKey, TemplateError, Value};
+use serde_json::Value as Json;
 
-use super::{go, json};
+use super::values::{FREE_MAPS, LABELS, Output, Shape, null_map};
+use super::{functions, go};
 
 /// Why a template gave no text; each in Go's words.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,54 +32,19 @@ pub(crate) struct Template {
     source: String,
     strict: gotmpl::Template,
     lenient: gotmpl::Template,
-    names: Names,
+    shape: Shape,
     missing: Missing,
 }
-
-/// The maps of a document whose keys are the user's, so that a missing one is
-/// no mistake of the template.
-const FREE_MAPS: &[&str] = &[
-    "Labels",
-    "Annotations",
-    "ExposedPorts",
-    "Ports",
-    "Networks",
-    "Volumes",
-    "Sysctls",
-    "Tmpfs",
-    "PortBindings",
-    "Options",
-    "Data",
-    "LogConfig.Config",
-];
-
-/// Fields that are a pointer in Docker's documents: without one they are nil,
-/// while every other null is an empty list or map.
-const POINTERS: &[&str] = &[
-    "MemorySwappiness",
-    "OomKillDisable",
-    "PidsLimit",
-    "IPAMConfig",
-    "Healthcheck",
-    "Health",
-];
-
-/// The key under which a row keeps its labels for `.Label "key"`.
-const LABELS: &str = "\0labels";
-
-/// The order of the fields of objects by their sorted names: gotmpl's maps are
-/// sorted, and `json` prints a struct of Docker's in the order of its fields.
-type Names = Arc<Mutex<BTreeMap<String, Vec<String>>>>;
 
 impl Template {
     /// Reads a template. `header` makes Docker's functions leave their
     /// argument as it is, which is how the head of a table is made.
     pub(crate) fn parse(source: &str, missing: Missing, header: bool) -> Result<Self, Failure> {
-        let names = Names::default();
+        let shape = Shape::default();
         // Docker's rows have one method with an argument; gotmpl has functions.
         let rewritten = source.replace(".Label ", "rowlabel $ ");
         let build = |missing_key| {
-            functions(gotmpl::Template::new(""), &names, header)
+            functions::add(gotmpl::Template::new(""), &shape, header)
                 .missing_key(missing_key)
                 .parse(&rewritten)
                 .map_err(|error| parse_failure(&error))
@@ -86,24 +53,32 @@ impl Template {
             source: source.to_owned(),
             strict: build(MissingKey::Error)?,
             lenient: build(MissingKey::Invalid)?,
-            names,
+            shape,
             missing,
         })
     }
 
-    /// Fills the template with `data`.
-    pub(crate) fn render(&self, data: &serde_json::Value) -> Result<String, Failure> {
-        let value = self.value_of(data, "");
-        self.run(&value)
+    /// Fills the template with a document and with what its type has besides,
+    /// in the same form. Where that fails it is filled with the document alone,
+    /// as Docker does it: that is the failure one hears of.
+    pub(crate) fn render(&self, document: &Json, hidden: &Json) -> Result<String, Failure> {
+        let fill = |hidden, nil: Value| self.run(&self.shape.value_of(document, hidden, &nil));
+        // gotmpl gives a nil every field that it is asked for, Go none. An empty
+        // map is as false and has none: a template that makes do with empty maps
+        // asks no nil for a field.
+        if !hidden.is_null() && fill(hidden, Value::Map(null_map())).is_ok() {
+            return fill(hidden, Value::Nil);
+        }
+        fill(&Json::Null, Value::Nil)
     }
 
     /// Fills the template with a row of a table and its labels.
     pub(crate) fn render_row(
         &self,
-        fields: &serde_json::Value,
+        fields: &Json,
         labels: &BTreeMap<String, String>,
     ) -> Result<String, Failure> {
-        let mut value = self.value_of(fields, "");
+        let mut value = self.shape.value_of(fields, &Json::Null, &Value::Nil);
         if let Value::Map(map) = &mut value {
             let labels = labels
                 .iter()
@@ -115,14 +90,19 @@ impl Template {
     }
 
     fn run(&self, value: &Value) -> Result<String, Failure> {
-        match self.strict.execute_to_string(value) {
-            Ok(text) => Ok(text),
-            Err(TemplateError::MissingKey { key }) if self.is_free(&key) => self
-                .lenient
-                .execute_to_string(value)
-                .map_err(|error| self.execute_failure(&error)),
-            Err(error) => Err(self.execute_failure(&error)),
-        }
+        let fill = |template: &gotmpl::Template, nil| {
+            let text = String::new();
+            let mut output = Output { text, nil };
+            template.execute_fmt(&mut output, value)?;
+            Ok(output.text)
+        };
+        let filled = match fill(&self.strict, "<nil>") {
+            Err(TemplateError::MissingKey { key }) if self.is_free(&key) => {
+                fill(&self.lenient, "<no value>")
+            }
+            filled => filled,
+        };
+        filled.map_err(|error| self.execute_failure(&error))
     }
 
     /// Whether the template asks for `key` in a map with free keys.
@@ -156,266 +136,6 @@ impl Template {
         Failure::Execute(format!(
             "template: :{line}:{column}: executing \"\" at <{context}>: {reason}"
         ))
-    }
-
-    fn value_of(&self, data: &serde_json::Value, name: &str) -> Value {
-        match data {
-            serde_json::Value::Null if POINTERS.contains(&name) => Value::Nil,
-            serde_json::Value::Null => Value::List(null_list()),
-            serde_json::Value::Bool(value) => Value::Bool(*value),
-            serde_json::Value::Number(number) => number
-                .as_i64()
-                .map(Value::Int)
-                .or_else(|| number.as_u64().map(Value::Uint))
-                .unwrap_or_else(|| Value::Float(number.as_f64().unwrap_or_default())),
-            serde_json::Value::String(text) => Value::String(text.as_str().into()),
-            serde_json::Value::Array(items) => {
-                Value::List(items.iter().map(|item| self.value_of(item, "")).collect())
-            }
-            serde_json::Value::Object(fields) => {
-                let map: BTreeMap<Arc<str>, Value> = fields
-                    .iter()
-                    .map(|(key, value)| (key.as_str().into(), self.value_of(value, key)))
-                    .collect();
-                if !map
-                    .keys()
-                    .map(AsRef::as_ref)
-                    .eq(fields.keys().map(String::as_str))
-                    && let Ok(mut names) = self.names.lock()
-                {
-                    let order = fields.keys().cloned().collect();
-                    names.insert(signature(&map), order);
-                }
-                Value::Map(Arc::new(map))
-            }
-        }
-    }
-}
-
-fn signature(map: &BTreeMap<Arc<str>, Value>) -> String {
-    map.keys()
-        .map(AsRef::as_ref)
-        .collect::<Vec<&str>>()
-        .join("\0")
-}
-
-/// The one empty list that stands for a null: told from a real empty list by
-/// its address, so that `json` prints `null` and everything else sees a list.
-fn null_list() -> Arc<[Value]> {
-    static NULL: OnceLock<Arc<[Value]>> = OnceLock::new();
-    Arc::clone(NULL.get_or_init(|| Arc::from(Vec::new())))
-}
-
-/// Back to JSON, objects in the order their fields had.
-fn json_of(value: &Value, names: &Names) -> serde_json::Value {
-    match value {
-        Value::Nil | Value::Function(_) => serde_json::Value::Null,
-        Value::Bool(value) => (*value).into(),
-        Value::Int(value) => (*value).into(),
-        Value::Uint(value) => (*value).into(),
-        Value::Float(value) => (*value).into(),
-        Value::String(text) => text.to_string().into(),
-        Value::List(items) if Arc::ptr_eq(items, &null_list()) => serde_json::Value::Null,
-        Value::List(items) => items.iter().map(|item| json_of(item, names)).collect(),
-        Value::Map(map) => {
-            let order = names
-                .lock()
-                .ok()
-                .and_then(|names| names.get(&signature(map)).cloned());
-            let entry = |key: &str| {
-                map.get(key)
-                    .map(|value| (key.to_owned(), json_of(value, names)))
-            };
-            match order {
-                Some(order) => order.iter().filter_map(|key| entry(key)).collect(),
-                None => map
-                    .keys()
-                    .filter(|key| *key.as_ref() != *LABELS)
-                    .filter_map(|key| entry(key))
-                    .collect(),
-            }
-        }
-    }
-}
-
-/// A function of one text.
-type Change = fn(&str) -> String;
-
-/// Docker's functions beside Go's own.
-fn functions(template: gotmpl::Template, names: &Names, header: bool) -> gotmpl::Template {
-    let names = Arc::clone(names);
-    let template = template
-        .func("json", move |args| {
-            let value = one("json", args)?;
-            if header {
-                return Ok(value.clone());
-            }
-            let is_row = matches!(value, Value::Map(map) if map.contains_key(LABELS));
-            let value = json_of(value, &names);
-            Ok(text(if is_row {
-                json::escaped(&value)
-            } else {
-                json::compact(&value)
-            }))
-        })
-        .func("rowlabel", move |args| {
-            let key = string("Label", args, 1)?;
-            if header {
-                let last = key.rsplit('.').next().unwrap_or_default();
-                return Ok(text(last.replace(['-', '_'], " ")));
-            }
-            let labels = args.first().and_then(|row| row.field(LABELS));
-            Ok(labels
-                .and_then(|labels| labels.field(key))
-                .cloned()
-                .unwrap_or_else(|| text(String::new())))
-        })
-        .func("println", |args| {
-            let words: Vec<String> = args.iter().map(ToString::to_string).collect();
-            Ok(text(format!("{}\n", words.join(" "))))
-        })
-        .func("index", |args| {
-            let mut value = one_of_many("index", args)?.clone();
-            for key in &args[1..] {
-                // Go gives the zero value of the map's type.
-                let zero = match &value {
-                    Value::Map(map)
-                        if map.values().all(|item| matches!(item, Value::String(_))) =>
-                    {
-                        text(String::new())
-                    }
-                    _ => Value::Nil,
-                };
-                value = match value.index(key)? {
-                    Value::Nil => zero,
-                    found => found,
-                };
-            }
-            Ok(value)
-        });
-    let plain: [(&str, Change); 3] = [
-        ("lower", |text| text.to_lowercase()),
-        ("upper", |text| text.to_uppercase()),
-        ("title", title),
-    ];
-    let template = plain
-        .into_iter()
-        .fold(template, |template, (name, change)| {
-            template.func(name, move |args| {
-                let word = string(name, args, 0)?;
-                Ok(text(if header {
-                    word.to_owned()
-                } else {
-                    change(word)
-                }))
-            })
-        });
-    template
-        .func("split", move |args| {
-            let (word, separator) = (string("split", args, 0)?, string("split", args, 1)?);
-            if header {
-                return Ok(text(word.to_owned()));
-            }
-            if separator.is_empty() {
-                return Ok(Value::List(
-                    word.chars().map(|c| text(c.to_string())).collect(),
-                ));
-            }
-            Ok(Value::List(
-                word.split(separator)
-                    .map(|part| text(part.to_owned()))
-                    .collect(),
-            ))
-        })
-        .func("join", move |args| {
-            if header {
-                return Ok(one_of_many("join", args)?.clone());
-            }
-            let separator = string("join", args, 1)?;
-            match args.first() {
-                Some(Value::List(items)) => {
-                    let words: Vec<String> = items.iter().map(ToString::to_string).collect();
-                    Ok(text(words.join(separator)))
-                }
-                _ => Err(TemplateError::Exec(
-                    "error calling join: expected a list".to_owned(),
-                )),
-            }
-        })
-        .func("pad", move |args| {
-            let word = string("pad", args, 0)?;
-            if header || word.is_empty() {
-                return Ok(text(word.to_owned()));
-            }
-            let blanks = |index| count("pad", args, index).map(|count| " ".repeat(count));
-            Ok(text(format!("{}{word}{}", blanks(1)?, blanks(2)?)))
-        })
-        .func("truncate", move |args| {
-            let word = string("truncate", args, 0)?;
-            if header {
-                return Ok(text(word.to_owned()));
-            }
-            let length = count("truncate", args, 1)?;
-            Ok(text(word.chars().take(length).collect()))
-        })
-}
-
-/// Upper case for the first letter of each word, as Go's `strings.Title`.
-fn title(words: &str) -> String {
-    let mut start = true;
-    words
-        .chars()
-        .map(|c| {
-            let upper = start;
-            start = !(c.is_alphanumeric() || c == '_' || c == '\'');
-            if upper { c.to_ascii_uppercase() } else { c }
-        })
-        .collect()
-}
-
-fn text(text: String) -> Value {
-    Value::String(text.into())
-}
-
-fn one<'a>(name: &str, args: &'a [Value]) -> gotmpl::Result<&'a Value> {
-    match args {
-        [value] => Ok(value),
-        _ => Err(TemplateError::ArgCount {
-            name: name.to_owned(),
-            expected: 1,
-            got: args.len(),
-        }),
-    }
-}
-
-fn one_of_many<'a>(name: &str, args: &'a [Value]) -> gotmpl::Result<&'a Value> {
-    args.first().ok_or_else(|| TemplateError::ArgCount {
-        name: name.to_owned(),
-        expected: 1,
-        got: 0,
-    })
-}
-
-fn string<'a>(name: &str, args: &'a [Value], index: usize) -> gotmpl::Result<&'a str> {
-    match args.get(index) {
-        Some(Value::String(text)) => Ok(text),
-        Some(other) => Err(TemplateError::Exec(format!(
-            "wrong type for value; expected string; got {}",
-            other.type_name()
-        ))),
-        None => Err(TemplateError::Exec(format!(
-            "wrong number of args for {name}: want {} got {}",
-            index + 1,
-            args.len()
-        ))),
-    }
-}
-
-/// A number of characters; a template cannot ask for an unbounded one.
-fn count(name: &str, args: &[Value], index: usize) -> gotmpl::Result<usize> {
-    match args.get(index) {
-        Some(Value::Int(count)) => Ok(usize::try_from((*count).clamp(0, 65_536)).unwrap_or(0)),
-        _ => Err(TemplateError::Exec(format!("{name}: expected an integer"))),
     }
 }
 
@@ -482,7 +202,12 @@ mod tests {
             "Mounts": [{"Source": "/a", "Destination": "/b"}, {"Source": "/c", "Destination": "/d"}],
             "PidsLimit": null,
         });
-        Template::parse(source, Missing::Key, false)?.render(&data)
+        let hidden = json!({
+            "State": {"Health": null},
+            "Mounts": [{"Name": ""}],
+            "Config": {"Env": ["not this"], "Volumes": null},
+        });
+        Template::parse(source, Missing::Key, false)?.render(&data, &hidden)
     }
 
     #[test]
@@ -521,6 +246,21 @@ mod tests {
                 "up",
             ),
             ("{{.Config.Env}}", "[A=1 B=2]"),
+            ("{{.PidsLimit}}{{json .PidsLimit}}-0", "<nil>null-0"),
+            (
+                "{{.State.Health}}{{if .State.Health}}{{.State.Health.Status}}{{end}}",
+                "<nil>",
+            ),
+            ("{{println .PidsLimit}}", "<nil>\n"),
+            ("{{range .Mounts}}{{.Name}}{{.Source}}{{end}}", "/a/c"),
+            (
+                "{{.Config.Volumes}}{{json .Config.Volumes}}{{.Config.Volumes.x}}",
+                "map[]null<no value>",
+            ),
+            (
+                "{{json (index .Mounts 1)}}{{json .Config.Labels}}",
+                r#"{"Source":"/c","Destination":"/d"}{"a":"b"}"#,
+            ),
         ] {
             assert_eq!(render(source).unwrap(), text, "{source}");
         }
@@ -536,6 +276,10 @@ mod tests {
             (
                 "{{.State.Foo}}",
                 "template: :1:8: executing \"\" at <.State.Foo>: map has no entry for key \"Foo\"",
+            ),
+            (
+                "{{.State.Health.Status}}",
+                "template: :1:8: executing \"\" at <.State.Health.Status>: map has no entry for key \"Health\"",
             ),
         ] {
             assert_eq!(

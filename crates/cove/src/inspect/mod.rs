@@ -1,6 +1,7 @@
 //! The documents that `inspect` prints: Docker's fields, in Docker's order.
 
 pub(crate) mod container;
+pub(crate) mod hidden;
 pub(crate) mod image;
 
 use cove_model::image::RunConfig;

@@ -295,3 +295,90 @@ fn inspect_has_dockers_fields_in_dockers_order() {
         (128 << 20).to_string()
     );
 }
+
+#[test]
+fn templates_find_what_dockers_types_have_and_documents_leave_out() {
+    let cove = cove();
+    cove.ok(&["create", "--name", "box", "-v", "/tmp:/mnt", IMAGE, "true"]);
+    // As docker's own client shows them of a container and an image of dockerd 20.10.
+    for (kind, name, fields) in [
+        (
+            "image",
+            IMAGE,
+            &[
+                ("{{.Variant}}|{{.OsVersion}}|{{.RootFS.BaseLayer}}", "||"),
+                ("{{.Container}}|{{.ContainerConfig.Image}}", "|"),
+                ("{{eq .ID .Id}} {{eq .VirtualSize .Size}}", "true true"),
+                (
+                    "{{.Config.Healthcheck}} {{.Config.StopTimeout}}",
+                    "<nil> <nil>",
+                ),
+                ("{{.Config.Shell}} {{.Config.ExposedPorts}}", "[] map[]"),
+                ("{{json .Config.Volumes}} {{.Config.Volumes}}", "null map[]"),
+            ] as &[_],
+        ),
+        (
+            "container",
+            "box",
+            &[
+                ("{{.State.Health}}", "<nil>"),
+                (
+                    "{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}",
+                    "none",
+                ),
+                (
+                    "{{json .State.Health}} {{.SizeRw}} {{.Node}}",
+                    "null <nil> <nil>",
+                ),
+                (
+                    "{{.HostConfig.Init}} {{.HostConfig.PidsLimit}}",
+                    "<nil> <nil>",
+                ),
+                (
+                    "{{.HostConfig.Tmpfs}} {{json .HostConfig.Tmpfs}} {{.HostConfig.Tmpfs.x}}",
+                    "map[] null <no value>",
+                ),
+                (
+                    "{{.HostConfig.StorageOpt}} {{.HostConfig.Mounts}}",
+                    "map[] []",
+                ),
+                (
+                    "{{.HostConfig.KernelMemory}} {{.HostConfig.NanoCPUs}}",
+                    "0 0",
+                ),
+                ("{{.HostConfig.DNS}} {{.HostConfig.Dns}}", "[] []"),
+                ("{{.Config.StopSignal}}|{{.Config.MacAddress}}", "|"),
+                ("{{.Config.NetworkDisabled}}", "false"),
+                (
+                    "{{range .Mounts}}{{.Name}}|{{.Source}}|{{.Driver}}{{end}}",
+                    "|/tmp|",
+                ),
+            ],
+        ),
+    ] {
+        for (template, text) in fields {
+            let shown = cove.ok(&[kind, "inspect", "-f", template, name]);
+            assert_eq!(shown, *text, "{template}");
+        }
+        // What is found is still not shown.
+        let whole = cove.ok(&[kind, "inspect", name]);
+        for hidden in [
+            "Variant",
+            "ID",
+            "Health",
+            "SizeRw",
+            "Tmpfs",
+            "MacAddress\": null",
+        ] {
+            assert!(!whole.contains(&format!("\"{hidden}\"")), "{hidden}");
+        }
+        let json = cove.ok(&[kind, "inspect", "-f", "{{json .}}", name]);
+        let whole: serde_json::Value = serde_json::from_str(&whole).unwrap();
+        assert_eq!(json, whole[0].to_string());
+    }
+    let failed = cove.fails(1, &["inspect", "-f", "{{.State.Health.Status}}", "box"]);
+    assert!(
+        failed.contains("<.State.Health.Status>: map has no entry for key \"Health\""),
+        "{failed}"
+    );
+}
