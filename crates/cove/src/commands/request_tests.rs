@@ -227,7 +227,7 @@ fn mistakes_are_told_in_dockers_words() {
             &["--expose", "a", "x"],
             "invalid range format for --expose: a, error: strconv.ParseUint: parsing \"a\": invalid syntax",
         ),
-        (&["--stop-signal", "foo", "x"], "invalid signal: foo"),
+        (&["--stop-signal", "foo", "x"], "Invalid signal: foo"),
         (&["--pid", "container:nope", "x"], "No such container: nope"),
         (
             &["-p", "80:80", "x"],
