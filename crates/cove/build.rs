@@ -43,17 +43,37 @@ fn main() {
 /// Functions that run when a container starts are spread over the whole text;
 /// laid out side by side they need a fraction of the pages, which is memory in
 /// every runtime process and supervisor. Only lld, the linker of this target,
-/// knows how.
+/// knows how: Rust's functions have a section each, whose name a script can
+/// match although it holds hashes; those of the C library it finds by symbol.
 fn order_text() {
     println!("cargo::rerun-if-changed=text-order.txt");
-    if variable("PROFILE") == "release" && variable("TARGET") == "x86_64-unknown-linux-gnu" {
-        let order = Path::new(&variable("CARGO_MANIFEST_DIR")).join("text-order.txt");
-        println!(
-            "cargo::rustc-link-arg-bins=-Wl,--symbol-ordering-file={}",
-            order.display()
-        );
-        println!("cargo::rustc-link-arg-bins=-Wl,--no-warn-symbol-ordering");
+    if variable("PROFILE") != "release" || variable("TARGET") != "x86_64-unknown-linux-gnu" {
+        return;
     }
+    let order = Path::new(&variable("CARGO_MANIFEST_DIR")).join("text-order.txt");
+    let script = PathBuf::from(variable("OUT_DIR")).join("text-order.ld");
+    if let Err(error) = write_script(&order, &script) {
+        fail(&format!("reading {}: {error}", order.display()));
+    }
+    for argument in [
+        format!("--symbol-ordering-file={}", order.display()),
+        "--no-warn-symbol-ordering".to_owned(),
+        format!("--script={}", script.display()),
+    ] {
+        println!("cargo::rustc-link-arg-bins=-Wl,{argument}");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "files of the build")]
+fn write_script(order: &Path, script: &Path) -> std::io::Result<()> {
+    let mut text = "SECTIONS {\n  .text.start : {\n".to_owned();
+    for name in std::fs::read_to_string(order)?.lines() {
+        if name.starts_with("_R") {
+            text += &format!("    *(.text.{name} .text.unlikely.{name})\n");
+        }
+    }
+    text += "  }\n} INSERT BEFORE .text;\n";
+    std::fs::write(script, text)
 }
 
 /// A static program is mostly the C library; compressed it is a third.

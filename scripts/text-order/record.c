@@ -1,5 +1,5 @@
 // Records which parts of a static program run: single-steps it and all its
-// children and prints each 16-byte line of its text that was executed.
+// children and prints the address of each instruction that was executed.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,14 +11,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 int main(int argc, char **argv) {
-    if (argc < 4) return fprintf(stderr, "usage: record LOW HIGH PROGRAM [ARG...]\n"), 2;
+    if (argc < 5) return fprintf(stderr, "usage: record LOW HIGH OUTPUT PROGRAM [ARG...]\n"), 2;
     unsigned long low = strtoul(argv[1], 0, 0), high = strtoul(argv[2], 0, 0);
-    unsigned char *seen = calloc((high - low) / 16 + 1, 1);
+    unsigned char *seen = calloc(high - low, 1);
     pid_t first = fork();
     if (first == 0) {
         ptrace(PTRACE_TRACEME, 0, 0, 0);
         raise(SIGSTOP);
-        execv(argv[3], argv + 3);
+        execv(argv[4], argv + 4);
         _exit(127);
     }
     int status, code = 0;
@@ -33,12 +33,15 @@ int main(int argc, char **argv) {
         if (sig == SIGTRAP || sig == SIGSTOP) {
             struct user_regs_struct regs;
             if (sig == SIGTRAP && ptrace(PTRACE_GETREGS, pid, 0, &regs) == 0 && regs.rip >= low && regs.rip < high)
-                seen[(regs.rip - low) / 16] = 1;
+                seen[regs.rip - low] = 1;
             sig = 0;
         }
         ptrace(PTRACE_SINGLESTEP, pid, 0, sig);
     }
-    for (unsigned long i = 0; i < (high - low) / 16 + 1; i++)
-        if (seen[i]) printf("%lx\n", low + i * 16);
+    FILE *output = fopen(argv[3], "w");
+    if (!output) return perror(argv[3]), 1;
+    for (unsigned long i = 0; i < high - low; i++)
+        if (seen[i]) fprintf(output, "%lx\n", low + i);
+    if (fclose(output)) return perror(argv[3]), 1;
     return code;
 }
