@@ -33,6 +33,7 @@ pub(crate) struct Fixture {
     pub(crate) fail_create: bool,
     pub(crate) fail_start: bool,
     supervisor: Option<i32>,
+    go: Option<File>,
 }
 
 impl Fixture {
@@ -49,6 +50,7 @@ impl Fixture {
             fail_create: false,
             fail_start: false,
             supervisor: None,
+            go: None,
         }
     }
 
@@ -122,8 +124,11 @@ impl Fixture {
             .unwrap_or(-1)
     }
 
-    /// Kills the supervisor without a word.
+    /// Kills the supervisor without a word. What it told the shell must not be
+    /// lost with it, should the shell only come to read it now.
     pub(crate) fn murder(&mut self) {
+        let go = File::options().read(true).write(true).open(self.path("go"));
+        self.go = Some(go.unwrap());
         let pid = Pid::from_raw(self.supervisor.take().unwrap()).unwrap();
         kill_process(pid, Signal::KILL).unwrap();
         waitpid(Some(pid), WaitOptions::empty()).unwrap();
