@@ -1,4 +1,7 @@
 //! A process told apart from a later one of the same pid: pid and start time.
+//! The time counts ticks of a hundredth of a second: two processes that get the
+//! pid within one tick are taken for one. The kernel gives pids in turn, so every
+//! other pid would have to be used up in that tick.
 
 use std::io;
 

@@ -102,7 +102,12 @@ fn a_stranger_with_the_recorded_pid_is_not_touched() {
     let real = fs::read_to_string(&path).unwrap();
     let mut state: serde_json::Value = serde_json::from_str(&real).unwrap();
     // As if the init had died and its pid had been given to somebody else.
-    state["pid"] = json!(stranger.id());
+    // Both may have started in one tick, which no later holder of a pid does:
+    // the record is of the tick before.
+    let pid = i32::try_from(stranger.id()).unwrap();
+    let (started, _) = cove_sys::proc::start_time(pid).unwrap();
+    state["pid"] = json!(pid);
+    state["startTime"] = json!(started - 1);
     fs::write(&path, state.to_string()).unwrap();
     assert_eq!(sandbox.state()["status"], "stopped");
     assert!(!sandbox.call("kill", &["9"]).status.success());
