@@ -3,7 +3,7 @@
 
 use std::os::fd::AsFd;
 
-use cove_model::instance::Record;
+use cove_model::instance::{InstanceSpec, Record};
 use cove_model::status::State;
 use cove_sandbox::{ExecChild, ExecOptions};
 use oci_spec::runtime::Process;
@@ -12,7 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::spec::Program;
-use crate::users::Accounts;
+use crate::users::{Accounts, Identity};
 
 /// What runs.
 #[derive(Debug, Clone, Default)]
@@ -84,25 +84,66 @@ impl Engine {
         })?;
         let user = request.user.as_deref().unwrap_or(&spec.run.user);
         let identity = Accounts::read(root.as_fd())?.identify(user, &spec.groups)?;
-        let mut security = spec.security.clone();
-        security.privileged |= request.privileged;
-        let mut env = spec.run.env.clone();
-        for pair in &request.env {
-            let key = pair.split_once('=').map_or(pair.as_str(), |(key, _)| key);
-            env.retain(|old| old.split_once('=').is_none_or(|(name, _)| name != key));
-            env.push(pair.clone());
-        }
-        let working_dir = request.working_dir.as_ref();
-        let program = Program {
-            argv: request.argv.clone(),
-            env: &env,
-            working_dir: working_dir.unwrap_or(&spec.run.working_dir),
-            terminal: request.terminal,
-            security: &security,
+        plan(spec, request, &identity)
+    }
+}
+
+/// The process of a request that `identity` runs in an instance.
+fn plan(spec: &InstanceSpec, request: &ExecRequest, identity: &Identity) -> Result<Process> {
+    let mut security = spec.security.clone();
+    security.privileged |= request.privileged;
+    let mut env = spec.run.env.clone();
+    for pair in &request.env {
+        let key = pair.split_once('=').map_or(pair.as_str(), |(key, _)| key);
+        env.retain(|old| old.split_once('=').is_none_or(|(name, _)| name != key));
+        env.push(pair.clone());
+    }
+    let working_dir = request.working_dir.as_ref();
+    let program = Program {
+        argv: request.argv.clone(),
+        env: &env,
+        working_dir: working_dir.unwrap_or(&spec.run.working_dir),
+        terminal: request.terminal,
+        security: &security,
+    };
+    program
+        .plan(spec, identity)?
+        .build()
+        .map_err(|error| Error::Invalid(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    //! What an executed process is given.
+
+    use super::*;
+
+    #[test]
+    fn it_has_the_apparmor_profile_of_its_instance() {
+        let identity = Identity {
+            uid: 0,
+            gid: 0,
+            groups: Vec::new(),
+            home: "/root".to_owned(),
         };
-        program
-            .plan(spec, &identity)?
-            .build()
-            .map_err(|error| Error::Invalid(error.to_string()))
+        // (instance is privileged, request is privileged), profile
+        for (privileged, expected) in [
+            ((false, false), Some("tight")),
+            ((false, true), Some("tight")),
+            ((true, false), None),
+            ((true, true), None),
+        ] {
+            let mut spec = InstanceSpec::default();
+            spec.security.apparmor = Some("tight".to_owned());
+            spec.security.privileged = privileged.0;
+            let request = ExecRequest {
+                argv: vec!["true".to_owned()],
+                privileged: privileged.1,
+                ..ExecRequest::default()
+            };
+            let process = plan(&spec, &request, &identity).unwrap();
+            let profile = process.apparmor_profile().as_deref();
+            assert_eq!(profile, expected, "{privileged:?}");
+        }
     }
 }

@@ -125,13 +125,7 @@ fn process(record: &Record, identity: &Identity) -> Result<Process> {
         terminal: spec.terminal,
         security: &spec.security,
     };
-    let mut process = program.plan(spec, identity)?;
-    if let Some(profile) = &spec.security.apparmor
-        && !spec.security.privileged
-    {
-        process = process.apparmor_profile(profile.clone());
-    }
-    process.build().map_err(invalid)
+    program.plan(spec, identity)?.build().map_err(invalid)
 }
 
 /// A program in an instance: its own, or another that is executed there.
@@ -166,6 +160,13 @@ impl Program<'_> {
             .rlimits(rlimits(spec)?);
         if let Some(adjustment) = spec.oom_score_adj {
             process = process.oom_score_adj(adjustment);
+        }
+        // The instance's privileges decide: as with Docker, those of one
+        // executed program do not lift the profile.
+        if let Some(profile) = &spec.security.apparmor
+            && !spec.security.privileged
+        {
+            process = process.apparmor_profile(profile.clone());
         }
         Ok(process)
     }

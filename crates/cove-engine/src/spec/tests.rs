@@ -168,9 +168,19 @@ fn privileges_are_added_and_dropped_by_name() {
 }
 
 #[test]
+fn an_apparmor_profile_is_the_processs() {
+    let mut spec = plain();
+    spec.security.apparmor = Some("tight".to_owned());
+    let spec = build(spec, 0);
+    let process = spec.process().as_ref().unwrap();
+    assert_eq!(process.apparmor_profile().as_deref(), Some("tight"));
+}
+
+#[test]
 fn privileged_is_without_protection() {
     let security = Security {
         privileged: true,
+        apparmor: Some("tight".to_owned()),
         ..Security::default()
     };
     let spec = build(
@@ -183,6 +193,8 @@ fn privileged_is_without_protection() {
     let linux = spec.linux().as_ref().unwrap();
     assert!(linux.seccomp().is_none());
     assert!(linux.masked_paths().as_ref().unwrap().is_empty());
+    let process = spec.process().as_ref().unwrap();
+    assert!(process.apparmor_profile().is_none());
     let capabilities = capabilities_of(&spec);
     assert_eq!(capabilities.effective().as_ref().unwrap().len(), 41);
 }
