@@ -49,7 +49,8 @@ impl State {
     }
 }
 
-/// A process that cannot be mistaken for a later one with the same number.
+/// A process that is not mistaken for a later one with the same number, unless
+/// both start within one tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessId {
     /// Its number in the namespace of the supervisor.
@@ -99,7 +100,7 @@ pub struct Status {
     /// It is frozen for a client that holds it, not because a user paused it.
     #[serde(default)]
     pub held: bool,
-    /// Log lines that found no room on the disk.
+    /// Log lines that found no room on the disk, in whole or in part.
     #[serde(default)]
     pub log_lines_dropped: u64,
 }
