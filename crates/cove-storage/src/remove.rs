@@ -46,9 +46,10 @@ pub struct Collected {
 }
 
 impl Store {
-    /// Removes what `text` names: a tag only goes by itself while others
-    /// remain, or by `force` from an image that runs; an id takes its tag
-    /// along, by `force` also several. Layers stay until [`Store::collect`].
+    /// Removes what `text` names: a tag or a repository digest only goes by
+    /// itself while others remain, or by `force` from an image that runs; an
+    /// id takes its tag along, by `force` also several. Layers stay until
+    /// [`Store::collect`].
     ///
     /// # Errors
     /// [`Error::NameInUse`], [`Error::InUse`] and [`Error::SeveralNames`] where
@@ -58,28 +59,34 @@ impl Store {
         let _guard = self.lock_images()?;
         let image = self.find_image(text)?;
         let id = image.record.id;
-        let named = named_by(text, &image);
-        if let Some(Named::Tag(name)) = &named
-            && (image.names.len() > 1 || (force && matches!(usage, Usage::Running(_))))
-        {
-            return self.untag_one(&image, name);
+        let several = has_several_names(&image);
+        if let Some(name) = named_by(text, &image) {
+            return match usage {
+                Usage::Stopped(container) | Usage::Running(container) if !force && !several => {
+                    Err(Error::NameInUse {
+                        name: text.to_owned(),
+                        container: container.clone(),
+                        id,
+                    })
+                }
+                Usage::Unused | Usage::Stopped(_) | Usage::Running(_) => {
+                    let left = without(&image, &name);
+                    let named = !left.names.is_empty() || !left.record.repo_digests.is_empty();
+                    if named || matches!(usage, Usage::Running(_)) {
+                        self.untag_to(&image, &left)
+                    } else {
+                        self.delete(&image)
+                    }
+                }
+            };
         }
         match usage {
-            Usage::Stopped(container) | Usage::Running(container) if named.is_some() && !force => {
-                Err(Error::NameInUse {
-                    name: text.to_owned(),
-                    container: container.clone(),
-                    id,
-                })
-            }
             Usage::Running(container) => Err(Error::InUse {
                 id,
                 running: true,
                 container: container.clone(),
             }),
-            Usage::Unused | Usage::Stopped(_)
-                if named.is_none() && !force && image.names.len() > 1 =>
-            {
+            Usage::Unused | Usage::Stopped(_) if several && !force => {
                 Err(Error::SeveralNames { id })
             }
             Usage::Stopped(container) if !force => Err(Error::InUse {
@@ -177,23 +184,20 @@ impl Store {
         self.forget_blobs()
     }
 
-    /// The caller holds the images' lock.
-    fn untag_one(&self, image: &Image, name: &Reference) -> Result<Removal> {
+    /// Takes the names from an image that `left` no longer has. The caller
+    /// holds the images' lock.
+    fn untag_to(&self, image: &Image, left: &Image) -> Result<Removal> {
         let mut removal = Removal::default();
-        self.remove_name(name)?;
-        removal.untagged.push(name.familiar());
-        let same = |other: &Reference| other.name() == name.name();
-        if image.names.iter().filter(|other| same(other)).count() == 1 {
-            // The repository's last tag takes its digests along.
-            let mut record = image.record.clone();
-            let prefix = format!("{}@", name.name());
-            record
-                .repo_digests
-                .retain(|digest| !digest.starts_with(&prefix));
-            for digest in image.record.repo_digests.difference(&record.repo_digests) {
-                removal.untagged.push(familiar(digest));
-            }
-            self.replace_image_record(&record)?;
+        for name in image.names.iter().filter(|name| !left.names.contains(name)) {
+            self.remove_name(name)?;
+            removal.untagged.push(name.familiar());
+        }
+        let digests = &image.record.repo_digests;
+        for digest in digests.difference(&left.record.repo_digests) {
+            removal.untagged.push(familiar(digest));
+        }
+        if left.record != image.record {
+            self.replace_image_record(&left.record)?;
         }
         Ok(removal)
     }
@@ -228,22 +232,41 @@ impl Store {
     }
 }
 
-enum Named {
-    Tag(Reference),
-    Digest,
+/// The tag or repository digest by which `text` named the image; none when it
+/// was its id.
+fn named_by(text: &str, image: &Image) -> Option<Reference> {
+    let reference = Reference::parse_docker(text).ok()?.with_default_tag();
+    (reference.digest().is_some() || image.names.contains(&reference)).then_some(reference)
 }
 
-/// How `text` named the image: by a tag, by a repository digest, or (none)
-/// by its id.
-fn named_by(text: &str, image: &Image) -> Option<Named> {
-    let reference = Reference::parse_docker(text).ok()?.with_default_tag();
-    if reference.digest().is_some() {
-        return Some(Named::Digest);
-    }
-    image
+/// Whether an image has two tags, or tags and digests of two repositories.
+fn has_several_names(image: &Image) -> bool {
+    let digests = image.record.repo_digests.iter();
+    let digests = digests.filter_map(|digest| digest.split_once('@'));
+    let repositories: BTreeSet<String> = image
         .names
-        .contains(&reference)
-        .then_some(Named::Tag(reference))
+        .iter()
+        .map(Reference::name)
+        .chain(digests.map(|(name, _)| name.to_owned()))
+        .collect();
+    image.names.len() > 1 || repositories.len() > 1
+}
+
+/// What an image has when `name` is taken from it: a repository's last tag
+/// takes its digests along.
+fn without(image: &Image, name: &Reference) -> Image {
+    let mut left = image.clone();
+    let digests = &mut left.record.repo_digests;
+    if let Some(digest) = name.digest() {
+        digests.remove(&format!("{}@{digest}", name.name()));
+        return left;
+    }
+    left.names.retain(|other| other != name);
+    if left.names.iter().all(|other| other.name() != name.name()) {
+        let prefix = format!("{}@", name.name());
+        digests.retain(|digest| !digest.starts_with(&prefix));
+    }
+    left
 }
 
 fn familiar(repo_digest: &str) -> String {

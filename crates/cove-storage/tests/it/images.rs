@@ -29,11 +29,15 @@ fn image(fixture: &Fixture, content: &str, names: &[&str]) -> ImageRecord {
         .put_bytes(format!("manifest of {content}").as_bytes())
         .unwrap();
     lease.protect(&[id, manifest]).unwrap();
+    let names: Vec<_> = names.iter().map(|name| reference(name)).collect();
+    let repository = names
+        .first()
+        .map_or("docker.io/library/app".to_owned(), Reference::name);
     let record = ImageRecord {
         id,
         manifest,
         manifest_media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
-        repo_digests: BTreeSet::from([format!("docker.io/library/app@{manifest}")]),
+        repo_digests: BTreeSet::from([format!("{repository}@{manifest}")]),
         layers: vec![ImageLayer {
             diff_id: info.diff_id,
             compressed: info.compressed,
@@ -43,7 +47,6 @@ fn image(fixture: &Fixture, content: &str, names: &[&str]) -> ImageRecord {
         size: info.size,
         created: Some("2026-01-01T00:00:00Z".to_owned()),
     };
-    let names: Vec<_> = names.iter().map(|name| reference(name)).collect();
     fixture.store.put_image(&record, &names).unwrap();
     record
 }
@@ -107,6 +110,35 @@ fn an_image_goes_with_its_last_name() {
         ["app:2".to_owned(), format!("app@{}", record.manifest)]
     );
     assert!(store.images().unwrap().is_empty());
+}
+
+#[test]
+fn a_digest_is_a_name_like_others() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    let record = image(&fixture, "one", &["app:1"]);
+    let digest = format!("app@{}", record.manifest);
+    let down = Usage::Stopped("c".to_owned());
+    let refused = store.remove_image(&digest, false, &down);
+    assert!(matches!(refused, Err(Error::NameInUse { .. })));
+    let removal = store.remove_image(&digest, false, &Usage::Unused).unwrap();
+    assert_eq!(removal.untagged, [digest.as_str()]);
+    assert_eq!(removal.deleted, None);
+    assert!(store.find_image(&digest).is_err());
+    let left = store.find_image("app:1").unwrap();
+    assert_eq!(left.names, [reference("app:1")]);
+    assert!(left.record.repo_digests.is_empty());
+
+    // The last of one repository leaves what others have.
+    store.put_image(&record, &[reference("else:1")]).unwrap();
+    store.remove_image("app:1", false, &down).unwrap();
+    store.put_image(&record, &[]).unwrap();
+    let removal = store.remove_image("else:1", false, &down).unwrap();
+    assert_eq!(removal.untagged, ["else:1"]);
+    assert_eq!(removal.deleted, None);
+    let removal = store.remove_image(&digest, false, &Usage::Unused).unwrap();
+    assert_eq!(removal.untagged, [digest]);
+    assert_eq!(removal.deleted, Some(record.id));
 }
 
 #[test]

@@ -55,6 +55,10 @@ fn every_kind_of_image_is_pulled_listed_run_and_removed() {
         let id = cove.ok(&["images", "-q", "--no-trunc"]);
         assert_eq!(id, image.config_blob().digest.to_string());
         assert_eq!(cove.ok(&["run", "--rm", &name, "echo", "hi"]), "hi");
+        let by_digest = registry.reference(&format!("busybox@{digest}"));
+        let untagged = format!("Untagged: {by_digest}");
+        assert_eq!(cove.ok(&["rmi", &by_digest]), untagged);
+        assert_eq!(listed(&cove), format!("{name} <none>"));
         let removed = cove.ok(&["rmi", &name]);
         assert_eq!(lines(&removed)[0], format!("Untagged: {name}"));
         nothing_left(&cove);
