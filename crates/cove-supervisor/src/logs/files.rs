@@ -33,11 +33,31 @@ pub(super) fn open(log: &Path, n: u32) -> io::Result<Option<File>> {
 
 /// Opens all files there are, the newest first.
 pub(super) fn open_all(log: &Path) -> io::Result<Vec<File>> {
-    let mut files: Vec<File> = Vec::new();
-    let mut n = 0;
-    // While the files are opened one rotation may happen: the newest is then missing for
-    // a moment, or a file is met again one number up.
     loop {
+        let files = scan(log)?;
+        let newest = match open(log, 0)? {
+            Some(file) => Some(file),
+            None => open(log, 1)?,
+        };
+        // A rotation that ended meanwhile may have brought files behind older ones.
+        let still = match (files.first(), &newest) {
+            (Some(first), Some(newest)) => super::reader::same(first, newest)?,
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if still {
+            return Ok(files);
+        }
+    }
+}
+
+/// Opens one file after the other, the newest first. A rotation may go on, or its writer
+/// was killed: one number is then free that has older files behind it, or a file is met
+/// again one number up.
+fn scan(log: &Path) -> io::Result<Vec<File>> {
+    let mut files: Vec<File> = Vec::new();
+    let mut free = false;
+    for n in 0.. {
         match open(log, n)? {
             Some(file) => {
                 let again = match files.last() {
@@ -47,12 +67,13 @@ pub(super) fn open_all(log: &Path) -> io::Result<Vec<File>> {
                 if !again {
                     files.push(file);
                 }
+                free = false;
             }
-            None if n > 0 => return Ok(files),
-            None => {}
+            None if free => break,
+            None => free = true,
         }
-        n += 1;
     }
+    Ok(files)
 }
 
 /// Opens the oldest file.

@@ -104,6 +104,36 @@ fn only_so_many_files_are_kept() {
 }
 
 #[test]
+fn no_line_is_missed_where_a_rotation_left_a_number_free() {
+    let dir = tempfile::tempdir().unwrap();
+    for free in 1..=5 {
+        let path = dir.path().join(format!("log-{free}"));
+        let file = |n: u32| super::files::name(&path, n);
+        let mut log = writer(&path, 60, 100);
+        for i in 0..6 {
+            log.write(LogStream::Stdout, format!("line {i}\n").as_bytes());
+        }
+        let mut early = LogReader::open(&path, ReadOptions::default()).unwrap();
+        let first = early.next_line().unwrap().unwrap();
+        assert_eq!(first.bytes, b"line 0\n");
+        // A rotation, or the end of one whose writer was killed.
+        for n in (free..6).rev() {
+            std::fs::rename(file(n), file(n + 1)).unwrap();
+        }
+        let next = || early.next_line().unwrap();
+        let rest: Vec<_> = std::iter::from_fn(next).map(|line| line.bytes).collect();
+        assert_eq!(rest.len(), 5, "{free}");
+        assert_eq!(read(&path, ReadOptions::default()).len(), 6, "{free}");
+        log.write(LogStream::Stdout, b"line 6\n");
+        let all: Vec<_> = (0..7).map(|i| format!("o:line {i}\n")).collect();
+        assert_eq!(read(&path, ReadOptions::default()), all);
+        let there: Vec<_> = (0..8).map(|n| file(n).exists()).collect();
+        let whole = [true, true, true, true, true, true, true, false];
+        assert_eq!(there, whole, "{free}");
+    }
+}
+
+#[test]
 fn a_torn_record_is_cut_off() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");

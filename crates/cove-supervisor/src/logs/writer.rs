@@ -263,7 +263,12 @@ impl LogWriter {
             .mode(0o640)
             .custom_flags(no_follow())
             .open(&fresh)?;
-        for n in (1..self.config.max_files).rev() {
+        // Up to the first free number only: readers rely on it that there is never
+        // more than one with older files behind it.
+        let last = self.config.max_files.saturating_sub(1);
+        let is_free = |n: &u32| fs::symlink_metadata(files::name(log, *n)).is_err();
+        let end = (1..last).find(is_free).unwrap_or(last);
+        for n in (1..=end).rev() {
             match fs::rename(files::name(log, n - 1), files::name(log, n)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
