@@ -324,7 +324,7 @@ pub struct Security {
     pub unmasked: bool,
     /// AppArmor profile, where the host has AppArmor.
     pub apparmor: Option<String>,
-    /// SELinux label parts, where the host has SELinux.
+    /// SELinux label parts; so far only `disable`.
     pub selinux: Vec<String>,
 }
 

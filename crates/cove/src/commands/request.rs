@@ -433,7 +433,14 @@ fn security(matches: &Matches) -> Result<Security, Failure> {
             ("seccomp", path) => security.seccomp = SeccompProfile::Custom(seccomp(path)?),
             ("systempaths", "unconfined") => security.unmasked = true,
             ("apparmor", profile) => security.apparmor = Some(profile.to_owned()),
-            ("label", label) => security.selinux.push(label.to_owned()),
+            // Nothing is labelled; whoever says so is shown what they said.
+            ("label", "disable") => security.selinux.push(value.to_owned()),
+            ("label", _) => {
+                return Err(Failure::plain(format!(
+                    "Invalid --security-opt: {}: SELinux labels are not supported yet, only label=disable",
+                    go::quote(&option)
+                )));
+            }
             _ => return Err(invalid()),
         }
     }

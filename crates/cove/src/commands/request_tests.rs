@@ -175,6 +175,10 @@ fn mistakes_are_told_in_dockers_words() {
             "Invalid --security-opt: \"foo\"",
         ),
         (
+            &["--security-opt", "label=type:container_t", "x"],
+            "Invalid --security-opt: \"label=type:container_t\": SELinux labels are not supported yet, only label=disable",
+        ),
+        (
             &["--security-opt", "seccomp=/nope", "x"],
             "opening seccomp profile (/nope) failed: open /nope: no such file or directory",
         ),
