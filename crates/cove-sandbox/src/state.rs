@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Hooks, LinuxResources, LinuxSeccomp, Process};
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 /// Largest state file that is read.
 const LIMIT: u64 = 16 << 20;
 const STATE: &str = "state.json";
+/// The state that comes next.
+const NEXT: &str = "state.json.next";
 /// The socket on which a created init waits for its start.
 pub(crate) const START_SOCKET: &str = "start.sock";
 
@@ -235,12 +237,17 @@ impl StateDir {
         serde_json::from_slice(&bytes).map_err(|source| Error::ParseState { path, source })
     }
 
-    /// Replaces the state; readers see the old or the new one.
+    /// Replaces the state; readers see the old or the new one. The two change places first where
+    /// they can: ext4 writes a file to the disk at once that is renamed over another.
     pub(crate) fn write(&self, stored: &Stored) -> Result<()> {
-        const NEXT: &str = "state.json.next";
         let fail = |e: io::Error| Error::state("write", self.path.join(STATE), e);
         self.put(NEXT, stored).map_err(fail)?;
-        rustix::fs::renameat(&self.fd, NEXT, &self.fd, STATE).map_err(|e| fail(e.into()))
+        let put = match renameat_with(&self.fd, NEXT, &self.fd, STATE, RenameFlags::EXCHANGE) {
+            Ok(()) => rustix::fs::unlinkat(&self.fd, NEXT, AtFlags::empty()),
+            // There is no state yet, or the file system cannot.
+            Err(_) => rustix::fs::renameat(&self.fd, NEXT, &self.fd, STATE),
+        };
+        put.map_err(|e| fail(e.into()))
     }
 
     fn put(&self, name: &str, stored: &Stored) -> io::Result<()> {
@@ -259,7 +266,7 @@ impl StateDir {
     /// Removes the directory with what this crate puts into it.
     pub(crate) fn remove(&self) -> Result<()> {
         let mut failed = None;
-        for name in [START_SOCKET, STATE, "state.json.next"] {
+        for name in [START_SOCKET, STATE, NEXT] {
             match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(error) => failed = Some(error),
