@@ -23,7 +23,8 @@ impl Engine {
         self.state.rename(&record.id, name).map_err(Error::State)
     }
 
-    /// Changes limits and restart policy, of a running instance at once.
+    /// Changes limits and restart policy, of a running instance at once. A
+    /// limit that `limits` leaves out stays as it is.
     ///
     /// # Errors
     /// When a limit makes no sense or the kernel refuses it; nothing is
@@ -31,11 +32,11 @@ impl Engine {
     pub fn update(
         &self,
         record: &Record,
-        change: impl FnOnce(&mut Limits),
+        limits: &Limits,
         restart: Option<RestartPolicy>,
     ) -> Result<()> {
         let mut changed = record.clone();
-        change(&mut changed.spec.limits);
+        changed.spec.limits = merged(&record.spec.limits, limits);
         validate_limits(&changed.spec.limits)?;
         if let Some(policy) = restart {
             if changed.spec.auto_remove && policy != RestartPolicy::No {
@@ -64,5 +65,54 @@ impl Engine {
             Some(policy) if running => self.ask(record, &Request::UpdateRestart { policy }),
             _ => Ok(()),
         }
+    }
+}
+
+/// The limits after an update. Neither Docker nor the kernel is asked to take a
+/// limit away, so what the update leaves out is still what the kernel enforces.
+fn merged(now: &Limits, new: &Limits) -> Limits {
+    let text = |new: &Option<String>, now: &Option<String>| new.as_ref().or(now.as_ref()).cloned();
+    Limits {
+        memory: new.memory.or(now.memory),
+        memory_reservation: new.memory_reservation.or(now.memory_reservation),
+        memory_swap: new.memory_swap.or(now.memory_swap),
+        memory_swappiness: new.memory_swappiness.or(now.memory_swappiness),
+        oom_kill_disable: new.oom_kill_disable || now.oom_kill_disable,
+        nano_cpus: new.nano_cpus.or(now.nano_cpus),
+        cpu_shares: new.cpu_shares.or(now.cpu_shares),
+        cpu_quota: new.cpu_quota.or(now.cpu_quota),
+        cpu_period: new.cpu_period.or(now.cpu_period),
+        cpuset_cpus: text(&new.cpuset_cpus, &now.cpuset_cpus),
+        cpuset_mems: text(&new.cpuset_mems, &now.cpuset_mems),
+        pids: new.pids.or(now.pids),
+        blkio_weight: new.blkio_weight.or(now.blkio_weight),
+        cgroup_parent: text(&new.cgroup_parent, &now.cgroup_parent),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_update_leaves_out_stays() {
+        let now = Limits {
+            memory: Some(64 << 20),
+            cpuset_cpus: Some("0".to_owned()),
+            pids: Some(10),
+            ..Limits::default()
+        };
+        let new = Limits {
+            memory_swap: Some(-1),
+            pids: Some(-1),
+            ..Limits::default()
+        };
+        let expected = Limits {
+            memory_swap: Some(-1),
+            pids: Some(-1),
+            ..now.clone()
+        };
+        assert_eq!(merged(&now, &new), expected);
+        assert_eq!(merged(&now, &Limits::default()), now);
     }
 }

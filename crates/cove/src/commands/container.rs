@@ -325,7 +325,7 @@ pub(crate) fn write_archive(
 
 /// Changes limits and restart policies.
 pub(crate) fn update(session: &Session, matches: &Matches) -> Outcome {
-    const LIMITS: &[&str] = &[
+    const FLAGS: &[&str] = &[
         "blkio-weight",
         "cpu-period",
         "cpu-quota",
@@ -337,44 +337,21 @@ pub(crate) fn update(session: &Session, matches: &Matches) -> Outcome {
         "memory-reservation",
         "memory-swap",
         "pids-limit",
+        "restart",
     ];
-    if !LIMITS
-        .iter()
-        .chain(&["restart"])
-        .any(|flag| matches.given(flag))
-    {
+    if !FLAGS.iter().any(|flag| matches.given(flag)) {
         return Err(Failure::plain(
             "you must provide one or more flags when using this command",
         ));
     }
-    let new = request::limits(matches)?;
-    let policy = match matches.get("restart") {
+    let limits = request::limits(matches)?;
+    let policy = match matches.get("restart").filter(|text| !text.is_empty()) {
         Some(text) => Some(request::restart(text)?),
         None => None,
     };
     for_each(&matches.args, |name| {
         let record = record(session, name)?;
-        session.engine()?.update(
-            &record,
-            |limits| {
-                for flag in LIMITS.iter().filter(|flag| matches.given(flag)) {
-                    match *flag {
-                        "blkio-weight" => limits.blkio_weight = new.blkio_weight,
-                        "cpu-period" => limits.cpu_period = new.cpu_period,
-                        "cpu-quota" => limits.cpu_quota = new.cpu_quota,
-                        "cpu-shares" => limits.cpu_shares = new.cpu_shares,
-                        "cpus" => limits.nano_cpus = new.nano_cpus,
-                        "cpuset-cpus" => limits.cpuset_cpus.clone_from(&new.cpuset_cpus),
-                        "cpuset-mems" => limits.cpuset_mems.clone_from(&new.cpuset_mems),
-                        "memory" => limits.memory = new.memory,
-                        "memory-reservation" => limits.memory_reservation = new.memory_reservation,
-                        "memory-swap" => limits.memory_swap = new.memory_swap,
-                        _ => limits.pids = new.pids,
-                    }
-                }
-            },
-            policy,
-        )?;
+        session.engine()?.update(&record, &limits, policy)?;
         Ok(())
     })
 }

@@ -289,11 +289,12 @@ fn inspect_has_dockers_fields_in_dockers_order() {
         ]),
         "\"created\" 1"
     );
+    let memory = || cove.ok(&["inspect", "-f", "{{.HostConfig.Memory}}", "box"]);
     assert_eq!(cove.ok(&["update", "-m", "128m", "box"]), "box");
-    assert_eq!(
-        cove.ok(&["inspect", "-f", "{{.HostConfig.Memory}}", "box"]),
-        (128 << 20).to_string()
-    );
+    assert_eq!(memory(), (128 << 20).to_string());
+    // With Docker 0 is "as it is": the kernel would keep the limit as well.
+    cove.ok(&["update", "-m", "0", "--cpuset-cpus", "", "box"]);
+    assert_eq!(memory(), (128 << 20).to_string());
 }
 
 #[test]
