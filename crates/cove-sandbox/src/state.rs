@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Hooks, LinuxResources, LinuxSeccomp, Process};
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, renameat_with};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -237,17 +237,11 @@ impl StateDir {
         serde_json::from_slice(&bytes).map_err(|source| Error::ParseState { path, source })
     }
 
-    /// Replaces the state; readers see the old or the new one. The two change places first where
-    /// they can: ext4 writes a file to the disk at once that is renamed over another.
+    /// Replaces the state; readers see the old or the new one.
     pub(crate) fn write(&self, stored: &Stored) -> Result<()> {
         let fail = |e: io::Error| Error::state("write", self.path.join(STATE), e);
         self.put(NEXT, stored).map_err(fail)?;
-        let put = match renameat_with(&self.fd, NEXT, &self.fd, STATE, RenameFlags::EXCHANGE) {
-            Ok(()) => rustix::fs::unlinkat(&self.fd, NEXT, AtFlags::empty()),
-            // There is no state yet, or the file system cannot.
-            Err(_) => rustix::fs::renameat(&self.fd, NEXT, &self.fd, STATE),
-        };
-        put.map_err(|e| fail(e.into()))
+        cove_sys::fs::replace_at(&self.fd, NEXT, STATE).map_err(fail)
     }
 
     fn put(&self, name: &str, stored: &Stored) -> io::Result<()> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use cove_model::status::{ProcessId, Status};
 use cove_sys::ofd_lock;
-use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
 
 use crate::paths;
 
@@ -153,7 +153,7 @@ pub(crate) fn publish(dir: BorrowedFd<'_>, status: &Status) -> io::Result<()> {
         OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = std::fs::File::from(openat(dir, NEW, flags, Mode::RUSR | Mode::WUSR)?);
     file.write_all(&bytes)?;
-    Ok(renameat(dir, NEW, dir, paths::STATUS)?)
+    cove_sys::fs::replace_at(dir, NEW, paths::STATUS)
 }
 
 /// The bytes of the status; `None`: there is none.

@@ -2,9 +2,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::{AtFlags, RenameFlags, renameat, renameat_with, unlinkat};
 
 /// What a record, a status or a list of accounts usually fits in, in bytes.
 const USUAL: usize = 4096;
@@ -79,6 +82,24 @@ fn write_new(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
     if durable { file.sync_data() } else { Ok(()) }
 }
 
+/// Gives `staged` the name of another file of `dir`, in one step: readers see the
+/// old bytes or the new ones. For what need not survive a power cut.
+///
+/// ext4 writes a file to the disk at once that is renamed over another, and what
+/// is on the disk takes time to remove again; so the two change places, where
+/// the file system can do that, before the old one goes.
+///
+/// # Errors
+/// What rename(2) and unlink(2) say.
+pub fn replace_at(dir: impl AsFd, staged: &str, name: &str) -> io::Result<()> {
+    let replaced = match renameat_with(&dir, staged, &dir, name, RenameFlags::EXCHANGE) {
+        Ok(()) => unlinkat(&dir, staged, AtFlags::empty()),
+        // There is no other yet, or the file system cannot.
+        Err(_) => renameat(&dir, staged, &dir, name),
+    };
+    Ok(replaced?)
+}
+
 /// Makes the entry of `path` in its directory survive a power cut.
 ///
 /// # Errors
@@ -94,6 +115,22 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_staged_takes_the_place_of_another_and_of_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = File::open(dir.path()).unwrap();
+        for content in ["first", "second"] {
+            fs::write(dir.path().join("staged"), content).unwrap();
+            replace_at(&at, "staged", "name").unwrap();
+            assert_eq!(
+                fs::read_to_string(dir.path().join("name")).unwrap(),
+                content
+            );
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        }
+        assert!(replace_at(&at, "staged", "name").is_err());
+    }
 
     #[test]
     fn a_limit_is_a_limit() {
