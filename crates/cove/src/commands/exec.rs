@@ -1,5 +1,6 @@
 //! `exec`: another program in a running container, started by this very
-//! process; no supervisor and no daemon is between them.
+//! process; no supervisor and no daemon is between them. Only the terminal of a
+//! detached one has a process beside it.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -8,6 +9,7 @@ use std::thread;
 
 use cove_engine::ExecRequest;
 use cove_sandbox::{ExecChild, ExecOptions, Stdio};
+use cove_sys::fork::fork_with_only;
 use cove_sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
@@ -56,7 +58,7 @@ pub(crate) fn exec(session: &Session, matches: &Matches) -> Outcome {
             .collect(),
         user: text("user"),
         working_dir: text("workdir"),
-        terminal: tty && !detached,
+        terminal: tty,
         privileged: matches.on("privileged"),
     };
     let record = record(session, name)?;
@@ -69,6 +71,10 @@ pub(crate) fn exec(session: &Session, matches: &Matches) -> Outcome {
         crate::output::note(&format!("WARNING: {warning}"));
     }
     if detached {
+        if let Some(console) = child.console.take() {
+            fork_with_only([Some(console)], unseen)
+                .map_err(|error| broken("hold the terminal of the program", &error))?;
+        }
         return Ok(0);
     }
     match child.console.take() {
@@ -95,6 +101,21 @@ fn stdio(detached: bool, interactive: bool) -> Result<Stdio, Failure> {
         own(io::stdout().as_fd().try_clone_to_owned())?,
         own(io::stderr().as_fd().try_clone_to_owned())?,
     ]))
+}
+
+/// Stays with the terminal of a detached program until the last user of it is
+/// gone: without a master it would be hung up, and unread it would block.
+fn unseen([console]: [Option<OwnedFd>; 1]) -> i32 {
+    // The name is a help in `ps`; the session keeps our terminal's signals away.
+    rustix::thread::set_name(c"cove-exec-tty").unwrap_or(());
+    if rustix::process::setsid().is_err() || rustix::process::chdir("/").is_err() {
+        return 1;
+    }
+    let mut buffer = [0; 4096];
+    while let Some(Ok(1..) | Err(rustix::io::Errno::INTR)) =
+        console.as_ref().map(|fd| rustix::io::read(fd, &mut buffer))
+    {}
+    0
 }
 
 /// Waits for a program on our own streams. Signals that end us go to it.

@@ -129,6 +129,20 @@ fn a_terminal_is_wanted_for_a_terminal() {
     assert_eq!(text.trim_end(), "/dev/pts/0");
 }
 
+#[test]
+fn a_detached_program_has_a_terminal_that_is_held_and_read() {
+    let cove = cove();
+    let script = "mkfifo /done; exec sleep 1000";
+    cove.ok(&["run", "-d", "--name", "box", IMAGE, "sh", "-c", script]);
+    // Far more than a terminal holds unread; written once the client is gone.
+    let script = "until [ -p /done ]; do :; done; seq 20000; tty >/done";
+    cove.ok(&["exec", "-dt", "box", "sh", "-c", script]);
+    let wait = "until [ -p /done ]; do :; done; cat /done";
+    let text = cove.ok(&["exec", "box", "sh", "-c", wait]);
+    assert_eq!(text, "/dev/pts/0");
+    cove.ok(&["rm", "-f", "box"]);
+}
+
 fn inspect(cove: &Cove, format: &str) -> String {
     cove.ok(&["inspect", "--format", format, "box"])
 }
