@@ -126,24 +126,18 @@ mod tests {
             groups: Vec::new(),
             home: "/root".to_owned(),
         };
-        // (instance is privileged, request is privileged), profile
-        for (privileged, expected) in [
-            ((false, false), Some("tight")),
-            ((false, true), Some("tight")),
-            ((true, false), None),
-            ((true, true), None),
-        ] {
+        for (instance, request) in [(false, false), (false, true), (true, false), (true, true)] {
             let mut spec = InstanceSpec::default();
             spec.security.apparmor = Some("tight".to_owned());
-            spec.security.privileged = privileged.0;
+            spec.security.privileged = instance;
             let request = ExecRequest {
                 argv: vec!["true".to_owned()],
-                privileged: privileged.1,
+                privileged: request,
                 ..ExecRequest::default()
             };
             let process = plan(&spec, &request, &identity).unwrap();
             let profile = process.apparmor_profile().as_deref();
-            assert_eq!(profile, expected, "{privileged:?}");
+            assert_eq!(profile, Some("tight"), "{instance} {request:?}");
         }
     }
 }

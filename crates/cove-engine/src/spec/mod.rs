@@ -161,11 +161,9 @@ impl Program<'_> {
         if let Some(adjustment) = spec.oom_score_adj {
             process = process.oom_score_adj(adjustment);
         }
-        // The instance's privileges decide: as with Docker, those of one
-        // executed program do not lift the profile.
-        if let Some(profile) = &spec.security.apparmor
-            && !spec.security.privileged
-        {
+        // As with Docker, no privileges lift a profile that the user named,
+        // neither the instance's nor those of one executed program.
+        if let Some(profile) = &spec.security.apparmor {
             process = process.apparmor_profile(profile.clone());
         }
         Ok(process)

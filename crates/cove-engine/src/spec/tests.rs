@@ -168,19 +168,21 @@ fn privileges_are_added_and_dropped_by_name() {
 }
 
 #[test]
-fn an_apparmor_profile_is_the_processs() {
-    let mut spec = plain();
-    spec.security.apparmor = Some("tight".to_owned());
-    let spec = build(spec, 0);
-    let process = spec.process().as_ref().unwrap();
-    assert_eq!(process.apparmor_profile().as_deref(), Some("tight"));
+fn an_apparmor_profile_is_the_processs_privileged_or_not() {
+    for privileged in [false, true] {
+        let mut spec = plain();
+        spec.security.apparmor = Some("tight".to_owned());
+        spec.security.privileged = privileged;
+        let spec = build(spec, 0);
+        let process = spec.process().as_ref().unwrap();
+        assert_eq!(process.apparmor_profile().as_deref(), Some("tight"));
+    }
 }
 
 #[test]
 fn privileged_is_without_protection() {
     let security = Security {
         privileged: true,
-        apparmor: Some("tight".to_owned()),
         ..Security::default()
     };
     let spec = build(
