@@ -303,6 +303,8 @@ fn stored(plan: &Plan<'_>, options: &CreateOptions<'_>, bundle: &Path) -> Stored
         hooks: spec.hooks().clone(),
         process: spec.process().clone(),
         seccomp: plan.linux.and_then(|linux| linux.seccomp().clone()),
+        personality: plan.linux.and_then(|linux| linux.personality().clone()),
+        memory_policy: plan.linux.and_then(|linux| linux.memory_policy().clone()),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::init::{self, During, Finish, Procfs, Step, refuse};
 use crate::options::{ExecOptions, Stdio};
 use crate::plan::{Plan, invalid};
 use crate::protocol::{Channel, Command, Report};
-use crate::sockets::{console_socket, forward_console, next, until_executed};
+use crate::sockets::{console_socket, forward_console, next, notify_socket, until_executed};
 use crate::state::{Status, Stored};
 
 /// A process that was executed in a container.
@@ -45,6 +45,7 @@ pub(crate) fn run(
 ) -> Result<ExecChild> {
     let spec = spec_of(stored, process);
     let plan = Plan::for_exec(&spec, &stored.rootfs)?;
+    let notify = notify_socket(&plan)?;
     let console = console_socket(&plan, &options.console)?;
     let cgroup = match options.cgroup {
         Some(below) => Some(sub_cgroup(&stored.cgroup, below)?),
@@ -66,6 +67,7 @@ pub(crate) fn run(
         // Only the user namespace gives a user the right to the pid namespace.
         late_pid: !geteuid().is_root() && stored.namespaces & ns::USER != 0,
         state: stored.oci(Status::Running),
+        notify,
     };
     let mut guard = Guard(None);
     let (mut pid, pidfd) = clone_joiner(joiner, &ours, cgroup.as_deref())?;
@@ -123,7 +125,10 @@ impl Drop for Guard {
 
 fn spec_of(stored: &Stored, process: &Process) -> Spec {
     let mut linux = Linux::default();
-    linux.set_seccomp(stored.seccomp.clone());
+    linux
+        .set_seccomp(stored.seccomp.clone())
+        .set_personality(stored.personality.clone())
+        .set_memory_policy(stored.memory_policy.clone());
     let mut spec = Spec::default();
     spec.set_version(stored.oci_version.clone());
     spec.set_process(Some(process.clone()));
@@ -171,6 +176,8 @@ struct Joiner<'a> {
     keyring: Option<CString>,
     late_pid: bool,
     state: crate::state::OciState,
+    /// A connection to `linux.seccomp.listenerPath`.
+    notify: Option<OwnedFd>,
 }
 
 fn clone_joiner(
@@ -212,6 +219,9 @@ fn steps(joiner: &mut Joiner<'_>) -> Step<init::Never> {
     pin(affinity.1.as_deref())?;
     // Before the container's processes can see this one.
     cove_sys::sched::set_undumpable().during(|| "hide from ptrace")?;
+    // The host's procfs goes on telling the host's pid from within the container's namespaces.
+    let proc = joiner.notify.is_some().then(|| directory("/proc"));
+    let proc = ManuallyDrop::new(proc.transpose()?);
     let kinds = joiner.kinds & !if joiner.late_pid { 0 } else { ns::PID };
     ns::setns(joiner.init, kinds).during(|| "join the container's namespaces")?;
     if joiner.late_pid && kinds & ns::PID != 0 {
@@ -228,10 +238,7 @@ fn steps(joiner: &mut Joiner<'_>) -> Step<init::Never> {
     let procfs = plan.process.label.is_some().then(Procfs::new).transpose()?;
     let mut terminal = None;
     if plan.process.terminal {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::openat(CWD, "/", flags, Mode::empty())
-            .during(|| "open the container's root")?;
-        let root = ManuallyDrop::new(root);
+        let root = ManuallyDrop::new(directory("/")?);
         terminal = Some(init::open_terminal(root.as_fd(), &plan.process)?);
     }
     init::finish(Finish {
@@ -244,9 +251,15 @@ fn steps(joiner: &mut Joiner<'_>) -> Step<init::Never> {
         inherited: joiner.inherited,
         procfs,
         in_userns,
-        notify: None,
+        notify: joiner.notify.as_ref(),
+        pid: proc.as_ref().and_then(|proc| init::pid_in(proc, "self")),
         state: &joiner.state,
     })
+}
+
+fn directory(path: &str) -> Step<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::empty()).during(|| format!("open {path}"))
 }
 
 fn second_process(joiner: &Joiner<'_>) -> Step {
@@ -286,4 +299,25 @@ fn pin(cpus: Option<&[u32]>) -> Step {
         set.set(cpu as usize);
     }
     sched_setaffinity(None, &set).during(|| "set execCPUAffinity")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_container_has_is_stored_and_executed_with() {
+        let process: Process = serde_json::from_value(serde_json::json!({"cwd": "/",
+            "args": ["x"], "user": {"uid": 0, "gid": 0}}))
+        .unwrap();
+        let mut old = serde_json::to_value(Stored::unfinished("a")).unwrap();
+        let without: Stored = serde_json::from_value(old.clone()).unwrap();
+        let spec = spec_of(&without, &process);
+        assert!(spec.linux().as_ref().unwrap().memory_policy().is_none());
+        old["memoryPolicy"] = serde_json::json!({"mode": "MPOL_INTERLEAVE", "nodes": "0"});
+        let with: Stored = serde_json::from_value(old).unwrap();
+        let spec = spec_of(&with, &process);
+        let policy = spec.linux().as_ref().unwrap().memory_policy();
+        assert_eq!(policy.as_ref().unwrap().nodes().as_deref(), Some("0"));
+    }
 }

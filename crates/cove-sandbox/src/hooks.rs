@@ -130,11 +130,13 @@ fn last_words(child: &mut Child) -> String {
     }
 }
 
-/// Sends a seccomp listener with the state of its process to the agent at the other end.
+/// Sends a seccomp listener, the pid of its process and the state of the container to the agent at
+/// the other end.
 pub(crate) fn send_listener(
     socket: &OwnedFd,
     listener: &OwnedFd,
     plan: &Plan<'_>,
+    pid: Option<i32>,
     state: &OciState,
 ) -> io::Result<()> {
     let profile = plan.linux.and_then(|linux| linux.seccomp().as_ref());
@@ -142,7 +144,7 @@ pub(crate) fn send_listener(
     let text = serde_json::to_vec(&json!({
         "ociVersion": plan.spec.version(),
         "fds": ["seccompFd"],
-        "pid": state.pid.unwrap_or(0),
+        "pid": pid.unwrap_or(0),
         "metadata": metadata.unwrap_or_default(),
         "state": state,
     }))?;

@@ -6,7 +6,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Hooks, LinuxResources, LinuxSeccomp, Process};
+use oci_spec::runtime::{
+    Hooks, LinuxMemoryPolicy, LinuxPersonality, LinuxResources, LinuxSeccomp, Process,
+};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -102,6 +104,10 @@ pub(crate) struct Stored {
     pub process: Option<Process>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seccomp: Option<LinuxSeccomp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub personality: Option<LinuxPersonality>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_policy: Option<LinuxMemoryPolicy>,
 }
 
 /// A cgroup as it was asked for, so that one whose creator was killed can be found again.
@@ -135,6 +141,8 @@ impl Stored {
             hooks: None,
             process: None,
             seccomp: None,
+            personality: None,
+            memory_policy: None,
         }
     }
 

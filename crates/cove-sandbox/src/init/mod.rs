@@ -20,7 +20,7 @@ pub(crate) mod rootfs;
 
 use std::ffi::CString;
 use std::mem::ManuallyDrop;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use cove_sys::caps::{self, CapSets};
 use cove_sys::clone::{CloneArgs, Cloned, SIBLING, clone3, exit_now};
@@ -136,6 +136,7 @@ fn steps(init: &mut Init<'_>) -> Step<Never> {
         procfs,
         in_userns,
         notify: init.notify.as_ref(),
+        pid: init.state.pid,
         state: &init.state,
     })
 }
@@ -237,8 +238,13 @@ fn tell_pid(init: &mut Init<'_>) {
     if init.notify.is_none() && hooks.iter().all(|kind| init.plan.hooks(*kind).is_empty()) {
         return;
     }
-    let own = rustix::fs::readlinkat(rustix::fs::CWD, "/proc/self", Vec::new());
-    init.state.pid = own.ok().and_then(|own| own.to_str().ok()?.parse().ok());
+    init.state.pid = pid_in(rustix::fs::CWD, "/proc/self");
+}
+
+/// This process by the link that a procfs has for it: its pid where that procfs was mounted.
+pub(crate) fn pid_in(dir: impl AsFd, link: &str) -> Option<i32> {
+    let own = rustix::fs::readlinkat(dir, link, Vec::new()).ok()?;
+    own.to_str().ok()?.parse().ok()
 }
 
 /// The offsets must be set while nothing is in the namespace; exec then enters it.
@@ -314,6 +320,9 @@ pub(crate) struct Finish<'a> {
     pub procfs: Option<Procfs>,
     pub in_userns: bool,
     pub notify: Option<&'a OwnedFd>,
+    /// This process as the runtime sees it, for a seccomp agent.
+    pub pid: Option<i32>,
+    /// The container.
     pub state: &'a OciState,
 }
 
@@ -416,7 +425,7 @@ fn filter(finish: &Finish<'_>) -> Step {
         .map_err(|error| std::io::Error::other(error.to_string()))
         .during(|| "install the seccomp filter")?;
     if let (Some(listener), Some(socket)) = (&listener, finish.notify) {
-        hooks::send_listener(socket, listener, finish.plan, finish.state)
+        hooks::send_listener(socket, listener, finish.plan, finish.pid, finish.state)
             .during(|| "hand over the seccomp listener")?;
     }
     if extra & !(sets.effective & sets.permitted) != 0 {

@@ -1,6 +1,7 @@
 //! A second process in a running container.
 
 use std::fs;
+use std::os::unix::net::UnixListener;
 
 use serde_json::json;
 
@@ -64,6 +65,70 @@ fn in_a_user_namespace_with_a_terminal() {
     let text = String::from_utf8_lossy(&output.stdout).replace('\r', "");
     assert_eq!(text, "3\ntty\n", "{output:?}");
     sandbox.ok("delete", &["--force"]);
+}
+
+#[test]
+fn it_has_the_execution_domain_of_the_container() {
+    let mut sandbox = Sandbox::new("sleep 1000");
+    sandbox.spec["linux"]["personality"] = json!({"domain": "LINUX32"});
+    sandbox.create();
+    sandbox.ok("start", &[]);
+    let output = exec(&sandbox, &process(&sandbox, "uname -m"));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "i686\n");
+    sandbox.ok("delete", &["--force"]);
+}
+
+/// What the next connection to a seccomp agent says, and whether it brings a descriptor.
+#[track_caller]
+fn heard(agent: &UnixListener) -> (serde_json::Value, bool) {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+    // Everything was sent before the runtime ended: nothing to wait for.
+    let (stream, _) = agent.accept().expect("no listener was sent");
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = [0; 4096];
+    let mut parts = [std::io::IoSliceMut::new(&mut bytes)];
+    let got = recvmsg(&stream, &mut parts, &mut control, RecvFlags::empty()).unwrap();
+    let fd = control
+        .drain()
+        .any(|message| matches!(message, RecvAncillaryMessage::ScmRights(_)));
+    (serde_json::from_slice(&bytes[..got.bytes]).unwrap(), fd)
+}
+
+#[test]
+fn its_seccomp_listener_goes_to_the_agent() {
+    for user in [false, true] {
+        let mut sandbox = Sandbox::new("sleep 1000");
+        if user {
+            sandbox.namespace(json!({"type": "user"}));
+            sandbox.spec["linux"]["uidMappings"] =
+                json!([{"containerID": 0, "hostID": 200_000, "size": 65536}]);
+            sandbox.spec["linux"]["gidMappings"] = sandbox.spec["linux"]["uidMappings"].clone();
+        }
+        let path = sandbox.dir.path().join("agent.sock");
+        let agent = UnixListener::bind(&path).unwrap();
+        agent.set_nonblocking(true).unwrap();
+        sandbox.spec["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW",
+            "listenerPath": path, "listenerMetadata": "mine",
+            "syscalls": [{"names": ["swapon"], "action": "SCMP_ACT_NOTIFY"}]});
+        sandbox.create();
+        sandbox.ok("start", &[]);
+        let init = sandbox.state()["pid"].clone();
+        let (first, fd) = heard(&agent);
+        assert_eq!((&first["pid"], fd), (&init, true));
+        let file = sandbox.dir.path().join("process.json");
+        fs::write(&file, process(&sandbox, "true").to_string()).unwrap();
+        let pid = sandbox.dir.path().join("pid");
+        let pid_file = format!("--pid-file={}", pid.display());
+        sandbox.ok("exec", &[file.to_str().unwrap(), &pid_file]);
+        let (second, fd) = heard(&agent);
+        let pid: i64 = fs::read_to_string(&pid).unwrap().parse().unwrap();
+        assert_eq!((&second["pid"], fd), (&json!(pid), true));
+        assert_eq!(second["state"]["pid"], init);
+        assert_eq!(second["state"]["status"], "running");
+        assert_eq!(second["metadata"], "mine");
+        sandbox.ok("delete", &["--force"]);
+    }
 }
 
 #[test]
