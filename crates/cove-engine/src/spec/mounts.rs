@@ -27,14 +27,13 @@ pub(super) fn mounts(spec: &InstanceSpec, facts: &Facts<'_>) -> Result<Vec<Mount
     if spec.namespaces.uts != NamespaceMode::Host {
         files.push("hostname");
     }
+    // Part of the root to whoever asks for a read-only one.
+    let access = if spec.read_only_root { "ro" } else { "rw" };
     for file in files {
         let target = format!("/etc/{file}");
         if !covered(spec, &target) {
-            mounts.push(bind(
-                facts.files.join(file),
-                &target,
-                &["rbind", "rprivate"],
-            )?);
+            let options = ["rbind", access, "rprivate"];
+            mounts.push(bind(facts.files.join(file), &target, &options)?);
         }
     }
     if spec.init {

@@ -299,3 +299,19 @@ fn unknown_ulimits_are_refused() {
     let error = process(&record(spec), &identity).unwrap_err();
     assert_eq!(error.to_string(), "invalid ulimit type: wings");
 }
+
+#[test]
+fn a_read_only_root_has_read_only_files_of_ours() {
+    for (read_only, expected) in [(false, "rw"), (true, "ro")] {
+        let mut spec = plain();
+        spec.read_only_root = read_only;
+        let spec = build(spec, 0);
+        for name in ["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"] {
+            let mounts = spec.mounts().as_ref().unwrap();
+            let mut mounts = mounts.iter();
+            let mount = mounts.find(|mount| mount.destination() == Path::new(name));
+            let options = mount.unwrap().options().as_ref().unwrap();
+            assert!(options.iter().any(|option| option == expected), "{name}");
+        }
+    }
+}

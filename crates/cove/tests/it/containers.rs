@@ -229,7 +229,9 @@ fn flags_reach_the_container() {
     let bind = format!("{}:/mnt:ro", host.path().display());
     assert_eq!(ok(&["-v", &bind, IMAGE, "cat", "/mnt/f"]), "from the host");
     cove.fails(1, &["run", "--rm", "-v", &bind, IMAGE, "touch", "/mnt/g"]);
-    cove.fails(1, &["run", "--rm", "--read-only", IMAGE, "touch", "/g"]);
+    for path in ["/g", "/etc/hosts", "/etc/resolv.conf", "/etc/hostname"] {
+        cove.fails(1, &["run", "--rm", "--read-only", IMAGE, "touch", path]);
+    }
 }
 
 #[test]
