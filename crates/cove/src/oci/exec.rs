@@ -82,7 +82,7 @@ fn exec_inner(globals: &Globals, parser: &mut Parser) -> Outcome {
         Some(path) if words.is_empty() => {
             let loaded = load_process(path)?;
             warn(globals, &loaded.warnings);
-            loaded.value
+            with_defaults(loaded.value, container.process())
         }
         Some(_) => return Err(Failure::new("a command and --process exclude each other")),
         None => changes.apply(&container, words)?,
@@ -175,6 +175,38 @@ impl Changes {
     }
 }
 
+/// What runc takes from the container's own process where the file says nothing. Whether privileges
+/// can be gained is not among it: a file that is silent about that allows it.
+fn with_defaults(mut process: Process, own: Option<&Process>) -> Process {
+    let Some(own) = own else { return process };
+    let unset = |text: &Option<String>| text.as_ref().is_none_or(String::is_empty);
+    if unset(process.apparmor_profile()) {
+        process.set_apparmor_profile(own.apparmor_profile().clone());
+    }
+    if unset(process.selinux_label()) {
+        process.set_selinux_label(own.selinux_label().clone());
+    }
+    if process.rlimits().as_ref().is_none_or(Vec::is_empty) {
+        process.set_rlimits(own.rlimits().clone());
+    }
+    if process.capabilities().is_none() {
+        process.set_capabilities(own.capabilities().clone());
+    }
+    if process.oom_score_adj().is_none() {
+        process.set_oom_score_adj(own.oom_score_adj());
+    }
+    if process.scheduler().is_none() {
+        process.set_scheduler(own.scheduler().clone());
+    }
+    if process.io_priority().is_none() {
+        process.set_io_priority(*own.io_priority());
+    }
+    if process.exec_cpu_affinity().is_none() {
+        process.set_exec_cpu_affinity(own.exec_cpu_affinity().clone());
+    }
+    process
+}
+
 fn no_capabilities() -> LinuxCapabilities {
     let mut sets = LinuxCapabilities::default();
     let none = || Some(HashSet::new());
@@ -222,6 +254,40 @@ fn capability(text: &str) -> Result<Capability, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_completed_from_the_container() {
+        use serde_json::json;
+        let process = |more: serde_json::Value| {
+            let mut process = json!({"cwd": "/", "args": ["x"], "user": {"uid": 0, "gid": 0},
+                "noNewPrivileges": false});
+            let more = more.as_object().unwrap().clone();
+            process.as_object_mut().unwrap().extend(more);
+            serde_json::from_value::<Process>(process).unwrap()
+        };
+        let limits = |soft| json!([{"type": "RLIMIT_CORE", "soft": soft, "hard": 9}]);
+        let inherited = json!({"apparmorProfile": "a", "selinuxLabel": "b", "rlimits": limits(1),
+            "capabilities": {"bounding": ["CAP_KILL"]}, "oomScoreAdj": 5,
+            "scheduler": {"policy": "SCHED_BATCH"},
+            "ioPriority": {"class": "IOPRIO_CLASS_IDLE", "priority": 0},
+            "execCPUAffinity": {"initial": "0"}});
+        let mut own = inherited.clone();
+        own["noNewPrivileges"] = json!(true);
+        own["env"] = json!(["A=b"]);
+        let own = process(own);
+        let silent = process(json!({"apparmorProfile": "", "rlimits": []}));
+        assert_eq!(
+            with_defaults(silent.clone(), Some(&own)),
+            process(inherited)
+        );
+        assert_eq!(with_defaults(silent.clone(), None), silent);
+        let told = process(json!({"apparmorProfile": "x", "selinuxLabel": "y",
+            "rlimits": limits(2), "capabilities": {}, "oomScoreAdj": 0,
+            "scheduler": {"policy": "SCHED_OTHER"},
+            "ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 3},
+            "execCPUAffinity": {"final": "0"}}));
+        assert_eq!(with_defaults(told.clone(), Some(&own)), told);
+    }
 
     #[test]
     fn users_and_capabilities() {

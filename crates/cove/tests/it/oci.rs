@@ -232,6 +232,10 @@ fn wait_until(mut test: impl FnMut() -> bool) {
 #[test]
 fn another_process() {
     let bundle = Bundle::new("exec", &["sleep", "1000"]);
+    bundle.edit(|config| {
+        config["process"]["rlimits"] =
+            json!([{"type": "RLIMIT_CORE", "soft": 77 << 10, "hard": 77 << 10}]);
+    });
     bundle.create();
     bundle.ok(&["start"]);
     let exec = |options: &[&str], words: &[&str]| {
@@ -275,11 +279,12 @@ fn another_process() {
     );
 
     let process = bundle.path().join("process.json");
-    let document = json!({"args": ["sh", "-c", "exit 11"], "cwd": "/", "user": {"uid": 0, "gid": 0},
+    let document = json!({"args": ["sh", "-c", "exit $(ulimit -c)"], "cwd": "/", "user": {"uid": 0, "gid": 0},
         "env": ["PATH=/bin"]});
     std::fs::write(&process, document.to_string()).unwrap();
     let output = exec(&["--process", process.to_str().unwrap()], &[]);
-    assert_eq!(output.status.code(), Some(11), "{output:?}");
+    // The limit is the container's, in blocks of 512 bytes.
+    assert_eq!(output.status.code(), Some(154), "{output:?}");
 
     let pid_file = bundle.path().join("exec.pid");
     let mut command = bundle.command(&["exec", "-d", "--pid-file"]);
