@@ -10,7 +10,7 @@ use oci_spec::runtime::{LinuxDevice, LinuxDeviceBuilder, LinuxDeviceType};
 use crate::error::{Error, Result};
 
 /// Below `/dev`, but no devices of the host: the instance has its own.
-const OWN: [&str; 5] = ["pts", "shm", "mqueue", "fd", "console"];
+const OWN: [&str; 6] = ["pts", "ptmx", "shm", "mqueue", "fd", "console"];
 
 /// The devices the user named, in that order; of a privileged instance, all.
 ///
@@ -102,6 +102,16 @@ mod tests {
             }],
             ..InstanceSpec::default()
         }
+    }
+
+    #[test]
+    fn a_privileged_instance_has_the_hosts_devices_but_its_own_terminals() {
+        let mut spec = InstanceSpec::default();
+        spec.security.privileged = true;
+        let list = devices(&spec).unwrap();
+        let has = |path: &str| list.iter().any(|device| device.path() == Path::new(path));
+        assert!(has("/dev/full"));
+        assert!(!has("/dev/ptmx"));
     }
 
     #[test]
