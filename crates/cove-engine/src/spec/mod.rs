@@ -82,6 +82,9 @@ pub fn runtime_spec(record: &Record, facts: &Facts<'_>) -> Result<Spec> {
             .masked_paths(strings(MASKED_PATHS))
             .readonly_paths(strings(READONLY_PATHS));
     }
+    if let Some(propagation) = mounts::root_propagation(spec) {
+        linux = linux.rootfs_propagation(propagation);
+    }
     if let Some(filter) = security::seccomp(spec)? {
         linux = linux.seccomp(filter);
     }

@@ -315,3 +315,28 @@ fn a_read_only_root_has_read_only_files_of_ours() {
         }
     }
 }
+
+#[test]
+fn a_slave_of_the_hosts_mounts_has_a_root_that_lets_them_through() {
+    for (word, expected) in [
+        (None, None),
+        (Some("rprivate"), None),
+        (Some("slave"), Some("rslave")),
+        (Some("rslave"), Some("rslave")),
+    ] {
+        let mut spec = plain();
+        spec.mounts = vec![Mount {
+            source: MountSource::Bind {
+                path: "/a".into(),
+                propagation: word.map(str::to_owned),
+                non_recursive: false,
+                create: false,
+            },
+            target: "/b".to_owned(),
+            read_only: false,
+        }];
+        let spec = build(spec, 0);
+        let linux = spec.linux().as_ref().unwrap();
+        assert_eq!(linux.rootfs_propagation().as_deref(), expected, "{word:?}");
+    }
+}

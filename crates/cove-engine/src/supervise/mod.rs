@@ -2,6 +2,7 @@
 
 mod devices;
 mod files;
+mod propagation;
 mod workload;
 
 use std::ffi::CString;

@@ -13,7 +13,7 @@ use cove_supervisor::workload::{ContainerStdio, Created, Workload};
 use cove_sys::overlay::Overlay;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
-use super::{devices, files};
+use super::{devices, files, propagation};
 use crate::Roots;
 use crate::error::{Error, Result};
 use crate::instances::Remains;
@@ -78,6 +78,7 @@ impl Container {
         // We hold the supervisor's lock: what is there is of one that was killed.
         crate::instances::forget_sandbox(&self.roots, self.id())?;
         let spec = &self.record.spec;
+        propagation::check(spec)?;
         files::write(&runtime, spec)?;
         let root = self.mount_root()?;
         let identity = Accounts::read(root.as_fd())?.identify(&spec.run.user, &spec.groups)?;

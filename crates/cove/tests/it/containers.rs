@@ -385,3 +385,30 @@ fn templates_find_what_dockers_types_have_and_documents_leave_out() {
         "{failed}"
     );
 }
+
+#[test]
+fn mounts_of_the_host_reach_a_slave() {
+    let cove = cove();
+    let host = tempfile::tempdir().unwrap();
+    // $0 is the directory, $@ is Cove. The mounts are those of a namespace of the test's own.
+    let script = "set -e
+        mount --make-rshared /
+        mount -t tmpfs none $0
+        \"$@\" run -d --name box -v $0:/mnt:rslave busybox:test sleep 1000 >&2
+        mkdir $0/late
+        mount -t tmpfs none $0/late
+        touch $0/late/mark
+        \"$@\" exec box ls /mnt/late
+        \"$@\" rm -f box
+        mount --make-private $0
+        \"$@\" run --rm -v $0:/mnt:rslave busybox:test true";
+    let path = host.path().to_str().unwrap();
+    let none: [&str; 0] = [];
+    let output = cove
+        .cmd(none)
+        .under("unshare", &["--mount", "sh", "-c", script, path])
+        .run();
+    assert_eq!(output.out(), "mark\nbox\n", "{output}");
+    let refusal = format!("path {path} is mounted on {path} but it is not a shared or slave mount");
+    assert!(output.err().contains(&refusal), "{output}");
+}
