@@ -235,7 +235,9 @@ fn steps(joiner: &mut Joiner<'_>) -> Step<init::Never> {
     if let Some(name) = &joiner.keyring {
         init::keyring(name, &joiner.channel)?;
     }
-    let procfs = plan.process.label.is_some().then(Procfs::new).transpose()?;
+    let procfs = (!plan.process.labels.is_empty())
+        .then(Procfs::new)
+        .transpose()?;
     let mut terminal = None;
     if plan.process.terminal {
         let root = ManuallyDrop::new(directory("/")?);

@@ -15,8 +15,16 @@ pub(crate) struct Label {
     pub value: Vec<u8>,
 }
 
-/// The label a process asks for.
-pub(crate) fn label(process: &Process) -> Result<Option<Label>> {
+/// The labels a process asks for, of each module its own.
+pub(crate) fn labels(process: &Process) -> Result<Vec<Label>> {
+    labels_with(process, apparmor, selinux)
+}
+
+/// Whether a module is in force.
+type Enabled = fn() -> bool;
+
+fn labels_with(process: &Process, apparmor: Enabled, selinux: Enabled) -> Result<Vec<Label>> {
+    let mut labels = Vec::new();
     let set = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
     if let Some(profile) = set(process.apparmor_profile()) {
         if !apparmor() {
@@ -30,23 +38,23 @@ pub(crate) fn label(process: &Process) -> Result<Option<Label>> {
         } else {
             "attr/exec"
         };
-        return Ok(Some(Label {
+        labels.push(Label {
             attribute,
             value: format!("exec {profile}").into_bytes(),
-        }));
+        });
     }
-    let Some(label) = set(process.selinux_label()) else {
-        return Ok(None);
-    };
-    if !selinux() {
-        return Err(Error::Unsupported(format!(
-            "SELinux label {label:?} is asked for, but SELinux is not enabled"
-        )));
+    if let Some(label) = set(process.selinux_label()) {
+        if !selinux() {
+            return Err(Error::Unsupported(format!(
+                "SELinux label {label:?} is asked for, but SELinux is not enabled"
+            )));
+        }
+        labels.push(Label {
+            attribute: "attr/exec",
+            value: label.into_bytes(),
+        });
     }
-    Ok(Some(Label {
-        attribute: "attr/exec",
-        value: label.into_bytes(),
-    }))
+    Ok(labels)
 }
 
 fn apparmor() -> bool {
@@ -68,4 +76,25 @@ pub(crate) fn check_resctrl() -> Result<()> {
             "linux.intelRdt needs resctrl, which this host does not have mounted".to_owned()
         },
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_label_is_lost_beside_another() {
+        let process = serde_json::json!({"cwd": "/", "args": ["x"], "user": {"uid": 0, "gid": 0},
+            "apparmorProfile": "a", "selinuxLabel": "b"});
+        let process: Process = serde_json::from_value(process).unwrap();
+        let (yes, no): (Enabled, Enabled) = (|| true, || false);
+        let labels = labels_with(&process, yes, yes).unwrap();
+        let values: Vec<_> = labels.iter().map(|label| &label.value[..]).collect();
+        assert_eq!(values, [&b"exec a"[..], b"b"]);
+        for (apparmor, selinux, missing) in [(yes, no, "SELinux"), (no, yes, "AppArmor")] {
+            let error = labels_with(&process, apparmor, selinux).unwrap_err();
+            let text = format!("{missing} is not enabled");
+            assert!(error.to_string().contains(&text), "{error}");
+        }
+    }
 }

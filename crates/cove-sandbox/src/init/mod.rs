@@ -344,11 +344,13 @@ pub(crate) fn finish(finish: Finish<'_>) -> Step<Never> {
     process::inherit(finish.inherited)?;
     process::limits(process, channel)?;
     process::scheduling(process, plan.linux)?;
-    if let (Some(label), Some(procfs)) = (&process.label, &finish.procfs) {
-        let file = format!("self/{}", label.attribute);
-        procfs
-            .write(&file, &label.value)
-            .during(|| "apply the security label")?;
+    if let Some(procfs) = &finish.procfs {
+        for label in &process.labels {
+            let file = format!("self/{}", label.attribute);
+            procfs
+                .write(&file, &label.value)
+                .during(|| "apply the security label")?;
+        }
     }
     let keep: Vec<_> = [Some(&channel.0), finish.listener, finish.notify]
         .into_iter()

@@ -126,7 +126,7 @@ pub(crate) fn prepare(
         } else {
             None
         },
-        procfs: if sysctl || plan.process.label.is_some() {
+        procfs: if sysctl || !plan.process.labels.is_empty() {
             Some(Procfs::new()?)
         } else {
             None

@@ -36,8 +36,8 @@ pub(crate) struct ProcessPlan<'a> {
     pub scheduler: Option<SchedAttr>,
     /// Class and level.
     pub io_priority: Option<(u16, u16)>,
-    /// The attribute of the security module and what is written to it.
-    pub label: Option<lsm::Label>,
+    /// The attributes of the security modules and what is written to them.
+    pub labels: Vec<lsm::Label>,
     /// CPUs before and after joining the container's cgroup, for exec.
     pub affinity: (Option<Vec<u32>>, Option<Vec<u32>>),
 }
@@ -91,7 +91,7 @@ impl<'a> ProcessPlan<'a> {
                 Some(priority) => Some(io_priority(priority.class(), priority.priority())?),
                 None => None,
             },
-            label: lsm::label(process)?,
+            labels: lsm::labels(process)?,
             affinity: (
                 cpus(affinity.and_then(|a| a.initial().as_ref()))?,
                 cpus(affinity.and_then(|a| a.cpu_affinity_final().as_ref()))?,
