@@ -13,7 +13,7 @@ use rustix::mount::{
 };
 
 use super::fail::{During, Step};
-use super::mount::{attach, attributes_of};
+use super::mount::{attach, attributes_of, propagate};
 use super::path::{self, Links, Need};
 use crate::cgroup::{GroupRecord, Record};
 use crate::plan::MountPlan;
@@ -75,7 +75,7 @@ pub(crate) fn place(root: BorrowedFd<'_>, plan: &MountPlan<'_>, groups: &Groups)
     let target = path::target(root, plan.dest, Need::Directory, Links::Refuse)?;
     attach(&groups.top, &target).during(text)?;
     if groups.below.is_empty() {
-        return Ok(());
+        return propagate(plan, groups.top.as_fd());
     }
     for (name, mount, links) in &groups.below {
         let target = path::target(
@@ -98,7 +98,8 @@ pub(crate) fn place(root: BorrowedFd<'_>, plan: &MountPlan<'_>, groups: &Groups)
             ..MountAttr::default()
         },
     )
-    .during(text)
+    .during(text)?;
+    propagate(plan, groups.top.as_fd())
 }
 
 fn unified(record: &Record, own_namespace: bool, flags: u64) -> io::Result<OwnedFd> {

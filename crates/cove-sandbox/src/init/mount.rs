@@ -79,7 +79,7 @@ pub(crate) fn attributes(plan: &MountPlan<'_>, mount: BorrowedFd<'_>) -> Step {
     propagate(plan, mount)
 }
 
-fn propagate(plan: &MountPlan<'_>, mount: BorrowedFd<'_>) -> Step {
+pub(crate) fn propagate(plan: &MountPlan<'_>, mount: BorrowedFd<'_>) -> Step {
     for &(flag, recursive) in &plan.propagation {
         let change = MountAttr {
             propagation: flag,

@@ -49,7 +49,7 @@ impl<'a> Plan<'a> {
             .ok_or_else(|| invalid("process is missing"))?;
         let mut warnings = Vec::new();
         let namespaces = Namespaces::new(linux)?;
-        let mounts = mount::plan(spec, bundle)?;
+        let mounts = mount::plan(spec, bundle, &mut warnings)?;
         namespaces.check(spec, linux)?;
         if let Some(linux) = linux {
             check_linux(linux)?;

@@ -54,9 +54,15 @@ pub(crate) struct MountPlan<'a> {
     pub idmap: Option<IdMaps<'a>>,
     /// Do not follow a symbolic link at the source.
     pub nofollow: bool,
+    /// A remount of the mount alone, not of its filesystem.
+    pub bound: bool,
 }
 
-pub(super) fn plan<'a>(spec: &'a Spec, bundle: &Path) -> Result<Vec<MountPlan<'a>>> {
+pub(super) fn plan<'a>(
+    spec: &'a Spec,
+    bundle: &Path,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<MountPlan<'a>>> {
     let maps = spec.linux().as_ref().map(|linux| {
         let list = |maps: &'a Option<Vec<_>>| maps.as_deref().unwrap_or_default();
         (list(linux.uid_mappings()), list(linux.gid_mappings()))
@@ -64,7 +70,11 @@ pub(super) fn plan<'a>(spec: &'a Spec, bundle: &Path) -> Result<Vec<MountPlan<'a
     spec.mounts()
         .iter()
         .flatten()
-        .map(|mount| one(mount, bundle, maps))
+        .map(|mount| {
+            let mut plan = one(mount, bundle, maps)?;
+            warnings.extend(without_filesystem(&mut plan)?);
+            Ok(plan)
+        })
         .collect()
 }
 
@@ -96,6 +106,7 @@ fn one<'a>(mount: &'a Mount, bundle: &Path, container: Option<Maps<'a>>) -> Resu
         copy_up: false,
         idmap: None,
         nofollow: false,
+        bound: false,
     };
     let mut idmap = None;
     for option in mount.options().iter().flatten() {
@@ -115,6 +126,7 @@ fn one<'a>(mount: &'a Mount, bundle: &Path, container: Option<Maps<'a>>) -> Resu
         .flatten()
         .any(|option| option == "remount")
     {
+        plan.bound = matches!(plan.kind, Kind::Bind { .. });
         plan.kind = Kind::Remount;
     }
     if fstype == "bind" && plan.kind == Kind::New {
@@ -163,6 +175,39 @@ fn one<'a>(mount: &'a Mount, bundle: &Path, container: Option<Maps<'a>>) -> Resu
     };
     Ok(plan)
 }
+
+/// Takes away the flags of a filesystem where there is none to set them on, each with a warning;
+/// there its options are refused, since one that is misspelt must not be lost.
+fn without_filesystem(plan: &mut MountPlan<'_>) -> Result<Vec<String>> {
+    let (what, ignored): (_, &[&str]) = match plan.kind {
+        Kind::Bind { .. } => ("a bind mount", &[]),
+        Kind::Remount if plan.bound => ("a bind mount", &[]),
+        Kind::Cgroup => ("the host's cgroups", &CGROUP_OPTIONS),
+        Kind::New | Kind::Remount => return Ok(Vec::new()),
+    };
+    let refused = plan.data.iter().find(|(key, _)| !ignored.contains(key));
+    if let Some((key, _)) = refused {
+        return Err(invalid(format!(
+            "mount {:?}: {what} takes no option {key:?} (nor any other of a filesystem)",
+            plan.dest
+        )));
+    }
+    let data = plan.data.drain(..).map(|(key, _)| key);
+    Ok(data
+        .chain(plan.superblock.drain(..))
+        .map(|option| format!("mount {:?}: ignoring {option:?} for {what}", plan.dest))
+        .collect())
+}
+
+/// What `cgroup2` takes, and the kernel ignores but for the first mount of the host.
+const CGROUP_OPTIONS: [&str; 6] = [
+    "nsdelegate",
+    "favordynmods",
+    "memory_localevents",
+    "memory_recursiveprot",
+    "memory_hugetlb_accounting",
+    "pids_localevents",
+];
 
 /// Over procfs only what cannot mislead later writes to it (CVE-2019-19921, CVE-2023-27561).
 fn check_proc(plan: &MountPlan<'_>) -> Result<()> {
@@ -336,6 +381,38 @@ mod tests {
         assert!(parse("tmpcopyup", "ext4").is_err());
         assert!(parse("idmap", "tmpfs").is_err());
         assert!(parse("bind,idmap", "none").is_err());
+    }
+
+    #[test]
+    fn options_without_a_filesystem_are_not_lost() {
+        for (fstype, text, want) in [
+            ("none", "rbind,rprivate,nosuid,rw", Some(0)),
+            ("bind", "rslave,ro,rro,noatime,async", Some(0)),
+            ("none", "rbind,nosiud", None),
+            ("bind", "z", None),
+            ("none", "remount,bind,size=1m", None),
+            ("none", "bind,sync,dirsync", Some(2)),
+            ("none", "remount,bind,ro,sync", Some(1)),
+            ("tmpfs", "remount,size=1m,sync", Some(0)),
+            ("tmpfs", "size=1m,sync", Some(0)),
+            (
+                "cgroup",
+                "rprivate,nosuid,noexec,nodev,relatime,ro",
+                Some(0),
+            ),
+            ("cgroup2", "ro,nsdelegate", Some(1)),
+            ("cgroup", "ro,nodelegate", None),
+        ] {
+            let options: Vec<_> = text.split(',').collect();
+            let spec: Spec = serde_json::from_value(serde_json::json!({"ociVersion": "1.3.0",
+                "mounts": [{"destination": "/x", "type": fstype, "source": "/",
+                    "options": options}]}))
+            .unwrap();
+            let mut warnings = Vec::new();
+            let plan = plan(&spec, Path::new("/b"), &mut warnings);
+            let got = plan.is_ok().then_some(warnings.len());
+            assert_eq!(got, want, "{fstype} {text}: {warnings:?}");
+        }
     }
 
     #[test]

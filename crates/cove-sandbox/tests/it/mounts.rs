@@ -45,6 +45,8 @@ fn flags_of_binds_and_new_filesystems() {
         ("proc", "nosuid,hidepid=2", "hidepid=invisible"),
         ("mqueue", "nodev", "- mqueue "),
         ("cgroup", "ro", " ro,"),
+        ("cgroup", "ro,shared", " shared:"),
+        ("cgroup", "rslave,rshared", " shared:"),
     ] {
         let options: Vec<_> = options.split(',').collect();
         let text = line(
@@ -54,6 +56,17 @@ fn flags_of_binds_and_new_filesystems() {
         );
         assert!(text.contains(wanted), "{fstype} {options:?}: {text}");
     }
+}
+
+#[test]
+fn options_that_a_bind_mount_cannot_have_are_refused() {
+    let mut sandbox = Sandbox::new(SHOW);
+    sandbox.mount(
+        json!({"destination": "/mnt/x", "type": "bind", "source": "/tmp",
+        "options": ["rbind", "nosiud"]}),
+    );
+    let (_, error) = sandbox.fails();
+    assert!(error.contains("\"nosiud\""), "{error}");
 }
 
 #[test]
