@@ -44,7 +44,7 @@ pub(super) fn features(parser: &mut Parser) -> Outcome {
             "selinux": {"enabled": true},
             "intelRdt": {"enabled": false},
             "mountExtensions": {"idmap": {"enabled": true}},
-            "netDevices": {"enabled": false}
+            "netDevices": {"enabled": true}
         },
         "annotations": {"dev.cove.version": env!("CARGO_PKG_VERSION")}
     });
