@@ -18,7 +18,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use oci_spec::runtime::{LinuxDeviceCgroup, LinuxResources};
+use oci_spec::runtime::{LinuxDeviceCgroup, LinuxMemory, LinuxResources};
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
@@ -171,6 +171,17 @@ pub trait Backend: std::fmt::Debug {
 /// When one cannot be opened.
 pub(crate) fn entrances(cgroup: Option<&dyn Backend>) -> Result<Vec<Entrance>> {
     cgroup.map_or(Ok(Vec::new()), Backend::entrances)
+}
+
+/// What a specification asks for that hardly any kernel heeds: a sentence to warn with.
+#[must_use]
+pub fn obsolete(resources: &LinuxResources) -> Option<String> {
+    let kernel = resources.memory().as_ref().and_then(LinuxMemory::kernel);
+    kernel.filter(|limit| *limit != 0).map(|limit| {
+        format!(
+            "memory.kernel {limit} is obsolete: cgroup v2 and kernels since 5.16 have no such limit"
+        )
+    })
 }
 
 /// The device rules in force for a specification: its own, then those every

@@ -54,6 +54,8 @@ impl<'a> Plan<'a> {
         if let Some(linux) = linux {
             check_linux(linux)?;
         }
+        let resources = linux.and_then(|linux| linux.resources().as_ref());
+        warnings.extend(resources.and_then(crate::cgroup::obsolete));
         let seccomp = match linux.and_then(|l| l.seccomp().as_ref()) {
             Some(profile) => {
                 Some(seccomp::compile(profile).map_err(|source| Error::Seccomp { source })?)

@@ -10,7 +10,7 @@ use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value as Json};
 
 use super::args::required;
-use super::{Failure, Globals, Outcome};
+use super::{Failure, Globals, Outcome, warn};
 
 const LIMIT: u64 = 16 << 20;
 
@@ -78,7 +78,12 @@ pub(super) fn update(globals: &Globals, parser: &mut Parser) -> Outcome {
     }
     let resources: LinuxResources = serde_json::from_value(Json::Object(document))
         .map_err(|error| Failure::new(format!("resources: {error}")))?;
-    Container::load(&globals.root, &id)?.update(&resources)?;
+    let container = Container::load(&globals.root, &id)?;
+    warn(
+        globals,
+        cove_sandbox::cgroup::obsolete(&resources).as_slice(),
+    );
+    container.update(&resources)?;
     Ok(0)
 }
 

@@ -369,6 +369,29 @@ fn limits_and_usage() {
 }
 
 #[test]
+fn a_limit_that_kernels_ignore_is_named() {
+    let bundle = Bundle::new("kernel", &["true"]);
+    bundle.create();
+    // Whether this host limits memory at all is another question.
+    for (words, told) in [
+        (["update", "--kernel-memory", "64m"], true),
+        (["update", "--kernel-memory", "0"], false),
+    ] {
+        let output = bundle.on(&words);
+        let error = text(&output.stderr);
+        assert_eq!(
+            error.contains("memory.kernel 67108864 is obsolete"),
+            told,
+            "{error}"
+        );
+    }
+    bundle.ok(&["delete"]);
+    bundle.edit(|config| config["linux"]["resources"]["memory"] = json!({"kernel": 64 << 20}));
+    let output = bundle.on(&["run"]);
+    assert!(text(&output.stderr).contains("is obsolete"), "{output:?}");
+}
+
+#[test]
 fn signals_are_handed_on() {
     let script = "trap 'exit 42' TERM; echo ready; while :; do sleep 0.01; done";
     let bundle = Bundle::new("signals", &["sh", "-c", script]);
@@ -464,6 +487,9 @@ fn it_says_what_it_can_do() {
     let features = bundle.command(&["features"]).output().unwrap();
     let features: oci_spec::runtime::Features = serde_json::from_slice(&features.stdout).unwrap();
     assert_eq!(features.oci_version_max(), "1.3.0");
+    let linux = features.linux().as_ref().unwrap();
+    let devices = linux.net_devices().as_ref().unwrap();
+    assert_eq!(*devices.enabled(), Some(true));
     // Under its own name it needs no word before the command.
     let link = bundle.path().join("cove-oci");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_cove"), &link).unwrap();
