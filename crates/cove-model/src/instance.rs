@@ -230,6 +230,8 @@ pub enum NamespaceMode {
     /// The instance's own.
     #[default]
     Private,
+    /// The instance's own, which others may join; of IPC only, as with Docker.
+    Shareable,
     /// The host's.
     Host,
     /// That of another instance.

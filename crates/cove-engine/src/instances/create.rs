@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use cove_model::image::{Platform, RunConfig};
-use cove_model::instance::{ImageUse, InstanceId, InstanceSpec, Limits, MountSource, Record};
+use cove_model::instance::{
+    ImageUse, InstanceId, InstanceSpec, Limits, MountSource, NamespaceMode, Record,
+};
 
 use cove_storage::Lease;
 
@@ -57,6 +59,9 @@ impl Engine {
     pub fn create(&self, request: &CreateRequest, progress: &dyn Progress) -> Result<Created> {
         self.require_root()?;
         validate(&request.spec)?;
+        if let NamespaceMode::Instance(other) = &request.spec.namespaces.ipc {
+            joinable_ipc(&self.state.get(other).map_err(Error::State)?)?;
+        }
         let image = self.image_for_run(
             &request.image,
             request.pull,
@@ -142,9 +147,7 @@ fn plan(request: &CreateRequest, image: &ImageInfo, id: &InstanceId) -> Result<I
             spec.run.working_dir
         )));
     }
-    if spec.hostname.is_empty()
-        && spec.namespaces.uts == cove_model::instance::NamespaceMode::Private
-    {
+    if spec.hostname.is_empty() && spec.namespaces.uts == NamespaceMode::Private {
         id.short().clone_into(&mut spec.hostname);
     }
     Ok(spec)
@@ -248,6 +251,17 @@ fn validate(spec: &InstanceSpec) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Only what says so lets others into its IPC namespace, in Docker's words.
+fn joinable_ipc(other: &Record) -> Result<()> {
+    match other.spec.namespaces.ipc {
+        NamespaceMode::Private => Err(Error::Conflict(format!(
+            "can't join IPC of container {}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
+            other.id
+        ))),
+        NamespaceMode::Shareable | NamespaceMode::Host | NamespaceMode::Instance(_) => Ok(()),
+    }
 }
 
 /// `-v` makes a missing directory, `--mount` insists on it.

@@ -152,7 +152,7 @@ impl Container {
         let spec = &self.record.spec;
         let namespace = |mode: &NamespaceMode, file: &str| match mode {
             NamespaceMode::Instance(other) => self.namespace_of(other, file).map(Some),
-            NamespaceMode::Private | NamespaceMode::Host => Ok(None),
+            NamespaceMode::Private | NamespaceMode::Shareable | NamespaceMode::Host => Ok(None),
         };
         Ok(Joined {
             pid: namespace(&spec.namespaces.pid, "pid")?,

@@ -64,6 +64,12 @@ fn spec(session: &Session, matches: &Matches) -> Result<InstanceSpec, Failure> {
     let attach = attach(matches, interactive, detached);
     let network = network(session, matches)?;
     let namespaces = namespaces(session, matches)?;
+    let domainname = matches.text("domainname");
+    if !domainname.is_empty() && namespaces.uts == NamespaceMode::Host {
+        return Err(Failure::plain(
+            "conflicting options: domainname and the UTS mode",
+        ));
+    }
     let restart = restart(matches.text("restart"))?;
     let auto_remove = matches.on("rm");
     if auto_remove && restart != RestartPolicy::No {
@@ -82,7 +88,7 @@ fn spec(session: &Session, matches: &Matches) -> Result<InstanceSpec, Failure> {
         run: run_config(matches)?,
         argv: Vec::new(),
         hostname: hostname(matches, &network, &namespaces)?,
-        domainname: matches.text("domainname").to_owned(),
+        domainname: domainname.to_owned(),
         terminal,
         open_stdin: interactive,
         stdin_once: interactive && attach.stdin,
@@ -253,8 +259,8 @@ fn namespaces(session: &Session, matches: &Matches) -> Result<Namespaces, Failur
         return Err(Failure::plain("--userns: invalid USER mode"));
     }
     let ipc = match matches.text("ipc") {
-        // Any private IPC namespace can be joined.
-        "private" | "shareable" => NamespaceMode::Private,
+        "private" => NamespaceMode::Private,
+        "shareable" => NamespaceMode::Shareable,
         "none" => return Err(Failure::plain("--ipc: the mode none is not supported")),
         text => mode(text, &format!("Invalid IPC mode: {text}"))?,
     };

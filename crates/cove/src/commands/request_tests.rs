@@ -164,6 +164,10 @@ fn mistakes_are_told_in_dockers_words() {
         ),
         (&["--userns", "foo", "x"], "--userns: invalid USER mode"),
         (&["--ipc", "foo", "x"], "Invalid IPC mode: foo"),
+        (
+            &["--domainname", "d", "--uts", "host", "x"],
+            "conflicting options: domainname and the UTS mode",
+        ),
         (&["--network", "foo", "x"], "network foo not found"),
         (&["--network", "", "x"], "no name set for network"),
         (

@@ -327,6 +327,11 @@ struct Usage {
 
 /// Shows what takes how much of the disk.
 pub(crate) fn system_df(session: &Session, matches: &Matches) -> Outcome {
+    if matches.on("verbose") && !matches.text("format").is_empty() {
+        return Err(Failure::plain(
+            "the verbose and the format options conflict",
+        ));
+    }
     let engine = session.engine()?;
     let images = engine.images()?;
     let instances = engine.instances()?;

@@ -114,6 +114,7 @@ fn host_config(spec: &InstanceSpec, record: &Record) -> Value {
     let list = |list: &[String]| -> Value { json!(list) };
     let mode = |mode: &NamespaceMode, own: &str| match mode {
         NamespaceMode::Private => own.to_owned(),
+        NamespaceMode::Shareable => "shareable".to_owned(),
         NamespaceMode::Host => "host".to_owned(),
         NamespaceMode::Instance(id) => format!("container:{id}"),
     };

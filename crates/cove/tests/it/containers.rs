@@ -224,6 +224,22 @@ fn flags_reach_the_container() {
         ]),
         "CapEff:\t0000000000000000"
     );
+    let ipc = |args: &[&str]| ok(&[args, &[IMAGE, "readlink", "/proc/self/ns/ipc"]].concat());
+    cove.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "giver",
+        "--ipc",
+        "shareable",
+        IMAGE,
+        "sleep",
+        "1000",
+    ]);
+    assert_eq!(
+        ipc(&["--ipc", "container:giver"]),
+        cove.ok(&["exec", "giver", "readlink", "/proc/self/ns/ipc"])
+    );
     let host = tempfile::tempdir().unwrap();
     std::fs::write(host.path().join("f"), "from the host").unwrap();
     let bind = format!("{}:/mnt:ro", host.path().display());

@@ -203,6 +203,16 @@ fn each_mistake_has_its_sentence_and_status() {
         (1, &["load", "-i", "/etc/passwd"], "tar"),
         (1, &["save", "nope"], "No such image: nope"),
         (1, &["update", "up"], "you must provide one or more flags"),
+        (
+            1,
+            &["system", "df", "-v", "--format", "json"],
+            "the verbose and the format options conflict",
+        ),
+        (
+            125,
+            &["run", "--rm", "--ipc", "container:up", IMAGE, "true"],
+            ": non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
+        ),
         (1, &["nope"], "cove: unknown command: cove nope"),
         (
             1,
