@@ -24,8 +24,8 @@ use crate::options::{CgroupManagerChoice, CreateOptions, StartMode};
 use crate::plan::{HookKind, Kind, Plan, invalid};
 use crate::protocol::{Channel, Command, Report};
 use crate::sockets::{
-    console_socket, forward_console, next, notify_socket, signal_start, start_socket,
-    until_executed,
+    console_socket, forward_console, forward_pidfd, next, notify_socket, pidfd_socket,
+    signal_start, start_socket, until_executed,
 };
 use crate::state::{CgroupIntent, StateDir, Status, Stored};
 use crate::userns;
@@ -89,6 +89,7 @@ pub fn create(spec: &Spec, mut options: CreateOptions<'_>) -> Result<Created> {
     let plan = Plan::new(spec, &bundle)?;
     let notify = notify_socket(&plan)?;
     let console = console_socket(&plan, &options.console)?;
+    let pidfd = pidfd_socket(options.pidfd_socket)?;
     let dir = StateDir::make(options.state_root, options.id)?;
     let mut undo = Undo {
         dir: Some(dir),
@@ -100,7 +101,7 @@ pub fn create(spec: &Spec, mut options: CreateOptions<'_>) -> Result<Created> {
         &mut options,
         &bundle,
         notify,
-        console.as_ref(),
+        [console.as_ref(), pidfd.as_ref()],
         &mut undo,
     )
 }
@@ -110,7 +111,7 @@ fn create_in(
     options: &mut CreateOptions<'_>,
     bundle: &Path,
     notify: Option<OwnedFd>,
-    console: Option<&OwnedFd>,
+    [console, pidfd_socket]: [Option<&OwnedFd>; 2],
     undo: &mut Undo,
 ) -> Result<Created> {
     let dir = undo
@@ -211,6 +212,7 @@ fn create_in(
         cove_sys::proc::start_time(stored.pid).map_err(|e| Error::os("identify the init", e))?;
     stored.start_time = start_time;
     let console = forward_console(heard.master, console)?;
+    forward_pidfd(undo.pidfd.as_ref(), "standard", pidfd_socket)?;
     let dir = undo
         .dir
         .as_ref()

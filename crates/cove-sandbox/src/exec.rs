@@ -20,7 +20,10 @@ use crate::init::{self, During, Finish, Procfs, Step, refuse};
 use crate::options::{ExecOptions, Stdio};
 use crate::plan::{Plan, invalid};
 use crate::protocol::{Channel, Command, Report};
-use crate::sockets::{console_socket, forward_console, next, notify_socket, until_executed};
+use crate::sockets::{
+    console_socket, forward_console, forward_pidfd, next, notify_socket, pidfd_socket,
+    until_executed,
+};
 use crate::state::{Status, Stored};
 
 /// A process that was executed in a container.
@@ -47,6 +50,7 @@ pub(crate) fn run(
     let plan = Plan::for_exec(&spec, &stored.rootfs)?;
     let notify = notify_socket(&plan)?;
     let console = console_socket(&plan, &options.console)?;
+    let pidfd_socket = pidfd_socket(options.pidfd_socket)?;
     let cgroup = match options.cgroup {
         Some(below) => Some(sub_cgroup(&stored.cgroup, below)?),
         None => cgroup,
@@ -95,6 +99,7 @@ pub(crate) fn run(
         }
     }
     let console = forward_console(master, console.as_ref())?;
+    forward_pidfd(guard.0.as_ref(), "setns", pidfd_socket.as_ref())?;
     if let Some(path) = options.pid_file {
         write_pid_file(path, pid.as_raw_nonzero().get())?;
     }

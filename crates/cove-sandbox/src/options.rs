@@ -64,6 +64,8 @@ pub struct CreateOptions<'a> {
     pub console: Console<'a>,
     /// Written with the pid of the init, atomically.
     pub pid_file: Option<&'a Path>,
+    /// A Unix socket over which a pidfd of the init is sent.
+    pub pidfd_socket: Option<&'a Path>,
     /// How many descriptors from 3 on the program inherits beside `LISTEN_FDS`.
     pub preserve_fds: u32,
     /// How many of the descriptors from 3 on are sockets handed over by socket activation; they are
@@ -94,6 +96,7 @@ impl<'a> CreateOptions<'a> {
             stdio: Stdio::Inherit,
             console: Console::Return,
             pid_file: None,
+            pidfd_socket: None,
             preserve_fds: 0,
             listen_fds: 0,
             no_pivot: false,
@@ -114,6 +117,8 @@ pub struct ExecOptions<'a> {
     pub console: Console<'a>,
     /// Written with the pid of the new process, atomically.
     pub pid_file: Option<&'a Path>,
+    /// A Unix socket over which a pidfd of the new process is sent.
+    pub pidfd_socket: Option<&'a Path>,
     /// How many descriptors from 3 on the program inherits.
     pub preserve_fds: u32,
     /// A cgroup below the container's in which the process starts, relative to it.

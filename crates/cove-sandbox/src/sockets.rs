@@ -106,6 +106,28 @@ pub(crate) fn console_socket(plan: &Plan<'_>, console: &Console<'_>) -> Result<O
     }
 }
 
+pub(crate) fn pidfd_socket(path: Option<&Path>) -> Result<Option<OwnedFd>> {
+    path.map(|path| {
+        connect_unix(path, SocketType::STREAM)
+            .map_err(|e| Error::path("connect to pidfd socket", path, e))
+    })
+    .transpose()
+}
+
+/// Sends a pidfd on, with the words that runc has for the kinds of processes.
+pub(crate) fn forward_pidfd(
+    pidfd: Option<&OwnedFd>,
+    kind: &'static str,
+    socket: Option<&OwnedFd>,
+) -> Result<()> {
+    let (Some(fd), Some(socket)) = (pidfd, socket) else {
+        return Ok(());
+    };
+    let name = [io::IoSlice::new(kind.as_bytes())];
+    crate::protocol::send_with_fds(socket.as_fd(), &name, &[fd.as_fd()])
+        .map_err(|e| Error::os("send the pidfd over its socket", e))
+}
+
 /// Sends the master on, with its name as runc does, or keeps it for the caller.
 pub(crate) fn forward_console(
     master: Option<OwnedFd>,

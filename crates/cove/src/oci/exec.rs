@@ -44,6 +44,7 @@ fn exec_inner(globals: &Globals, parser: &mut Parser) -> Outcome {
     let mut cgroup: Option<String> = None;
     let mut console_socket: Option<PathBuf> = None;
     let mut pid_file: Option<PathBuf> = None;
+    let mut pidfd_socket: Option<PathBuf> = None;
     let mut file: Option<PathBuf> = None;
     let mut words: Vec<OsString> = Vec::new();
     while let Some(argument) = parser.next()? {
@@ -51,6 +52,7 @@ fn exec_inner(globals: &Globals, parser: &mut Parser) -> Outcome {
             Long("process") | Short('p') => file = Some(parser.value()?.into()),
             Long("console-socket") => console_socket = Some(parser.value()?.into()),
             Long("pid-file") => pid_file = Some(parser.value()?.into()),
+            Long("pidfd-socket") => pidfd_socket = Some(parser.value()?.into()),
             Long("cwd") => changes.cwd = Some(parser.value()?.into()),
             Long("env") | Short('e') => changes.env.push(parser.value()?.string()?),
             Long("tty") | Short('t') => changes.tty = flag(parser)?,
@@ -94,6 +96,7 @@ fn exec_inner(globals: &Globals, parser: &mut Parser) -> Outcome {
             .as_deref()
             .map_or(Console::Return, Console::Socket),
         pid_file: pid_file.as_deref(),
+        pidfd_socket: pidfd_socket.as_deref(),
         preserve_fds,
         cgroup: cgroup.as_deref(),
         ignore_paused,

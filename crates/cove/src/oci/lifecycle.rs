@@ -20,6 +20,7 @@ struct Request {
     bundle: PathBuf,
     console_socket: Option<PathBuf>,
     pid_file: Option<PathBuf>,
+    pidfd_socket: Option<PathBuf>,
     preserve_fds: u32,
     no_pivot: bool,
     no_new_keyring: bool,
@@ -40,6 +41,7 @@ fn request(parser: &mut Parser, command: &str) -> Result<Request, Failure> {
             Long("bundle") | Short('b') => request.bundle = parser.value()?.into(),
             Long("console-socket") => request.console_socket = Some(parser.value()?.into()),
             Long("pid-file") => request.pid_file = Some(parser.value()?.into()),
+            Long("pidfd-socket") => request.pidfd_socket = Some(parser.value()?.into()),
             Long("preserve-fds") => request.preserve_fds = parser.value()?.parse()?,
             Long("no-pivot") => request.no_pivot = flag(parser)?,
             Long("no-new-keyring") => request.no_new_keyring = flag(parser)?,
@@ -65,6 +67,7 @@ fn make(
         options.console = Console::Socket(socket);
     }
     options.pid_file = request.pid_file.as_deref();
+    options.pidfd_socket = request.pidfd_socket.as_deref();
     options.preserve_fds = request.preserve_fds;
     options.listen_fds = listen_fds();
     options.no_pivot = request.no_pivot;

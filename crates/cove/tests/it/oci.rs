@@ -5,6 +5,8 @@
 )]
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -366,6 +368,59 @@ fn limits_and_usage() {
             .success()
     );
     assert!(events.wait().unwrap().success());
+}
+
+/// The word that came over a pidfd socket, and the process of the descriptor beside it.
+fn pidfd_from(listener: &UnixListener) -> (String, Value) {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+    // It was sent before the runtime ended: nothing to wait for.
+    let (stream, _) = listener.accept().unwrap();
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = [0; 64];
+    let mut parts = [std::io::IoSliceMut::new(&mut bytes)];
+    let got = recvmsg(&stream, &mut parts, &mut control, RecvFlags::empty()).unwrap();
+    let fd = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    let fd = fd.unwrap();
+    let info = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
+    let info = std::fs::read_to_string(info).unwrap();
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"));
+    let pid: i64 = pid.unwrap().trim().parse().unwrap();
+    (text(&bytes[..got.bytes]), json!(pid))
+}
+
+#[test]
+fn pidfds_go_over_a_socket() {
+    let bundle = Bundle::new("pidfd", &["sleep", "1000"]);
+    let listener = UnixListener::bind(bundle.path().join("pidfd.sock")).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let started = |words: &[&str]| {
+        let mut command = bundle.command(words);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(command.status().unwrap().success(), "{words:?}");
+    };
+    started(&["create", "--pidfd-socket", "pidfd.sock", &bundle.id]);
+    let state: Value = serde_json::from_str(&bundle.ok(&["state"])).unwrap();
+    let init = ("standard".to_owned(), state["pid"].clone());
+    assert_eq!(pidfd_from(&listener), init);
+    bundle.ok(&["start"]);
+    let socket = ["--pidfd-socket=pidfd.sock", "--pid-file=pid"];
+    started(&[
+        "exec", "-d", socket[0], socket[1], &bundle.id, "sleep", "1000",
+    ]);
+    let pid = std::fs::read_to_string(bundle.path().join("pid")).unwrap();
+    let pid: i64 = pid.parse().unwrap();
+    assert_eq!(pidfd_from(&listener), ("setns".to_owned(), json!(pid)));
+    bundle.ok(&["delete", "--force"]);
+    let missing = bundle.on(&["create", "--pidfd-socket", "none.sock"]);
+    assert!(
+        text(&missing.stderr).contains("pidfd socket"),
+        "{missing:?}"
+    );
+    assert!(!bundle.on(&["state"]).status.success());
 }
 
 #[test]
