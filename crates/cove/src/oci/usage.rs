@@ -23,6 +23,15 @@ COMMANDS:
    spec        write a config.json to start from
    features    print what this runtime can do
 
+EXEC:
+   exec [options] ID COMMAND... starts from the container's own process, which
+   --cwd, --env, --tty, --user, --additional-gids, --cap, --no-new-privs,
+   --apparmor and --process-label change.
+   exec --process FILE [options] ID takes the process from FILE. As with runc,
+   the options above have no effect then, and what FILE says nothing of comes
+   from the container: AppArmor profile, process label, rlimits, capabilities,
+   OOM score, scheduler, I/O priority and execCPUAffinity.
+
 GLOBAL OPTIONS:
    --root DIR             where state is kept (default /run/cove/oci, or
                           $XDG_RUNTIME_DIR/cove/oci for other users than root)

@@ -281,10 +281,13 @@ fn another_process() {
     );
 
     let process = bundle.path().join("process.json");
-    let document = json!({"args": ["sh", "-c", "exit $(ulimit -c)"], "cwd": "/", "user": {"uid": 0, "gid": 0},
+    let document = json!({"args": ["sh", "-c", "test $(id -u)$PWD = 0/ && exit $(ulimit -c)"], "cwd": "/", "user": {"uid": 0, "gid": 0},
         "env": ["PATH=/bin"]});
     std::fs::write(&process, document.to_string()).unwrap();
-    let output = exec(&["--process", process.to_str().unwrap()], &[]);
+    // As with runc the file is the whole process, whatever stands beside it.
+    let beside = ["--user", "5", "--cwd", "/tmp", "--tty", "--process"];
+    let options = [&beside[..], &[process.to_str().unwrap()]].concat();
+    let output = exec(&options, &[]);
     // The limit is the container's, in blocks of 512 bytes.
     assert_eq!(output.status.code(), Some(154), "{output:?}");
 
