@@ -108,7 +108,7 @@ fn spec(session: &Session, matches: &Matches) -> Result<InstanceSpec, Failure> {
         groups: matches.all("group-add"),
         dns: matches.all("dns"),
         dns_search: matches.all("dns-search"),
-        dns_options: matches.all("dns-option"),
+        dns_options: [matches.all("dns-option"), matches.all("dns-opt")].concat(),
         extra_hosts: each(matches, "add-host", parse::host::add_host)?,
         restart,
         auto_remove,

@@ -134,6 +134,20 @@ fn streams_are_attached_as_docker_does() {
 }
 
 #[test]
+fn what_docker_has_by_default_may_be_said() {
+    for args in [
+        &["--disable-content-trust", "x"] as &[&str],
+        &["--disable-content-trust=true", "x"],
+        &["--isolation", "", "x"],
+        &["--isolation", "default", "x"],
+    ] {
+        assert!(request(args).is_ok(), "{args:?}");
+    }
+    let request = request(&["--dns-opt", "a", "--dns-option", "b", "x"]).unwrap();
+    assert_eq!(request.spec.dns_options, ["b", "a"]);
+}
+
+#[test]
 fn mistakes_are_told_in_dockers_words() {
     for (args, message) in [
         (
@@ -240,6 +254,18 @@ fn mistakes_are_told_in_dockers_words() {
         (
             &["-p", "80:80", "x"],
             "invalid argument \"80:80\" for \"-p, --publish\" flag: not supported yet: containers have no bridge network in this release; with --network host their ports are the host's",
+        ),
+        (
+            &["--disable-content-trust=false", "x"],
+            "invalid argument \"false\" for \"--disable-content-trust\" flag: signatures of content trust are not verified",
+        ),
+        (
+            &["--isolation", "hyperv", "x"],
+            "invalid argument \"hyperv\" for \"--isolation\" flag: there is no isolation but the default",
+        ),
+        (
+            &["--cpu-count", "1", "x"],
+            "invalid argument \"1\" for \"--cpu-count\" flag: only containers of Windows have it",
         ),
         (
             &["--sysctl", "kernel.foo=1", "x"],

@@ -286,6 +286,8 @@ pub(crate) static RM: Command = Command {
 
 const START_FLAGS: &[Flag] = &[
     Flag::switch('a', "attach", "Attach STDOUT/STDERR and forward signals"),
+    Flag::refused('\0', "checkpoint", "string", refuse::no_checkpoints),
+    Flag::refused('\0', "checkpoint-dir", "string", refuse::no_checkpoints),
     Flag::switch('i', "interactive", "Attach container's STDIN"),
 ];
 
@@ -355,7 +357,7 @@ pub(crate) static UPDATE: Command = Command {
     usage: &["[OPTIONS] CONTAINER [CONTAINER...]"],
     about: "Update configuration of one or more containers",
     aliases: &["container update", "update"],
-    flags: &[shared::LIMITS, UPDATE_FLAGS],
+    flags: &[shared::LIMITS, shared::KERNEL_MEMORY, UPDATE_FLAGS],
     args: Args::AtLeast(1),
     interspersed: true,
     run: container::update,

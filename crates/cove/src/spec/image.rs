@@ -86,7 +86,7 @@ pub(crate) static PULL: Command = Command {
     usage: &["[OPTIONS] NAME[:TAG|@DIGEST]"],
     about: "Download an image from a registry",
     aliases: &["image pull", "pull"],
-    flags: &[shared::PLATFORM, PULL_FLAGS],
+    flags: &[shared::PLATFORM, shared::TRUST, PULL_FLAGS],
     args: Args::Exactly(1),
     interspersed: true,
     run: image::pull,

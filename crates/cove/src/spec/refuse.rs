@@ -23,4 +23,23 @@ refuse! {
     no_all_tags: "not supported yet; pull the tags one by one";
     no_variants: "an image here is for one platform";
     no_socket: "there is no API socket to mount yet";
+    no_checkpoints: "checkpoints are not supported";
+    no_windows: "only containers of Windows have it";
+}
+
+/// `--disable-content-trust`, which is on unless somebody says otherwise.
+pub(crate) fn no_trust(text: &str) -> Result<(), String> {
+    match crate::flags::parse_bool(text) {
+        Some(true) => Ok(()),
+        Some(false) => Err("signatures of content trust are not verified".to_owned()),
+        None => Err("expected true or false".to_owned()),
+    }
+}
+
+/// `--isolation`, which Linux has one kind of.
+pub(crate) fn no_isolation(text: &str) -> Result<(), String> {
+    match text {
+        "" | "default" => Ok(()),
+        _ => Err("there is no isolation but the default".to_owned()),
+    }
 }

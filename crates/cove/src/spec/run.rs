@@ -68,6 +68,8 @@ const CREATE_FLAGS: &[Flag] = &[
         check::any,
         "Write the container ID to the file",
     ),
+    Flag::refused('\0', "cpu-count", "int", refuse::no_windows),
+    Flag::refused('\0', "cpu-percent", "int", refuse::no_windows),
     Flag::value(
         '\0',
         "device",
@@ -87,6 +89,7 @@ const CREATE_FLAGS: &[Flag] = &[
     Flag::refused('\0', "device-write-bps", "list", refuse::no_device_limits),
     Flag::refused('\0', "device-write-iops", "list", refuse::no_device_limits),
     Flag::value('\0', "dns", "list", check::dns, "Set custom DNS servers"),
+    Flag::value('\0', "dns-opt", "list", check::any, ""),
     Flag::value('\0', "dns-option", "list", check::any, "Set DNS options"),
     Flag::value(
         '\0',
@@ -136,10 +139,12 @@ const CREATE_FLAGS: &[Flag] = &[
         "init",
         "Run an init inside the container that forwards signals and reaps processes",
     ),
+    Flag::refused('\0', "io-maxbandwidth", "bytes", refuse::no_windows),
+    Flag::refused('\0', "io-maxiops", "uint", refuse::no_windows),
     Flag::refused('\0', "ip", "string", refuse::no_bridge),
     Flag::refused('\0', "ip6", "string", refuse::no_bridge),
     Flag::value('\0', "ipc", "string", check::any, "IPC mode to use"),
-    Flag::refused('\0', "kernel-memory", "bytes", refuse::no_kernel_memory),
+    Flag::refused('\0', "isolation", "string", refuse::no_isolation),
     Flag::value(
         'l',
         "label",
@@ -155,6 +160,7 @@ const CREATE_FLAGS: &[Flag] = &[
         "Read in a line delimited file of labels",
     ),
     Flag::refused('\0', "link", "list", refuse::no_links),
+    Flag::refused('\0', "link-local-ip", "list", refuse::no_bridge),
     Flag::value(
         '\0',
         "log-driver",
@@ -193,6 +199,7 @@ const CREATE_FLAGS: &[Flag] = &[
         "Assign a name to the container",
     ),
     Flag::value('\0', "net", "network", check::any, ""),
+    Flag::refused('\0', "net-alias", "list", refuse::no_bridge),
     Flag::value(
         '\0',
         "network",
@@ -322,7 +329,9 @@ pub(crate) static RUN: Command = Command {
     flags: &[
         shared::PROCESS,
         shared::LIMITS,
+        shared::KERNEL_MEMORY,
         shared::PLATFORM,
+        shared::TRUST,
         shared::DETACH_KEYS,
         CREATE_FLAGS,
         RUN_FLAGS,
@@ -340,7 +349,9 @@ pub(crate) static CREATE: Command = Command {
     flags: &[
         shared::PROCESS,
         shared::LIMITS,
+        shared::KERNEL_MEMORY,
         shared::PLATFORM,
+        shared::TRUST,
         CREATE_FLAGS,
     ],
     args: Args::AtLeast(1),

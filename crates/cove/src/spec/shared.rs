@@ -107,6 +107,21 @@ pub(crate) const PLATFORM: &[Flag] = &[Flag::value(
     "Set platform of the image",
 )];
 
+/// `run`, `create`, `pull`.
+pub(crate) const TRUST: &[Flag] = &[Flag::refused_switch(
+    '\0',
+    "disable-content-trust",
+    refuse::no_trust,
+)];
+
+/// `run`, `create`, `update`.
+pub(crate) const KERNEL_MEMORY: &[Flag] = &[Flag::refused(
+    '\0',
+    "kernel-memory",
+    "bytes",
+    refuse::no_kernel_memory,
+)];
+
 /// `import`, `load`, `save`: there is nothing to choose from.
 pub(crate) const NO_PLATFORM: &[Flag] = &[Flag::refused(
     '\0',

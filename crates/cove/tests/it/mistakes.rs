@@ -204,6 +204,16 @@ fn each_mistake_has_its_sentence_and_status() {
         (1, &["save", "nope"], "No such image: nope"),
         (1, &["update", "up"], "you must provide one or more flags"),
         (
+            125,
+            &["update", "--kernel-memory", "9m", "up"],
+            "the kernel no longer supports a limit of kernel memory",
+        ),
+        (
+            125,
+            &["start", "--checkpoint", "a", "taken"],
+            "checkpoints are not supported",
+        ),
+        (
             1,
             &["system", "df", "-v", "--format", "json"],
             "the verbose and the format options conflict",
