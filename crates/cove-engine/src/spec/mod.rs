@@ -18,6 +18,7 @@ use oci_spec::runtime::{
     SpecBuilder,
 };
 
+pub(crate) use mounts::JOINED_SHM;
 pub use resources::{DEFAULT_PIDS, resources, without_devices};
 pub use security::{MASKED_PATHS, READONLY_PATHS, capabilities, default_seccomp};
 

@@ -12,6 +12,10 @@ use crate::error::Result;
 /// Bytes of `/dev/shm` when the user does not say.
 const DEFAULT_SHM: u64 = 64 << 20;
 
+/// Among the instance's files, where the `/dev/shm` of the instance whose IPC
+/// namespace it joins lies while it is made.
+pub(crate) const JOINED_SHM: &str = "shm";
+
 /// All mounts in the order they are made: a later one may lie in an earlier.
 pub(super) fn mounts(spec: &InstanceSpec, facts: &Facts<'_>) -> Result<Vec<Mount>> {
     let mut mounts = Vec::new();
@@ -21,7 +25,7 @@ pub(super) fn mounts(spec: &InstanceSpec, facts: &Facts<'_>) -> Result<Vec<Mount
         }
     }
     if !covered(spec, "/dev/shm") {
-        mounts.push(shared_memory(spec)?);
+        mounts.push(shared_memory(spec, facts)?);
     }
     let mut files = vec!["hosts", "resolv.conf"];
     if spec.namespaces.uts != NamespaceMode::Host {
@@ -140,9 +144,15 @@ fn basics(spec: &InstanceSpec) -> Vec<Basic> {
     list
 }
 
-fn shared_memory(spec: &InstanceSpec) -> Result<Mount> {
-    if spec.namespaces.ipc == NamespaceMode::Host {
-        return bind("/dev/shm".into(), "/dev/shm", &["rbind", "rprivate"]);
+/// POSIX shared memory belongs to whom the IPC namespace belongs.
+fn shared_memory(spec: &InstanceSpec, facts: &Facts<'_>) -> Result<Mount> {
+    let theirs = match spec.namespaces.ipc {
+        NamespaceMode::Private | NamespaceMode::Shareable => None,
+        NamespaceMode::Host => Some("/dev/shm".into()),
+        NamespaceMode::Instance(_) => Some(facts.files.join(JOINED_SHM)),
+    };
+    if let Some(source) = theirs {
+        return bind(source, "/dev/shm", &["rbind", "rprivate"]);
     }
     let size = if spec.shm_size == 0 {
         DEFAULT_SHM

@@ -340,3 +340,22 @@ fn a_slave_of_the_hosts_mounts_has_a_root_that_lets_them_through() {
         assert_eq!(linux.rootfs_propagation().as_deref(), expected, "{word:?}");
     }
 }
+
+#[test]
+fn shared_memory_goes_with_the_ipc_namespace() {
+    let other = InstanceId::from_random([8; 32]);
+    for (mode, expected) in [
+        (NamespaceMode::Private, "shm"),
+        (NamespaceMode::Shareable, "shm"),
+        (NamespaceMode::Host, "/dev/shm"),
+        (NamespaceMode::Instance(other), "/run/files/shm"),
+    ] {
+        let mut spec = plain();
+        spec.namespaces.ipc = mode.clone();
+        let spec = build(spec, 0);
+        let mut mounts = spec.mounts().as_ref().unwrap().iter();
+        let mount = mounts.find(|mount| mount.destination() == Path::new("/dev/shm"));
+        let source = mount.unwrap().source().as_deref();
+        assert_eq!(source, Some(Path::new(expected)), "{mode:?}");
+    }
+}

@@ -3,6 +3,7 @@
 mod devices;
 mod files;
 mod propagation;
+mod shm;
 mod workload;
 
 use std::ffi::CString;

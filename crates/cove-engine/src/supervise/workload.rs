@@ -13,11 +13,11 @@ use cove_supervisor::workload::{ContainerStdio, Created, Workload};
 use cove_sys::overlay::Overlay;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
-use super::{devices, files, propagation};
+use super::{devices, files, propagation, shm};
 use crate::Roots;
 use crate::error::{Error, Result};
 use crate::instances::Remains;
-use crate::spec::{DEFAULT_PIDS, Facts, Joined, runtime_spec};
+use crate::spec::{DEFAULT_PIDS, Facts, JOINED_SHM, Joined, runtime_spec};
 use crate::users::Accounts;
 
 /// One instance, seen from its supervisor.
@@ -112,7 +112,13 @@ impl Container {
         {
             options.stdio = Stdio::Fds([stdin, stdout, stderr]);
         }
-        let mut created = cove_sandbox::create(&plan, options).map_err(Error::Sandbox)?;
+        let create = || cove_sandbox::create(&plan, options).map_err(Error::Sandbox);
+        let mut created = match &spec.namespaces.ipc {
+            NamespaceMode::Instance(other) => {
+                shm::with(self.pid_of(other)?, &runtime.join(JOINED_SHM), create)?
+            }
+            NamespaceMode::Private | NamespaceMode::Shareable | NamespaceMode::Host => create()?,
+        };
         let answer = Created {
             pid: created.pid.as_raw_nonzero().get(),
             pidfd: created.pidfd.try_clone().map_err(|source| Error::Stream {
@@ -165,15 +171,19 @@ impl Container {
     }
 
     fn namespace_of(&self, other: &InstanceId, file: &str) -> Result<PathBuf> {
+        let pid = self.pid_of(other)?;
+        Ok(format!("/proc/{pid}/ns/{file}").into())
+    }
+
+    fn pid_of(&self, other: &InstanceId) -> Result<i32> {
         let container = cove_sandbox::Container::load(&self.roots.sandbox(), other.as_str())
             .and_then(|container| container.state())
             .map_err(Error::Sandbox)?;
-        let pid = container.pid.filter(|pid| *pid > 0).ok_or_else(|| {
+        container.pid.filter(|pid| *pid > 0).ok_or_else(|| {
             Error::Conflict(format!(
                 "cannot join a namespace of a non running container: {other}"
             ))
-        })?;
-        Ok(format!("/proc/{pid}/ns/{file}").into())
+        })
     }
 }
 

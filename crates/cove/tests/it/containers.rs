@@ -1,5 +1,7 @@
 //! Containers from their creation to their removal.
 
+use std::path::Path;
+
 use crate::support::{IMAGE, cove, lines};
 
 #[test]
@@ -224,22 +226,6 @@ fn flags_reach_the_container() {
         ]),
         "CapEff:\t0000000000000000"
     );
-    let ipc = |args: &[&str]| ok(&[args, &[IMAGE, "readlink", "/proc/self/ns/ipc"]].concat());
-    cove.ok(&[
-        "run",
-        "-d",
-        "--name",
-        "giver",
-        "--ipc",
-        "shareable",
-        IMAGE,
-        "sleep",
-        "1000",
-    ]);
-    assert_eq!(
-        ipc(&["--ipc", "container:giver"]),
-        cove.ok(&["exec", "giver", "readlink", "/proc/self/ns/ipc"])
-    );
     let host = tempfile::tempdir().unwrap();
     std::fs::write(host.path().join("f"), "from the host").unwrap();
     let bind = format!("{}:/mnt:ro", host.path().display());
@@ -427,4 +413,28 @@ fn mounts_of_the_host_reach_a_slave() {
     assert_eq!(output.out(), "mark\nbox\n", "{output}");
     let refusal = format!("path {path} is mounted on {path} but it is not a shared or slave mount");
     assert!(output.err().contains(&refusal), "{output}");
+}
+
+#[test]
+fn ipc_is_joined_with_its_shared_memory() {
+    let cove = cove();
+    let shm = ["--ipc", "shareable", "--shm-size", "1m"];
+    let sleep = [IMAGE, "sleep", "1000"];
+    cove.ok(&[&["run", "-d", "--name", "giver"], &shm[..], &sleep].concat());
+    let join = ["run", "-d", "--name", "taker", "--ipc", "container:giver"];
+    cove.ok(&[&join[..], &sleep].concat());
+    let own = |name: &str| cove.ok(&["exec", name, "readlink", "/proc/self/ns/ipc"]);
+    assert_eq!(own("giver"), own("taker"));
+    cove.ok(&["exec", "taker", "sh", "-c", "echo hello >/dev/shm/word"]);
+    assert_eq!(cove.ok(&["exec", "giver", "cat", "/dev/shm/word"]), "hello");
+    let size = "stat -f -c %b /dev/shm";
+    assert_eq!(cove.ok(&["exec", "taker", "sh", "-c", size]), "256");
+    // It stays when its giver goes, and the host never has it.
+    cove.ok(&["rm", "-f", "giver"]);
+    assert_eq!(cove.ok(&["exec", "taker", "cat", "/dev/shm/word"]), "hello");
+    let table = Path::new("/proc/self/mountinfo");
+    let table = cove_sys::fs::read_to_string(table, 1 << 20).unwrap();
+    let runroot = cove.roots().runroot();
+    assert!(!table.contains(runroot.to_str().unwrap()), "{table}");
+    cove.ok(&["rm", "-f", "taker"]);
 }
