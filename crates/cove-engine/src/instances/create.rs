@@ -238,17 +238,6 @@ fn validate(spec: &InstanceSpec) -> Result<()> {
         if !targets.insert(target) {
             return Err(Error::Invalid(format!("Duplicate mount point: {target}")));
         }
-        // The sandbox would have to keep the host's mounts shared while it changes the root.
-        if let MountSource::Bind {
-            propagation: Some(word),
-            ..
-        } = &mount.source
-            && word.ends_with("shared")
-        {
-            return Err(Error::Invalid(format!(
-                "the propagation {word} is not supported yet: mounts made in a container do not reach the host; with rslave those of the host reach the container"
-            )));
-        }
     }
     Ok(())
 }
@@ -400,15 +389,6 @@ mod tests {
             mounts,
             ..InstanceSpec::default()
         };
-        let shared = Mount {
-            source: MountSource::Bind {
-                path: "/".into(),
-                propagation: Some("rshared".to_owned()),
-                non_recursive: false,
-                create: false,
-            },
-            ..tmpfs("/a")
-        };
         for (spec, word) in [
             (
                 limits(Limits {
@@ -437,7 +417,6 @@ mod tests {
             (mounts(vec![tmpfs("/")]), "destination"),
             (mounts(vec![tmpfs("/a/../b")]), "invalid mount path"),
             (mounts(vec![tmpfs("/a"), tmpfs("/a/")]), "Duplicate"),
-            (mounts(vec![shared]), "rshared is not supported yet"),
         ] {
             let error = validate(&spec).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");

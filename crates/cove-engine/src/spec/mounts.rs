@@ -79,16 +79,22 @@ pub(super) fn mounts(spec: &InstanceSpec, facts: &Facts<'_>) -> Result<Vec<Mount
     Ok(mounts)
 }
 
-/// What the root lets through for a mount of the user's to be a slave of the
-/// host's, as Docker sets it.
+/// What the root lets through for the user's mounts to be more than private,
+/// as Docker sets it.
 pub(super) fn root_propagation(spec: &InstanceSpec) -> Option<&'static str> {
-    let is_slave = |mount: &cove_model::instance::Mount| match &mount.source {
-        MountSource::Bind { propagation, .. } => propagation
-            .as_deref()
-            .is_some_and(|word| word.ends_with("slave")),
-        MountSource::Tmpfs { .. } => false,
+    let asks = |word: &str| {
+        spec.mounts.iter().any(|mount| match &mount.source {
+            MountSource::Bind { propagation, .. } => propagation
+                .as_deref()
+                .is_some_and(|given| given.ends_with(word)),
+            MountSource::Tmpfs { .. } => false,
+        })
     };
-    spec.mounts.iter().any(is_slave).then_some("rslave")
+    if asks("shared") {
+        Some("shared")
+    } else {
+        asks("slave").then_some("rslave")
+    }
 }
 
 /// Whether the user mounts something at this very place.

@@ -317,12 +317,14 @@ fn a_read_only_root_has_read_only_files_of_ours() {
 }
 
 #[test]
-fn a_slave_of_the_hosts_mounts_has_a_root_that_lets_them_through() {
+fn a_root_lets_through_what_the_users_mounts_ask_for() {
     for (word, expected) in [
         (None, None),
         (Some("rprivate"), None),
         (Some("slave"), Some("rslave")),
         (Some("rslave"), Some("rslave")),
+        (Some("shared"), Some("shared")),
+        (Some("rshared"), Some("shared")),
     ] {
         let mut spec = plain();
         spec.mounts = vec![Mount {

@@ -105,6 +105,14 @@ pub(crate) fn prepare(
         }
         mounts.push(prepared);
     }
+    if plan
+        .propagation
+        .is_some_and(|(flag, _)| flag == libc::MS_SHARED)
+    {
+        // The copies stay shared. The tree itself must not: the new root would be attached in the
+        // host as well, and what is detached with the old one would go from the host.
+        cut(libc::MS_SLAVE)?;
+    }
     let linux = plan.linux;
     let masked = linux
         .and_then(|l| l.masked_paths().as_ref())
@@ -134,13 +142,18 @@ pub(crate) fn prepare(
     })
 }
 
-/// No mount of ours reaches the host; `shared` alone lets them through below the root.
+/// No mount of ours reaches the host. With `shared` this waits until the bind mounts that are to
+/// reach it have been copied.
 fn isolate(propagation: Option<(u64, bool)>) -> Step {
     let flag = match propagation {
         Some((flag, _)) if flag == libc::MS_PRIVATE => libc::MS_PRIVATE,
         Some((flag, _)) if flag == libc::MS_SHARED => return Ok(()),
         _ => libc::MS_SLAVE,
     };
+    cut(flag)
+}
+
+fn cut(flag: u64) -> Step {
     let change = MountAttr {
         propagation: flag,
         ..MountAttr::default()

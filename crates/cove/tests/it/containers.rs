@@ -389,7 +389,7 @@ fn templates_find_what_dockers_types_have_and_documents_leave_out() {
 }
 
 #[test]
-fn mounts_of_the_host_reach_a_slave() {
+fn mounts_reach_a_slave_and_come_from_a_shared_one() {
     let cove = cove();
     let host = tempfile::tempdir().unwrap();
     // $0 is the directory, $@ is Cove. The mounts are those of a namespace of the test's own.
@@ -402,17 +402,28 @@ fn mounts_of_the_host_reach_a_slave() {
         touch $0/late/mark
         \"$@\" exec box ls /mnt/late
         \"$@\" rm -f box
+        cat /proc/self/mountinfo >$0/before
+        \"$@\" run --rm --cap-add SYS_ADMIN --security-opt seccomp=unconfined \\
+            -v $0:/mnt:rshared busybox:test \\
+            sh -c 'mkdir /mnt/ours && mount -t tmpfs none /mnt/ours && touch /mnt/ours/mark'
+        ls $0/ours
+        umount $0/ours
+        # Nothing else came or went.
+        cmp /proc/self/mountinfo $0/before
         mount --make-private $0
-        \"$@\" run --rm -v $0:/mnt:rslave busybox:test true";
+        ! \"$@\" run --rm -v $0:/mnt:rslave busybox:test true || exit 1
+        \"$@\" run --rm -v $0:/mnt:shared busybox:test true";
     let path = host.path().to_str().unwrap();
     let none: [&str; 0] = [];
     let output = cove
         .cmd(none)
         .under("unshare", &["--mount", "sh", "-c", script, path])
         .run();
-    assert_eq!(output.out(), "mark\nbox\n", "{output}");
-    let refusal = format!("path {path} is mounted on {path} but it is not a shared or slave mount");
-    assert!(output.err().contains(&refusal), "{output}");
+    assert_eq!(output.out(), "mark\nbox\nmark\n", "{output}");
+    for kind in ["shared or slave", "shared"] {
+        let refusal = format!("path {path} is mounted on {path} but it is not a {kind} mount");
+        assert!(output.err().contains(&refusal), "{output}");
+    }
 }
 
 #[test]
