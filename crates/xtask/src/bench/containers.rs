@@ -135,7 +135,8 @@ fn private_bytes(pid: u32) -> Option<u64> {
     Some(kib * 1024)
 }
 
-fn words(stage: &Stage, cove: &testkit::cove::Cove, rest: &[&str]) -> Vec<String> {
+/// A command line of the binary under measurement.
+pub(super) fn words(stage: &Stage, cove: &testkit::cove::Cove, rest: &[&str]) -> Vec<String> {
     let roots = cove.roots();
     let mut words = vec![stage.program.display().to_string()];
     words.extend(["--root".to_owned(), roots.root().display().to_string()]);
