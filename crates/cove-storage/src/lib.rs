@@ -5,6 +5,7 @@
 //! a container is: callers bring streams and say what is in use.
 
 mod archive;
+mod behind;
 mod blob;
 mod changes;
 mod error;
@@ -30,6 +31,7 @@ mod walk;
 mod xattr;
 
 pub use archive::{Format, Loaded, Saved, detect};
+pub use behind::WriteBehind;
 pub use blob::{BLOB_LIMIT, digest_of};
 pub use changes::{Change, ChangeKind};
 pub use error::{Error, Result, Step};

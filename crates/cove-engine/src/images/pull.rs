@@ -180,7 +180,9 @@ impl Engine {
             progress,
             stop: AtomicBool::new(false),
         };
+        let behind = self.store.write_behind().map_err(Error::Storage)?;
         let staged = batch.run(&missing)?;
+        drop(behind);
         let ids: Vec<Digest> = staged
             .iter()
             .map(|(layer, _)| layer.info().diff_id)

@@ -75,6 +75,7 @@ impl Store {
 
     fn load_tar(&self, reader: impl Read + Send) -> Result<Vec<Loaded>> {
         let lease = Lease::new(self)?;
+        let behind = self.write_behind()?;
         let input = io::BufReader::with_capacity(256 << 10, reader);
         // Layers have limits of their own; this one only bounds the members.
         let limits = Limits {
@@ -87,6 +88,7 @@ impl Store {
             self.member(&mut tar, &entry, &lease, &mut contents)?;
         }
         let plans = contents.plans()?;
+        drop(behind);
         self.publish(&lease, std::mem::take(&mut contents.staged))?;
         plans
             .into_iter()
