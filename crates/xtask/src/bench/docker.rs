@@ -1,5 +1,6 @@
 //! A dockerd of our own: private data, private socket, no networks.
 
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,9 +14,14 @@ pub(super) struct Docker {
 
 impl Docker {
     pub(super) fn start() -> Result<Self, String> {
+        Self::start_in(&std::env::temp_dir())
+    }
+
+    /// One whose data lie below `base`.
+    pub(super) fn start_in(base: &Path) -> Result<Self, String> {
         let directory = tempfile::Builder::new()
             .prefix("cvd")
-            .tempdir()
+            .tempdir_in(base)
             .map_err(|e| e.to_string())?;
         let place = directory.path().to_owned();
         let at = |name: &str| place.join(name).display().to_string();

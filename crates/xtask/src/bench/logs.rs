@@ -1,5 +1,6 @@
 //! Log throughput against conmon (by podman with runc), and every byte there.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use testkit::cmd::Cmd;
@@ -120,15 +121,16 @@ pub(super) struct Podman(tempfile::TempDir);
 
 impl Podman {
     pub(super) fn new(image: &str) -> Result<Self, String> {
-        let podman = Self::bare()?;
+        let podman = Self::bare_in(&std::env::temp_dir())?;
         podman.ok(&["pull", "--quiet", "--tls-verify=false", image])?;
         Ok(podman)
     }
 
-    pub(super) fn bare() -> Result<Self, String> {
+    /// One without images, whose storage lies below `base`.
+    pub(super) fn bare_in(base: &Path) -> Result<Self, String> {
         let directory = tempfile::Builder::new()
             .prefix("cvp")
-            .tempdir()
+            .tempdir_in(base)
             .map_err(|e| e.to_string())?;
         Ok(Self(directory))
     }
