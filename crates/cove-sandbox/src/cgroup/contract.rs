@@ -193,6 +193,7 @@ fn a_life() {
         again.delete().unwrap();
         let gone = open(again.record()).unwrap();
         assert_eq!(gone.pids().unwrap(), [], "{view}");
+        gone.signal(Signal::KILL).unwrap();
         for group in &cgroup.record().groups {
             assert!(!group.mount.join(&group.path).exists(), "{view} {group:?}");
         }

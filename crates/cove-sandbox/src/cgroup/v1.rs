@@ -399,9 +399,13 @@ impl Backend for V1 {
             return v2::signal_all(unified, number);
         }
         let Some(whole) = self.whole() else {
-            return Err(CgroupError::Without {
-                what: "signalling every process",
-            });
+            if self.record.groups.is_empty() {
+                return Err(CgroupError::Without {
+                    what: "signalling every process",
+                });
+            }
+            // Another has removed its directories: there was no process left.
+            return Ok(());
         };
         if number != Signal::KILL {
             return signal::each(whole, number).map(drop);
