@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -248,21 +248,11 @@ impl StateDir {
     /// Replaces the state; readers see the old or the new one.
     pub(crate) fn write(&self, stored: &Stored) -> Result<()> {
         let fail = |e: io::Error| Error::state("write", self.path.join(STATE), e);
-        self.put(NEXT, stored).map_err(fail)?;
+        let bytes = serde_json::to_vec(stored).map_err(|e| fail(e.into()))?;
+        cove_sys::fs::stage_at(&self.fd, NEXT)
+            .and_then(|mut file| file.write_all(&bytes))
+            .map_err(fail)?;
         cove_sys::fs::replace_at(&self.fd, NEXT, STATE).map_err(fail)
-    }
-
-    fn put(&self, name: &str, stored: &Stored) -> io::Result<()> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(0o600);
-        let file = rustix::fs::openat(&self.fd, name, flags | OFlags::NOFOLLOW, mode)?;
-        let bytes = serde_json::to_vec(stored)?;
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() {
-            let n = rustix::io::write(&file, rest)?;
-            rest = &rest[n..];
-        }
-        Ok(())
     }
 
     /// Removes the directory with what this crate puts into it.

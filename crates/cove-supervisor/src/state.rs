@@ -149,10 +149,7 @@ pub(crate) fn lock(dir: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
 pub(crate) fn publish(dir: BorrowedFd<'_>, status: &Status) -> io::Result<()> {
     const NEW: &str = "status.json.new";
     let bytes = serde_json::to_vec(status)?;
-    let flags =
-        OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = std::fs::File::from(openat(dir, NEW, flags, Mode::RUSR | Mode::WUSR)?);
-    file.write_all(&bytes)?;
+    cove_sys::fs::stage_at(dir, NEW)?.write_all(&bytes)?;
     cove_sys::fs::replace_at(dir, NEW, paths::STATUS)
 }
 

@@ -7,7 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{AtFlags, RenameFlags, renameat, renameat_with, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, openat, renameat, renameat_with, unlinkat};
+use rustix::io::Errno;
 
 /// What a record, a status or a list of accounts usually fits in, in bytes.
 const USUAL: usize = 4096;
@@ -82,6 +83,25 @@ fn write_new(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
     if durable { file.sync_data() } else { Ok(()) }
 }
 
+/// Makes a file that is to replace another by [`replace_at`], for its owner only.
+/// What a killed process left under the name goes first; it is not written to,
+/// because it may be the old file, which somebody still reads.
+///
+/// # Errors
+/// What open(2) and unlink(2) say.
+pub fn stage_at(dir: impl AsFd, staged: &str) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let make = || openat(&dir, staged, flags, Mode::RUSR | Mode::WUSR);
+    let file = match make() {
+        Err(Errno::EXIST) => {
+            unlinkat(&dir, staged, AtFlags::empty())?;
+            make()
+        }
+        other => other,
+    };
+    Ok(file?.into())
+}
+
 /// Gives `staged` the name of another file of `dir`, in one step: readers see the
 /// old bytes or the new ones. For what need not survive a power cut.
 ///
@@ -121,10 +141,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = File::open(dir.path()).unwrap();
         for content in ["first", "second"] {
-            fs::write(dir.path().join("staged"), content).unwrap();
+            // What a killed process left.
+            fs::write(dir.path().join("staged"), "much longer").unwrap();
+            let mut staged = stage_at(&at, "staged").unwrap();
+            staged.write_all(content.as_bytes()).unwrap();
             replace_at(&at, "staged", "name").unwrap();
             assert_eq!(
-                fs::read_to_string(dir.path().join("name")).unwrap(),
+                read_to_string(&dir.path().join("name"), 100).unwrap(),
                 content
             );
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
