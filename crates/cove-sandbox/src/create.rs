@@ -63,6 +63,10 @@ impl Created {
                     .command(Command::Go)
                     .map_err(|e| Error::os("start the init", e))?;
                 warnings.extend(until_executed(&self.channel)?);
+                // A process that is killed closes its end of the channel as well.
+                if !cove_sys::proc::has_executed(self.stored.pid).unwrap_or(true) {
+                    return Err(Error::InitDied("the start"));
+                }
             }
         }
         poststart(&self.stored, self.pidfd.as_fd())?;

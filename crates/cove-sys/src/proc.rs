@@ -1,4 +1,5 @@
-//! A process told apart from a later one of the same pid: pid and start time.
+//! What `stat` tells of a process: whether it has executed a program, and which
+//! one it is, told apart from a later one of the same pid by its start time.
 //! The time counts ticks of a hundredth of a second: two processes that get the
 //! pid within one tick are taken for one. The kernel gives pids in turn, so every
 //! other pid would have to be used up in that tick.
@@ -11,6 +12,21 @@ use std::io;
 /// # Errors
 /// `NotFound` if there is no such process.
 pub fn start_time(pid: i32) -> io::Result<(u64, bool)> {
+    parse(&stat(pid)?).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// Whether a process has executed a program since it was forked. A zombie still tells.
+///
+/// # Errors
+/// `NotFound` if there is no such process.
+pub fn has_executed(pid: i32) -> io::Result<bool> {
+    /// Set by every fork and cleared by `execve`, before it closes descriptors.
+    const PF_FORKNOEXEC: u64 = 0x40;
+    let flags = flags(&stat(pid)?).ok_or(io::ErrorKind::InvalidData)?;
+    Ok(flags & PF_FORKNOEXEC == 0)
+}
+
+fn stat(pid: i32) -> io::Result<Vec<u8>> {
     use rustix::fs::{CWD, Mode, OFlags, openat};
     let file = openat(
         CWD,
@@ -18,19 +34,29 @@ pub fn start_time(pid: i32) -> io::Result<(u64, bool)> {
         OFlags::RDONLY | OFlags::CLOEXEC,
         Mode::empty(),
     )?;
-    let mut buffer = [0u8; 1024];
+    let mut buffer = vec![0u8; 1024];
     let length = match rustix::io::read(&file, &mut buffer) {
         Err(rustix::io::Errno::SRCH) => return Err(io::ErrorKind::NotFound.into()),
         other => other?,
     };
-    parse(&buffer[..length]).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    buffer.truncate(length);
+    Ok(buffer)
+}
+
+/// The fields from the third on. The name in parentheses before them may hold anything, so they
+/// are counted from the last parenthesis.
+fn fields(stat: &[u8]) -> Option<impl Iterator<Item = &str>> {
+    let end = stat.iter().rposition(|&b| b == b')')?;
+    let rest = std::str::from_utf8(stat.get(end + 2..)?).ok()?;
+    Some(rest.split(' '))
+}
+
+fn flags(stat: &[u8]) -> Option<u64> {
+    fields(stat)?.nth(6)?.parse().ok()
 }
 
 fn parse(stat: &[u8]) -> Option<(u64, bool)> {
-    // The name in parentheses may hold anything, so count fields from the last parenthesis on.
-    let end = stat.iter().rposition(|&b| b == b')')?;
-    let rest = std::str::from_utf8(stat.get(end + 2..)?).ok()?;
-    let mut fields = rest.split(' ');
+    let mut fields = fields(stat)?;
     let state = fields.next()?;
     let start = fields.nth(18)?.parse().ok()?;
     Some((start, matches!(state, "Z" | "X")))
@@ -44,11 +70,16 @@ mod tests {
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         let stat = b"7 (a) b) S 1 7 7 0 -1 4 9 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
         assert_eq!(parse(stat), Some((4242, false)));
+        assert_eq!(flags(stat), Some(4));
         assert_eq!(
             parse(b"7 (x) Z 1 7 7 0 -1 4 9 0 0 0 0 0 0 0 20 0 1 0 5 0 0"),
             Some((5, true))
         );
         assert_eq!(parse(b"7 x"), None);
         assert!(start_time(i32::try_from(std::process::id()).unwrap()).is_ok());
+    }
+    #[test]
+    fn a_program_that_runs_was_executed() {
+        assert!(has_executed(i32::try_from(std::process::id()).unwrap()).unwrap());
     }
 }

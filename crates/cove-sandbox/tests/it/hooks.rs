@@ -74,3 +74,15 @@ fn a_failing_hook_ends_the_creation_and_leaves_nothing() {
         assert!(error.contains(kind) && error.contains("no good"), "{error}");
     }
 }
+
+#[test]
+fn a_first_process_that_is_killed_before_its_program_has_not_started() {
+    let mut sandbox = Sandbox::new("sleep 1000");
+    let namespaces = sandbox.spec["linux"]["namespaces"].as_array_mut().unwrap();
+    // Its own pid namespace would shield it from the hook.
+    namespaces.retain(|one| one["type"] != "pid");
+    sandbox.spec["hooks"]["startContainer"] = json!([{"path": "/bin/sh",
+        "args": ["sh", "-c", "kill -9 $PPID"], "env": ["PATH=/bin"]}]);
+    let (_, error) = sandbox.fails();
+    assert!(error.contains("ended during the start"), "{error}");
+}
