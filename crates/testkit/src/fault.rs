@@ -58,7 +58,7 @@ pub fn killed_within(cmd: &Cmd, span: Duration, rng: &mut Rng) -> (Output, bool)
 
 /// Runs a command, and at a random moment within `span` kills one process of
 /// Cove beside it: a supervisor or a keeper. With `both` the command is killed
-/// in the same moment. Tells whether a process was killed.
+/// in the same moment. Tells which process was killed.
 #[must_use]
 pub fn killed_beside(
     cmd: &Cmd,
@@ -66,7 +66,7 @@ pub fn killed_beside(
     both: bool,
     place: (&Roots, &Path),
     rng: &mut Rng,
-) -> (Output, bool) {
+) -> (Output, Option<String>) {
     let (roots, program) = place;
     let running = cmd.start();
     let ended = running.ends_within(moment(span, rng));
@@ -77,11 +77,12 @@ pub fn killed_beside(
     if both && !ended {
         running.signal(Signal::KILL);
     }
-    let killed = pick(&ours, rng);
-    if let Some(pid) = killed {
+    let killed = pick(&ours, rng).map(|pid| {
+        let name = name_of(pid);
         kill(pid);
-    }
-    (running.wait(), killed.is_some())
+        format!("{name} {pid}")
+    });
+    (running.wait(), killed)
 }
 
 /// Kills one random process of these roots that runs `program`; tells which.
@@ -111,7 +112,8 @@ fn pick(all: &[u32], rng: &mut Rng) -> Option<u32> {
 
 /// The processes of these roots that run `program`. Cove runs from a sealed
 /// copy at times, so the name counts, not the path; it comes first because it
-/// is cheap to ask for.
+/// is cheap to ask for. A container's first process has its supervisor's name
+/// until it executes its program, which is before the list is used at times.
 fn processes(roots: &Roots, program: &Path) -> Vec<u32> {
     let own = program
         .file_name()
@@ -120,16 +122,30 @@ fn processes(roots: &Roots, program: &Path) -> Vec<u32> {
     let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|pid| {
-            let name = crate::files::text(format!("/proc/{pid}/comm").as_ref()).unwrap_or_default();
-            own.as_ref().is_some_and(|own| name.trim().starts_with(own))
+            own.as_ref()
+                .is_some_and(|own| name_of(*pid).starts_with(own))
+                && !is_inside(*pid)
                 && crate::roots::belongs(*pid, roots.path())
         })
         .collect()
 }
 
+fn name_of(pid: u32) -> String {
+    let name = crate::files::text(format!("/proc/{pid}/comm").as_ref());
+    name.unwrap_or_default().trim().to_owned()
+}
+
+/// Whether a process is a container's, from its first moment on. One that
+/// nobody can ask any more is none of Cove's either.
+fn is_inside(pid: u32) -> bool {
+    let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/pid")).ok();
+    namespace(&pid.to_string()) != namespace("self")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     #[test]
     fn the_nth_call_kills() {
@@ -159,5 +175,28 @@ mod tests {
         );
         assert!(killed);
         assert_eq!(output.code(), 137);
+    }
+
+    #[test]
+    fn processes_inside_containers_are_not_cove() {
+        let roots = Roots::new();
+        let start = |wrapper: &str, words: &[&str]| {
+            let cmd = Cmd::new(wrapper).args(words).env("MARK", roots.path());
+            cmd.start()
+        };
+        let script = "sleep 600 & wait";
+        let inside = start("unshare", &["--pid", "--fork", "sh", "-c", script]);
+        let outside = start("sh", &["-c", script]);
+        let sleepers = || {
+            let all = roots.processes().into_iter();
+            all.filter(|pid| name_of(*pid) == "sleep").count()
+        };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while sleepers() < 2 {
+            assert!(Instant::now() < deadline, "both sleep");
+        }
+        assert_eq!(processes(&roots, Path::new("/bin/sleep")).len(), 1);
+        drop(roots);
+        let _ended = (inside.wait(), outside.wait());
     }
 }

@@ -60,12 +60,16 @@ fn strike(world: &mut World, fault: usize, round: u64, rng: &mut Rng, tally: &mu
         return strike_first_process(world, round, rng, tally);
     }
     let order = world.order(rng);
-    let when = format!("kill {round} ({}), {}", FAULTS[fault], order.kind.name());
+    let mut when = format!("kill {round} ({}), {}", FAULTS[fault], order.kind.name());
     let (output, struck) = match fault {
         1 | 2 => {
             let roots = world.cove.roots();
             let place = (roots, world.cove.program());
-            killed_beside(&order.cmd, order.span, fault == 2, place, rng)
+            let (output, killed) = killed_beside(&order.cmd, order.span, fault == 2, place, rng);
+            if let Some(process) = &killed {
+                when.push_str(&format!(", {process} killed"));
+            }
+            (output, killed.is_some())
         }
         _ => killed_within(&order.cmd, order.span, rng),
     };

@@ -174,9 +174,10 @@ impl World {
         for name in &self.running {
             if states.get(name).is_some_and(|state| state != "running") {
                 let state = &states[name];
-                tally
-                    .lost
-                    .push(format!("{when}: {name} ran and is {state}"));
+                let told = self.must(&["inspect", "--format", "{{json .State}}", name]);
+                let told = told.unwrap_or_else(|e| e);
+                let text = format!("{when}: {name} ran and is {state}: {told}");
+                tally.lost.push(text);
             }
         }
         // Each loss counts once.
