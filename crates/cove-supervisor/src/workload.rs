@@ -56,13 +56,14 @@ pub trait Workload {
     /// The system's refusal. A process that has just ended is no error.
     fn signal(&mut self, signal: i32, all: bool) -> Result<(), Failure>;
 
-    /// Freezes all processes.
+    /// Freezes all processes. Those that are frozen stay so, and are no error: a supervisor
+    /// that takes over does not know what the old one came to do.
     ///
     /// # Errors
     /// The system's refusal.
     fn pause(&mut self) -> Result<(), Failure>;
 
-    /// Thaws all processes.
+    /// Thaws all processes. As with `pause`, none needs to be frozen.
     ///
     /// # Errors
     /// The system's refusal.

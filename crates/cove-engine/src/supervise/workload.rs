@@ -8,7 +8,9 @@ use cove_model::control::{Exited, Failure};
 use cove_model::instance::{InstanceId, InstanceSpec, NamespaceMode, NetworkMode, Record};
 use cove_model::status::ProcessId;
 use cove_sandbox::cgroup::Host;
-use cove_sandbox::{CgroupManagerChoice, Console, CreateOptions, InitFault, StartMode, Stdio};
+use cove_sandbox::{
+    CgroupManagerChoice, Console, CreateOptions, InitFault, StartMode, Status, Stdio,
+};
 use cove_supervisor::workload::{ContainerStdio, Created, Workload};
 use cove_sys::overlay::Overlay;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -217,13 +219,13 @@ impl Workload for Container {
 
     fn pause(&mut self) -> Result<(), Failure> {
         self.sandbox()
-            .and_then(|container| container.pause().map_err(Error::Sandbox))
+            .and_then(|container| freeze(&container).map_err(Error::Sandbox))
             .map_err(|error| failure("pause", &error))
     }
 
     fn resume(&mut self) -> Result<(), Failure> {
         self.sandbox()
-            .and_then(|container| container.resume().map_err(Error::Sandbox))
+            .and_then(|container| thaw(&container).map_err(Error::Sandbox))
             .map_err(|error| failure("resume", &error))
     }
 
@@ -253,6 +255,22 @@ impl Workload for Container {
             .map_err(|error| failure("remove", &error))?;
         self.remains = Some(remains);
         Ok(())
+    }
+}
+
+/// Freezes a container, unless a supervisor that was killed did.
+fn freeze(container: &cove_sandbox::Container) -> cove_sandbox::Result<()> {
+    match container.status()? {
+        Status::Paused => Ok(()),
+        Status::Creating | Status::Created | Status::Running | Status::Stopped => container.pause(),
+    }
+}
+
+/// Thaws a container, unless it is not frozen.
+fn thaw(container: &cove_sandbox::Container) -> cove_sandbox::Result<()> {
+    match container.status()? {
+        Status::Created | Status::Running => Ok(()),
+        Status::Creating | Status::Paused | Status::Stopped => container.resume(),
     }
 }
 

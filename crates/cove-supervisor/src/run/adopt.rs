@@ -75,10 +75,7 @@ impl Supervisor<'_> {
         };
         self.connect(kept)
             .map_err(|error| system_failure("stdio", "cannot watch the instance", &error))?;
-        if self.status.held {
-            // Who held it lost the connection with the old supervisor.
-            self.thaw();
-        }
+        self.freeze_as_told();
         if self.status.state == State::Created {
             // What would have started it died with the old supervisor.
             self.last_run = true;
@@ -87,5 +84,22 @@ impl Supervisor<'_> {
         // Who asked for this must not hear that it runs when it only is not buried yet.
         self.reap();
         Ok(())
+    }
+
+    /// Freezes or thaws it as its status says. The old supervisor may have been killed
+    /// after it did either and before it told anybody; and who held it lost the
+    /// connection with it.
+    fn freeze_as_told(&mut self) {
+        match self.status.state {
+            // Refused only when it is ending, which the pidfd tells.
+            State::Paused if !self.status.held => self.workload.pause().unwrap_or(()),
+            State::Running | State::Paused => {
+                if self.workload.resume().is_ok() {
+                    self.status.state = State::Running;
+                    self.status.held = false;
+                }
+            }
+            State::Created | State::Restarting | State::Exited | State::Dead => {}
+        }
     }
 }

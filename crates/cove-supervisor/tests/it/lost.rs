@@ -6,7 +6,7 @@ use cove_model::control::{Reply, Request, StopTimeout};
 use cove_model::status::State;
 use cove_supervisor::client::{ClientError, Event};
 use cove_supervisor::logs::LogStream;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::fixture::{ALL, Fixture, collect, eventually, exited};
 
@@ -30,7 +30,8 @@ fn goes_on_logging_and_learns_the_status() {
     assert_eq!(it.wait().exit_code, 9, "{:?}", it.status());
     it.join();
     assert_eq!(it.logged(LogStream::Stdout), b"one\ntwo\nthree\n");
-    assert_eq!(it.calls(), ["create", "start", "adopt", "cleanup 9"]);
+    let calls = ["create", "start", "adopt", "signal 18 true", "cleanup 9"];
+    assert_eq!(it.calls(), calls, "thawed as it was told to run");
 }
 
 #[test]
@@ -140,6 +141,65 @@ fn a_client_waits_for_a_supervisor_that_only_begins() {
     gate.write_all(b"\n").unwrap();
     it.wait();
     it.join();
+}
+
+#[test]
+fn a_freeze_that_nobody_was_told_of_is_lifted() {
+    let mut it = Fixture::new("read x < gate");
+    let _gate = it.gate("gate");
+    it.begin().unwrap();
+    it.murder();
+    // As one leaves it that is killed between the freezing and the telling.
+    signal(&it, Signal::STOP);
+    eventually("stopped", || stopped(&it));
+    it.config.adopt = true;
+    assert_eq!(it.begin().unwrap().state, State::Running);
+    eventually("goes on", || !stopped(&it));
+    it.stop(StopTimeout::Millis(0));
+    it.join();
+}
+
+#[test]
+fn a_thaw_that_nobody_was_told_of_is_undone() {
+    let mut it = Fixture::new("read x < gate");
+    let _gate = it.gate("gate");
+    it.begin().unwrap();
+    assert_eq!(it.client().request(&Request::Pause).unwrap(), Reply::Done);
+    it.murder();
+    signal(&it, Signal::CONT);
+    eventually("goes on", || !stopped(&it));
+    it.config.adopt = true;
+    assert_eq!(it.begin().unwrap().state, State::Paused);
+    eventually("stopped", || stopped(&it));
+    assert_eq!(it.client().request(&Request::Resume).unwrap(), Reply::Done);
+    it.stop(StopTimeout::Millis(0));
+    it.join();
+}
+
+#[test]
+fn who_held_it_holds_it_no_more() {
+    let mut it = Fixture::new("read x < gate");
+    let _gate = it.gate("gate");
+    it.begin().unwrap();
+    let hold = it.client().hold().unwrap();
+    eventually("stopped", || stopped(&it));
+    assert_eq!(it.replace().state, State::Running);
+    eventually("goes on", || !stopped(&it));
+    drop(hold);
+    it.stop(StopTimeout::Millis(0));
+    it.join();
+}
+
+fn signal(it: &Fixture, signal: Signal) {
+    let init = it.status().init.unwrap();
+    kill_process_group(Pid::from_raw(init.pid).unwrap(), signal).unwrap();
+}
+
+/// Whether the first process is stopped, which is how the shell freezes.
+fn stopped(it: &Fixture) -> bool {
+    let path = format!("/proc/{}/stat", it.status().init.unwrap().pid);
+    let stat = cove_sys::fs::read_to_string(path.as_ref(), 4096).unwrap();
+    stat.rsplit(')').next().unwrap().starts_with(" T")
 }
 
 /// The keeper among the children of the supervisor.

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use testkit::fault::killed_at;
+use testkit::cmd::Cmd;
+use testkit::fault::{kill_one, killed_at};
 use testkit::leak::{Snapshot, assert_no_leaks, remove_cgroups};
+use testkit::rng::Rng;
 
 use crate::support::{IMAGE, cove};
 
@@ -50,6 +52,33 @@ fn a_killed_commit_lets_its_container_go_on_and_leaves_nothing() {
     cove.ok(&["exec", "box", "true"]);
     cove.ok(&["rm", "-f", "box"]);
     assert_no_leaks(&before, cove.roots());
+}
+
+#[test]
+fn a_supervisor_that_is_killed_while_it_freezes_or_thaws_leaves_what_was_told() {
+    let cove = cove();
+    let run = ["run", "-d", "--network", "none", "--name", "box", IMAGE];
+    let id = cove.ok(&[&run[..], &["sleep", "1000"]].concat());
+    let kill = || kill_one(cove.roots(), cove.program(), &mut Rng::new(1)).expect("a supervisor");
+    let sandbox = cove.roots().runroot().join("sandbox");
+    let behind_its_back = |verb: &str| {
+        let runtime = Cmd::new(cove.program()).args(["oci", "--root"]);
+        runtime.arg(&sandbox).args([verb, &id]).ok();
+    };
+    let state = || cove.ok(&["inspect", "--format", "{{.State.Status}}", "box"]);
+    // Frozen for a commit that was never told so.
+    kill();
+    behind_its_back("pause");
+    cove.ok(&["commit", "box", "now:kept"]);
+    cove.ok(&["exec", "box", "true"]);
+    // A pause that was told, and an end of it that was not.
+    cove.ok(&["pause", "box"]);
+    kill();
+    behind_its_back("resume");
+    assert_eq!(state(), "paused");
+    cove.ok(&["unpause", "box"]);
+    assert_eq!(state(), "running");
+    cove.ok(&["rm", "-f", "box"]);
 }
 
 #[test]
