@@ -172,13 +172,14 @@ impl State {
     fn take_over(&self, guard: &Guard, name: &str, id: &InstanceId) -> Result<()> {
         loop {
             match self.links.owner(name)? {
-                Some(owner) if self.holds(&owner, name)? => {
+                Some(Some(owner)) if self.holds(&owner, name)? => {
                     return Err(Error::NameInUse {
                         name: name.to_owned(),
                         owner,
                     });
                 }
-                Some(_) | None => guard.remove(name)?,
+                Some(_) => guard.remove(name)?,
+                None => {}
             }
             if self.links.make(name, id)? {
                 return Ok(());
@@ -190,8 +191,9 @@ impl State {
     /// last: no rename is under way, and nobody else frees the name.
     fn release(&self, guard: &Guard, name: &str) -> Result<()> {
         match self.links.owner(name)? {
-            Some(owner) if self.holds(&owner, name)? => Ok(()),
-            Some(_) | None => guard.remove(name),
+            Some(Some(owner)) if self.holds(&owner, name)? => Ok(()),
+            Some(_) => guard.remove(name),
+            None => Ok(()),
         }
     }
 
@@ -246,7 +248,7 @@ impl State {
         }
         let name = text.strip_prefix('/').unwrap_or(text);
         if valid_name(name)
-            && let Some(owner) = self.links.owner(name)?
+            && let Some(owner) = self.links.owner(name)?.flatten()
             && let Some(record) = self.read(&owner)?
             && record.name == name
         {
@@ -434,7 +436,9 @@ impl State {
     fn suspects(&self, names: Vec<String>, ids: &[InstanceId]) -> Result<Vec<String>> {
         let mut of: BTreeMap<Option<InstanceId>, Vec<String>> = BTreeMap::new();
         for name in names {
-            of.entry(self.links.owner(&name)?).or_default().push(name);
+            of.entry(self.links.owner(&name)?.flatten())
+                .or_default()
+                .push(name);
         }
         for id in ids {
             if of

@@ -37,11 +37,13 @@ impl Links {
         }
     }
 
-    /// Whom a name links to; `None` when there is no such link, or nobody.
-    pub(crate) fn owner(&self, name: &str) -> Result<Option<InstanceId>> {
+    /// Whom a name links to: `None` when there is no such link, `Some(None)`
+    /// when it leads to nobody. Only a link that was seen may be removed: in the
+    /// place of none, somebody may make one at any moment.
+    pub(crate) fn owner(&self, name: &str) -> Result<Option<Option<InstanceId>>> {
         let path = self.0.join(name);
         match fs::read_link(&path) {
-            Ok(target) => Ok(target.to_str().and_then(|text| text.parse().ok())),
+            Ok(target) => Ok(Some(target.to_str().and_then(|text| text.parse().ok()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(Error::Name { path, source }),
         }
