@@ -259,17 +259,19 @@ fn renames_creations_and_sweeps_at_once_leave_each_instance_its_name() {
                 let (state, root) = (&state, root.path());
                 scope.spawn(move || {
                     let trash = root.join(format!("trash{byte}"));
-                    for round in 0..60_usize {
-                        let name = |offset: usize| NAMES[(usize::from(byte) + offset) % 3];
-                        let made = state.reserve(id(byte), Some(name(round)));
+                    for round in 0..60_u8 {
+                        // As in life, no id comes twice.
+                        let own = id(byte * 60 + round);
+                        let name = |offset: u8| NAMES[usize::from(byte + offset) % 3];
+                        let made = state.reserve(own.clone(), Some(name(round)));
                         let made = made.and_then(|reservation| {
-                            reservation.commit(&record(&id(byte), name(round)), false)
+                            reservation.commit(&record(&own, name(round)), false)
                         });
                         attempt(made);
-                        attempt(state.rename(&id(byte), name(round + 1)));
-                        if let Ok(now) = state.get(&id(byte)) {
+                        attempt(state.rename(&own, name(round + 1)));
+                        if let Ok(now) = state.get(&own) {
                             // Nobody else changes it: what its record says is true.
-                            assert_eq!(state.find(&now.name).unwrap().id, id(byte));
+                            assert_eq!(state.find(&now.name).unwrap().id, own);
                             state.remove(&now, &trash).unwrap();
                             fs::remove_dir_all(&trash).unwrap();
                         }
