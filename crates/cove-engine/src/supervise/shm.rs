@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use cove_sys::ns;
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::mount::{
     MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change, move_mount, open_tree,
 };
@@ -54,14 +54,19 @@ fn enter(namespace: impl AsFd) -> Result<()> {
     })
 }
 
+/// In the other instance's tree, so no link of its making is followed.
 fn copy() -> Result<OwnedFd> {
+    let path = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let links = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-    open_tree(CWD, "/dev/shm", flags).map_err(|errno| Error::Stream {
-        action: "copy the other container's /dev/shm",
-        source: errno.into(),
-    })
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    openat2(CWD, "/dev/shm", path, Mode::empty(), links)
+        .and_then(|directory| open_tree(directory, "", flags))
+        .map_err(|errno| Error::Stream {
+            action: "copy the other container's /dev/shm",
+            source: errno.into(),
+        })
 }
 
 /// Attaches a mount in a new namespace, which the host's mounts still reach.
