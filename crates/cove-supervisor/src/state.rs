@@ -195,12 +195,18 @@ fn stat_fields(pid: i32) -> io::Result<Option<Vec<String>>> {
         .map(|(_, rest)| rest.split_whitespace().map(str::to_owned).collect()))
 }
 
+/// Held by a test that starts a process, and by one that says when a lock ends:
+/// until it executes its program, a process has a copy of every descriptor.
+#[cfg(test)]
+pub(crate) static STARTING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn publishes_and_observes() {
+        let _nobody_starts = STARTING.lock().unwrap();
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(observe(dir.path()).unwrap(), None);
         let fd = open_dir(dir.path()).unwrap();

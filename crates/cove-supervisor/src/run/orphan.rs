@@ -69,7 +69,9 @@ mod tests {
         #[expect(clippy::disallowed_methods, reason = "a process to look at")]
         let mut command = Command::new("/bin/sh");
         let command = command.args(["-c", "read x; exit 9"]).stdin(Stdio::piped());
+        let starting = state::STARTING.lock().unwrap();
         let mut child = command.spawn().unwrap();
+        drop(starting);
         let pid = i32::try_from(child.id()).unwrap();
         let start_ticks = state::start_ticks(pid).unwrap().unwrap();
         let init = Pid::from_raw(pid).unwrap();
