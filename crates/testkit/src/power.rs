@@ -1,6 +1,7 @@
 //! Faults of disks: an ext4 whose power can be cut, a tmpfs that is soon full.
 
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use crate::roots::{kill, processes_of};
 pub struct Disk {
     directory: TempDir,
     device: String,
+    /// Whether the loop device passes by the page cache of the file's own disk.
+    direct: bool,
 }
 
 impl Disk {
@@ -25,25 +28,69 @@ impl Disk {
     /// Without root, mkfs.ext4 or a free loop device.
     #[must_use]
     pub fn new(mib: u64) -> Self {
-        let directory = tempfile::Builder::new()
-            .prefix("cvdisk")
-            .tempdir()
-            .expect("a directory");
-        let image = directory.path().join("image");
-        File::create(&image)
+        let disk = Self::backed(&std::env::temp_dir(), false);
+        File::create(disk.image())
             .and_then(|f| f.set_len(mib << 20))
             .expect("the disk's file is made");
+        disk.formatted()
+    }
+
+    /// A new empty disk in `base` to measure on: its file is written to its end
+    /// beforehand and then read and written without another cache in between,
+    /// so that it costs little more than the disk that `base` is on.
+    ///
+    /// # Panics
+    /// As [`Disk::new`], and when `base` has too little room.
+    #[must_use]
+    pub fn steady(base: &Path, mib: u64) -> Self {
+        let disk = Self::backed(base, true);
+        let mut zeros = std::io::repeat(0).take(mib << 20);
+        let mut image = File::create(disk.image()).expect("the disk's file is made");
+        std::io::copy(&mut zeros, &mut image).expect("there is room for the disk's file");
+        image.sync_all().expect("the disk's file is written");
+        disk.formatted()
+    }
+
+    fn backed(base: &Path, direct: bool) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("cvdisk")
+            .tempdir_in(base)
+            .expect("a directory");
         std::fs::create_dir(directory.path().join("m")).expect("the mount point is made");
-        Cmd::new("mkfs.ext4")
-            .args(["-q", "-F", "-m", "0"])
-            .arg(&image)
-            .ok();
-        let mut disk = Self {
+        Self {
             directory,
             device: String::new(),
-        };
-        disk.attach();
-        disk
+            direct,
+        }
+    }
+
+    fn image(&self) -> PathBuf {
+        self.directory.path().join("image")
+    }
+
+    fn formatted(mut self) -> Self {
+        self.format();
+        self.attach();
+        self
+    }
+
+    /// Everything at once: nothing is left to write while somebody measures.
+    fn format(&self) {
+        Cmd::new("mkfs.ext4")
+            .args(["-q", "-F", "-m", "0", "-E"])
+            .arg("nodiscard,lazy_itable_init=0,lazy_journal_init=0")
+            .arg(self.image())
+            .ok();
+    }
+
+    /// Empties it, as if it was new.
+    ///
+    /// # Panics
+    /// When a mount of it is still held somewhere.
+    pub fn renew(&mut self) {
+        self.detach();
+        self.format();
+        self.attach();
     }
 
     /// Where it is mounted.
@@ -74,7 +121,7 @@ impl Disk {
     /// # Panics
     /// When e2fsck finds an error.
     pub fn check(&mut self) {
-        let image = self.directory.path().join("image");
+        let image = self.image();
         Cmd::new("sync").arg("--file-system").arg(self.path()).ok();
         // Any mount namespace made meanwhile on this machine has a copy of the mount and keeps
         // the file system alive. Once stopped it writes no more, whoever holds it.
@@ -88,10 +135,11 @@ impl Disk {
     }
 
     fn attach(&mut self) {
-        let image = self.directory.path().join("image");
+        let direct = if self.direct { "on" } else { "off" };
         let output = Cmd::new("losetup")
             .args(["--find", "--show"])
-            .arg(&image)
+            .arg(format!("--direct-io={direct}"))
+            .arg(self.image())
             .ok();
         output.out().trim().clone_into(&mut self.device);
         mount(
@@ -223,6 +271,16 @@ mod tests {
             [2; 100_000]
         );
         disk.check();
+    }
+
+    #[test]
+    fn a_steady_disk_can_be_emptied() {
+        let mut disk = Disk::steady(&std::env::temp_dir(), 64);
+        let file = disk.path().join("file");
+        std::fs::write(&file, [1; 100_000]).unwrap();
+        disk.renew();
+        assert!(!file.exists());
+        std::fs::write(&file, [2; 100_000]).unwrap();
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use testkit::cmd::Cmd;
 use testkit::cove::Cove;
 use testkit::image::many::{self, Shape};
-
+use testkit::power::Disk;
 use testkit::roots::Roots;
 
 use super::Stage;
@@ -15,51 +15,57 @@ use super::logs::Podman;
 use super::table::{Limit, Row, median};
 use super::worker::{Place, Worker};
 
+/// Room for the six stores of one round, in MiB.
+const DISK: u64 = 16 << 10;
+
 /// All pull 500 MB in four layers and 65,000 files, each time into a store of
-/// its own that stays until the end: an ext4 without a journal passes over every
-/// inode that was freed in the last six minutes, which would be what is measured.
+/// its own. In each round the disk is a new ext4, with a journal as users have
+/// it: how long making a file takes depends on what was removed before (without
+/// a journal, every inode that was freed in the last minutes is passed over).
 /// `$COVE_BENCH_DISK` names a directory on another disk than that of /tmp.
 /// What it costs that our image is durable is told by the same pull whose syncs
-/// do nothing.
+/// do nothing; they follow each other as A B B A, so that what drifts meets both.
 pub(super) fn run(stage: &Stage, rounds: usize) -> Result<Vec<Row>, String> {
     let shape = Shape::FULL.scaled(scale());
     stage.registry.push("many:latest", &many::image(shape));
     let name = stage.registry.reference("many:latest");
     let base = std::env::var_os("COVE_BENCH_DISK").map_or_else(std::env::temp_dir, PathBuf::from);
-    let (mut coves, mut dockers, mut podmans) = (Vec::new(), Vec::new(), Vec::new());
+    let mut disk = Disk::steady(&base, DISK / scale());
     let (mut durable, mut unsynced) = (Vec::new(), Vec::new());
     let (mut dockerd, mut podman) = (Vec::new(), Vec::new());
     let mut rss = 0;
     for round in 0..rounds {
-        let mut pair = [(Place::Here, &mut durable), (Place::NoSync, &mut unsynced)];
-        // Each is first in turn.
-        if round % 2 == 1 {
-            pair.reverse();
+        if round > 0 {
+            disk.renew();
         }
-        for (place, times) in pair {
-            let cove = Cove::at(&stage.program, Roots::beneath(&base));
+        let mut order = [Place::Here, Place::NoSync, Place::NoSync, Place::Here];
+        order.rotate_left(2 * (round % 2));
+        // Nothing is removed before the round's end.
+        let mut coves = Vec::new();
+        for place in order {
+            let cove = Cove::at(&stage.program, Roots::beneath(&disk.path()));
             let words = super::containers::words(stage, &cove, &["pull", "-q", &name]);
             let mut worker = Worker::new(place, &words)?;
             sync();
-            times.push(worker.round()?);
+            let time = worker.round()?;
             if place == Place::Here {
+                durable.push(time);
                 rss = rss.max(worker.rss());
+            } else {
+                unsynced.push(time);
             }
             coves.push(cove);
         }
-        let peer = Docker::start_in(&base)?;
-        let mut worker = Worker::new(Place::Here, &peer.words(&["pull", "--quiet", &name]))?;
+        let docker = Docker::start_in(&disk.path())?;
+        let mut worker = Worker::new(Place::Here, &docker.words(&["pull", "--quiet", &name]))?;
         sync();
         dockerd.push(worker.round()?);
-        dockers.push(peer);
-        let peer = Podman::bare_in(&base)?;
-        let words = peer.words(&["pull", "--quiet", "--tls-verify=false", &name]);
+        let bare = Podman::bare_in(&disk.path())?;
+        let words = bare.words(&["pull", "--quiet", "--tls-verify=false", &name]);
         let mut worker = Worker::new(Place::Here, &words)?;
         sync();
         podman.push(worker.round()?);
-        podmans.push(peer);
     }
-    drop((coves, dockers, podmans));
     let median = |times: &[Duration]| median(times).unwrap_or_default();
     let ours = median(&durable);
     Ok(vec![
