@@ -1,7 +1,6 @@
 //! The commands of containers that are one call of the engine each.
 
-use std::fs::File;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 
 use cove_engine::{ChangeKind, CommitRequest, Engine};
 use cove_model::control::{Attach, StopTimeout, WaitUntil};
@@ -9,6 +8,7 @@ use cove_model::instance::Record;
 use cove_model::status::State;
 use jiff::Timestamp;
 
+use super::archive::write_archive;
 pub(crate) use super::copy::cp;
 pub(crate) use super::exec::exec;
 pub(crate) use super::list::ps;
@@ -296,31 +296,6 @@ pub(crate) fn export(session: &Session, matches: &Matches) -> Outcome {
     write_archive(matches.text("output"), |out| {
         Ok(session.engine()?.export(&record, out)?)
     })
-}
-
-/// Lets `write` write an archive to a file or to a standard output that is no
-/// terminal. A file that was not written whole does not stay.
-pub(crate) fn write_archive(
-    path: &str,
-    write: impl FnOnce(&mut dyn io::Write) -> Result<(), Failure>,
-) -> Outcome {
-    if path.is_empty() {
-        if io::stdout().is_terminal() {
-            return Err(Failure::plain(
-                "cowardly refusing to save to a terminal. Use the -o flag or redirect",
-            ));
-        }
-        let mut out = io::stdout();
-        write(&mut out)?;
-        out.flush().map_err(|error| output::write_failure(&error))?;
-        return Ok(0);
-    }
-    let mut file = File::create(path).map_err(|error| output::open_failure(path, &error))?;
-    if let Err(failure) = write(&mut file) {
-        std::fs::remove_file(path).unwrap_or(());
-        return Err(failure);
-    }
-    Ok(0)
 }
 
 /// Changes limits and restart policies.

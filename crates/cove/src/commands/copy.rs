@@ -17,6 +17,7 @@ use crate::outcome::{Failure, Outcome};
 use crate::output;
 use crate::settings::Session;
 use host::Source;
+pub(super) use host::check_output;
 use paths::{Destination, split_argument};
 
 /// How a copy is made.

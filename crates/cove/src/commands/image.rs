@@ -8,7 +8,8 @@ use cove_engine::{ImageInfo, PullOptions, Removal, SaveFormat};
 use cove_model::Reference;
 use jiff::Timestamp;
 
-use super::container::{until, write_archive};
+use super::archive::write_archive;
+use super::container::until;
 use super::each;
 pub(crate) use super::login::{login, logout};
 use crate::flags::Matches;

@@ -1,5 +1,6 @@
 //! The commands: plain values in, the engine does it, an exit status out.
 
+mod archive;
 pub(crate) mod container;
 pub(crate) mod copy;
 pub(crate) mod exec;

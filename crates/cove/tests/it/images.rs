@@ -67,6 +67,40 @@ fn a_saved_image_is_loaded_with_the_same_id() {
 }
 
 #[test]
+fn an_archive_that_fails_leaves_what_was_there() {
+    let cove = cove();
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("backup"), "good").unwrap();
+    std::os::unix::fs::symlink("backup", path("link")).unwrap();
+    for name in ["backup", "link", "new"] {
+        cove.fails(1, &["save", "-o", &path(name), "nope"]);
+        cove.fails(1, &["export", "-o", &path(name), "nope"]);
+    }
+    let backup = testkit::files::text(path("backup").as_ref());
+    assert_eq!(backup.as_deref(), Some("good"));
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 2);
+    let null = rustix::fs::makedev(1, 3);
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        path("device"),
+        rustix::fs::FileType::CharacterDevice,
+        rustix::fs::Mode::RWXU,
+        null,
+    )
+    .unwrap();
+    for image in [IMAGE, "nope"] {
+        let said = cove.fails(1, &["save", "-o", &path("device"), image]);
+        assert!(said.contains("got a device"), "{said}");
+    }
+    // What is whole takes the place of the old one, where the link leads to.
+    cove.ok(&["save", "-o", &path("link"), IMAGE]);
+    assert!(std::fs::read_link(path("link")).is_ok());
+    cove.ok(&["load", "-i", &path("backup")]);
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 3);
+}
+
+#[test]
 fn an_imported_archive_is_an_image() {
     let cove = cove();
     cove.ok(&["create", "--name", "box", IMAGE, "true"]);

@@ -104,7 +104,7 @@ pub(super) fn open_directory(path: &str) -> Result<OwnedFd, Failure> {
 }
 
 /// Docker refuses early what cannot be written to.
-fn check_output(path: &str) -> Result<(), Failure> {
+pub(in crate::commands) fn check_output(path: &str) -> Result<(), Failure> {
     let cleaned = paths::clean(path);
     let (parent, _) = paths::split(&cleaned);
     if rustix::fs::stat(parent.as_str()).is_err_and(|errno| errno == Errno::NOENT) {

@@ -1,0 +1,74 @@
+//! Where `save` and `export` write their archive: a file of the user's, or a
+//! standard output that is no terminal.
+
+use std::fs::{self, File};
+use std::io::{self, IsTerminal as _, Write};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FileType, renameat, unlinkat};
+use rustix::io::Errno;
+
+use super::copy::check_output;
+use crate::format::go;
+use crate::outcome::{Failure, Outcome};
+use crate::output;
+
+/// Lets `write` write an archive to `path`; without one, to standard output.
+pub(crate) fn write_archive(
+    path: &str,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
+) -> Outcome {
+    if path.is_empty() {
+        if io::stdout().is_terminal() {
+            return Err(Failure::plain(
+                "cowardly refusing to save to a terminal. Use the -o flag or redirect",
+            ));
+        }
+        let mut out = io::stdout();
+        write(&mut out)?;
+        out.flush().map_err(|error| output::write_failure(&error))?;
+        return Ok(0);
+    }
+    check_output(path)?;
+    let open = |error: io::Error| output::open_failure(path, &error);
+    match rustix::fs::stat(path).map(|stat| FileType::from_raw_mode(stat.st_mode)) {
+        // The file that a symbolic link leads to is replaced, not the link.
+        Ok(FileType::RegularFile) => replace(&fs::canonicalize(path).map_err(open)?, write)?,
+        Err(Errno::NOENT) => replace(Path::new(path), write)?,
+        Err(errno) => return Err(open(errno.into())),
+        // A FIFO has nothing that could be kept.
+        Ok(_) => write(&mut File::options().write(true).open(path).map_err(open)?)?,
+    }
+    Ok(0)
+}
+
+/// Has the archive written beside `path` and gives it its name when it is whole:
+/// what is there stays until then, and for good when the writing fails.
+fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let fail = |operation: &'static str| {
+        move |error: io::Error| {
+            Failure::plain(go::path_error(operation, &path.to_string_lossy(), &error))
+        }
+    };
+    let name = path
+        .file_name()
+        .ok_or_else(|| fail("open")(Errno::ISDIR.into()))?;
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    };
+    let directory = File::open(parent).map_err(fail("open"))?;
+    let staged = format!(".cove_temp_{}", std::process::id());
+    let mut file = cove_sys::fs::stage_at(&directory, &staged).map_err(fail("open"))?;
+    let written = write(&mut file).and_then(|()| {
+        renameat(&directory, staged.as_str(), &directory, name)
+            .map_err(|errno| fail("rename")(errno.into()))
+    });
+    written.inspect_err(|_| {
+        // The failure is what the user is told; the file is only litter.
+        unlinkat(&directory, staged.as_str(), AtFlags::empty()).unwrap_or(());
+    })
+}
