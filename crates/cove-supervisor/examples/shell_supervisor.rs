@@ -32,6 +32,9 @@ struct Job {
     /// `start` fails.
     #[serde(default)]
     fail_start: bool,
+    /// `adopt` fails.
+    #[serde(default)]
+    fail_adopt: bool,
 }
 
 /// A shell that waits for a line in the FIFO `go` before it runs the script.
@@ -150,6 +153,9 @@ impl Workload for Shell<'_> {
 
     fn adopt(&mut self, init: ProcessId) -> Result<(), Failure> {
         self.note("adopt");
+        if self.job.fail_adopt {
+            return Err(fail("adopt", "nothing is known of it"));
+        }
         self.init = Pid::from_raw(init.pid);
         Ok(())
     }

@@ -38,6 +38,8 @@ pub trait Workload {
     fn create(&mut self, stdio: ContainerStdio) -> Result<Created, Failure>;
 
     /// Takes over an instance that lost its supervisor: looks up its cgroup and the like.
+    /// Not called when it has ended meanwhile; then `oom_killed` and `cleanup` follow at
+    /// once, perhaps for the second time.
     ///
     /// # Errors
     /// When what must be known to signal and clean up cannot be found.

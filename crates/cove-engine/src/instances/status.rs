@@ -48,7 +48,7 @@ impl Engine {
         let awake = self.awake()?;
         for record in self.state.list().map_err(Error::State)? {
             let status = if awake.contains(record.id.as_str()) {
-                self.status(&record)?
+                self.status_in_list(&record)?
             } else {
                 self.last_status(&record)?
             };
@@ -56,6 +56,18 @@ impl Engine {
         }
         list.sort_by(|a, b| b.record.created.cmp(&a.record.created));
         Ok(list)
+    }
+
+    /// How an instance is, for a list of many: one that no supervisor can take over is as
+    /// it was last seen, and does not hide the others.
+    fn status_in_list(&self, record: &Record) -> Result<Status> {
+        match self.status(record) {
+            Err(error @ (Error::Spawn { .. } | Error::Supervisor { .. })) => {
+                let seen = observe(&self.roots.runtime_dir(record.id.as_str()));
+                seen.ok().flatten().map(|seen| seen.status).ok_or(error)
+            }
+            other => other,
+        }
     }
 
     /// How an instance is. One whose supervisor was killed gets a new one.
@@ -83,8 +95,8 @@ impl Engine {
         if !is_orphan(&seen) {
             return Ok(seen.status);
         }
-        let adopted = supervise::spawn(self, record, &Begin::Adopt)?;
-        Ok(look()?.map_or(adopted, |seen| seen.status))
+        // What it says, and not what it published: the file system may be full.
+        supervise::spawn(self, record, &Begin::Adopt)
     }
 
     /// How an instance that has not run since the boot was last.

@@ -9,7 +9,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::keeper::{self, Kept};
 use super::life::{UNKNOWN_STATUS, system_failure};
-use super::{Init, Phase, Supervisor};
+use super::{Init, Phase, Supervisor, orphan};
 use crate::backoff::Backoff;
 use crate::state;
 
@@ -51,7 +51,6 @@ impl Supervisor<'_> {
             .status
             .init
             .ok_or_else(|| Failure::new("state", "the status names no first process"))?;
-        self.workload.adopt(id)?;
         self.phase = Phase::Running {
             since: Instant::now(),
             kill_at: None,
@@ -66,6 +65,10 @@ impl Supervisor<'_> {
             );
             return Ok(());
         };
+        // The old supervisor may have been killed after it cleaned up and before it told anybody.
+        if !orphan::has_ended(&pidfd) {
+            self.workload.adopt(id)?;
+        }
         self.init = Some(Init { id, pidfd });
         let kept = if self.config.tty || self.config.open_stdin {
             // Without its keeper only the terminal or stdin is lost, not the instance.

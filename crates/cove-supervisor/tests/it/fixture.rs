@@ -32,6 +32,7 @@ pub(crate) struct Fixture {
     pub(crate) script: String,
     pub(crate) fail_create: bool,
     pub(crate) fail_start: bool,
+    pub(crate) fail_adopt: bool,
     supervisor: Option<i32>,
     go: Option<File>,
 }
@@ -49,6 +50,7 @@ impl Fixture {
             script,
             fail_create: false,
             fail_start: false,
+            fail_adopt: false,
             supervisor: None,
             go: None,
         }
@@ -69,6 +71,7 @@ impl Fixture {
             "script": self.script,
             "fail_create": self.fail_create,
             "fail_start": self.fail_start,
+            "fail_adopt": self.fail_adopt,
         });
         let path = CString::new("PATH=/usr/bin:/bin").unwrap();
         let argv = [CString::new("shell_supervisor").unwrap()];

@@ -82,6 +82,32 @@ fn a_supervisor_that_is_killed_while_it_freezes_or_thaws_leaves_what_was_told() 
 }
 
 #[test]
+fn an_end_that_was_cleaned_up_and_not_told_hides_nothing() {
+    let cove = cove();
+    let run = ["run", "-d", "--network", "none", "--name"];
+    let sleep = [IMAGE, "sleep", "1000"];
+    let id = cove.ok(&[&run[..], &["box"], &sleep].concat());
+    let kill = || kill_one(cove.roots(), cove.program(), &mut Rng::new(1)).expect("a supervisor");
+    kill();
+    let known = cove.roots().runroot().join("sandbox").join(&id);
+    let aside = cove.roots().runroot().join("aside");
+    std::fs::rename(&known, &aside).unwrap();
+    // Alive, but nobody can take it over: that is said of it, and of nothing else.
+    let list = ["ps", "-a", "--format", "{{.Names}} {{.State}}"];
+    assert_eq!(cove.ok(&list), "box running");
+    cove.fails(1, &["stop", "box"]);
+    std::fs::rename(&aside, &known).unwrap();
+    // What a supervisor does that is killed before it tells of the end.
+    let runtime = Cmd::new(cove.program()).args(["oci", "--root"]);
+    let sandbox = known.parent().unwrap();
+    runtime.arg(sandbox).args(["delete", "-f", &id]).ok();
+    cove.ok(&[&run[..], &["other"], &sleep].concat());
+    assert_eq!(cove.ok(&list), "other running\nbox exited");
+    cove.ok(&["start", "box"]);
+    cove.ok(&["rm", "-f", "box", "other"]);
+}
+
+#[test]
 fn a_killed_run_can_be_removed_or_started() {
     let cove = cove();
     cove.ok(&["run", "--rm", "--network", "none", IMAGE, "true"]);
