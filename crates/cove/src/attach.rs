@@ -54,6 +54,22 @@ pub(crate) enum End {
     Signalled(i32),
 }
 
+impl End {
+    /// The exit status of a client whose attachment ended so; `None`: the user left.
+    pub(crate) fn code(self) -> Option<u8> {
+        match self {
+            Self::Exited(code) => Some(status(code)),
+            Self::Detached => None,
+            Self::Signalled(signal) => Some(status(128 + signal)),
+        }
+    }
+}
+
+/// An exit status of a container as ours.
+pub(crate) fn status(code: i32) -> u8 {
+    u8::try_from(code & 0xff).unwrap_or(u8::MAX)
+}
+
 /// Signals that wait to be handled; made before the instance is started, so
 /// that none is lost in between.
 pub(crate) struct Signals(Option<SignalFd>);

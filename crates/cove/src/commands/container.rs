@@ -13,9 +13,9 @@ pub(crate) use super::copy::cp;
 pub(crate) use super::exec::exec;
 pub(crate) use super::list::ps;
 pub(crate) use super::logs::logs;
-use super::run::{detach_keys, status};
+use super::run::detach_keys;
 use super::{each, for_each, record, request};
-use crate::attach::{End, Role};
+use crate::attach::Role;
 use crate::flags::Matches;
 use crate::format::{go, human, tabs, time};
 use crate::outcome::{Failure, Outcome};
@@ -50,11 +50,9 @@ pub(crate) fn attach(session: &Session, matches: &Matches) -> Outcome {
             failure
         }
     })?;
-    match role.play(engine, &record, attachment, &signals)? {
-        End::Exited(code) => Ok(status(code)),
-        End::Detached => Err(Failure::plain("read escape sequence")),
-        End::Signalled(signal) => Ok(status(128 + signal)),
-    }
+    let end = role.play(engine, &record, attachment, &signals)?;
+    end.code()
+        .ok_or_else(|| Failure::plain("read escape sequence"))
 }
 
 fn streams(stdin: bool, tty: bool) -> Attach {
@@ -91,11 +89,8 @@ pub(crate) fn start(session: &Session, matches: &Matches) -> Outcome {
         };
         let signals = role.signals()?;
         let attachment = engine.start_attached(&record, streams(stdin, tty))?;
-        return match role.play(engine, &record, attachment, &signals)? {
-            End::Exited(code) => Ok(status(code)),
-            End::Detached => Ok(0),
-            End::Signalled(signal) => Ok(status(128 + signal)),
-        };
+        let end = role.play(engine, &record, attachment, &signals)?;
+        return Ok(end.code().unwrap_or(0));
     }
     let mut failed = Vec::new();
     for name in &matches.args {

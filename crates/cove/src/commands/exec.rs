@@ -18,8 +18,8 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::record;
 use super::request::environment;
-use super::run::{detach_keys, status};
-use crate::attach::Keys;
+use super::run::detach_keys;
+use crate::attach::{Keys, status};
 use crate::flags::Matches;
 use crate::format::go;
 use crate::outcome::{Failure, Outcome};

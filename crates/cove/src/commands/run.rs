@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use cove_engine::{CreateRequest, Created};
+use cove_engine::{CreateRequest, Created, Engine};
 use cove_model::control::Attach;
 use cove_model::instance::Record;
+use cove_supervisor::client::Attachment;
 
 use super::{record, request};
-use crate::attach::{End, Role};
+use crate::attach::{Role, Signals};
 use crate::flags::Matches;
 use crate::format::go;
 use crate::outcome::{Failure, Outcome, Voice};
@@ -31,20 +32,21 @@ pub(crate) fn run(session: &Session, matches: &Matches) -> Outcome {
     }
     let created = make(session, matches, &request).map_err(Failure::of_run)?;
     let record = record(session, created.id.as_str()).map_err(Failure::of_run)?;
-    let outcome = if detached {
-        session
-            .engine()?
-            .start(&record, terminal::size())
-            .map_err(Failure::from)
-            .and_then(|()| output::line(created.id.as_str()))
-            .map(|()| 0)
-    } else {
-        foreground(session, matches, &record)
-    };
-    outcome.map_err(|failure| {
+    // What did not start does not stay, with --rm; what did is no longer ours to end.
+    let not_started = |failure: Failure| {
         discard(session, &record);
         failure.of_run()
-    })
+    };
+    let engine = session.engine()?;
+    if detached {
+        let started = engine.start(&record, terminal::size());
+        started.map_err(|error| not_started(error.into()))?;
+        output::line(created.id.as_str())?;
+        return Ok(0);
+    }
+    let (role, signals, attachment) = front(engine, matches, &record).map_err(not_started)?;
+    let end = role.play(engine, &record, attachment, &signals)?;
+    Ok(end.code().unwrap_or(0))
 }
 
 /// Makes a container and prints its id.
@@ -84,8 +86,12 @@ fn make(session: &Session, matches: &Matches, request: &CreateRequest) -> Result
     Ok(created)
 }
 
-fn foreground(session: &Session, matches: &Matches, record: &Record) -> Outcome {
-    let engine = session.engine()?;
+/// Starts a container with us in front of it.
+fn front(
+    engine: &Engine,
+    matches: &Matches,
+    record: &Record,
+) -> Result<(Role, Signals, Attachment), Failure> {
     let attach = record.spec.attach;
     let tty = record.spec.terminal;
     let role = Role {
@@ -106,11 +112,7 @@ fn foreground(session: &Session, matches: &Matches, record: &Record) -> Outcome 
             when_slow: cove_model::control::WhenSlow::Wait,
         },
     )?;
-    match role.play(engine, record, attachment, &signals)? {
-        End::Exited(code) => Ok(status(code)),
-        End::Detached => Ok(0),
-        End::Signalled(signal) => Ok(status(128 + signal)),
-    }
+    Ok((role, signals, attachment))
 }
 
 /// The keys that detach: the flag's, or Docker's.
@@ -119,11 +121,6 @@ pub(crate) fn detach_keys(matches: &Matches) -> Result<Vec<u8>, Failure> {
         "" => Ok(parse::detach::DEFAULT.to_vec()),
         keys => parse::detach::parse(keys).map_err(Failure::plain),
     }
-}
-
-/// An exit status of a container as ours.
-pub(crate) fn status(code: i32) -> u8 {
-    u8::try_from(code & 0xff).unwrap_or(u8::MAX)
 }
 
 /// With `--rm`, a container that did not start does not stay either.

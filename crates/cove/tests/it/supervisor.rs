@@ -178,6 +178,40 @@ fn supervisor_and_container_may_die_together() {
 }
 
 #[test]
+fn a_client_that_fails_takes_nothing_with_it() {
+    let cove = cove();
+    let full = || std::fs::File::options().write(true).open("/dev/full");
+    let script = "echo out; exec sleep 1000";
+    for behind in [false, true] {
+        let run = cove.cmd(["run", "--rm", "--name", "box"]);
+        let run = if behind { run.arg("-d") } else { run };
+        let mut command = run.args([IMAGE, "sh", "-c", script]).command();
+        let output = command.stdout(full().unwrap()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said, "write /dev/stdout: no space left on device\n");
+        assert_eq!(inspect(&cove, "{{.State.Status}}"), "running");
+        cove.ok(&["rm", "-f", "box"]);
+    }
+    // Who insists on leaving does.
+    let run = ["run", "--rm", "--name", "box", IMAGE, "sleep", "1000"];
+    let client = cove.cmd(run).start();
+    eventually("running", || {
+        cove.ok(&["ps", "--format", "{{.State}}"]) == "running"
+    });
+    // Of several that are not read yet it sees one.
+    while !client.ends_within(Duration::from_millis(10)) {
+        client.signal(Signal::TERM);
+    }
+    let output = client.wait();
+    assert_eq!(output.code(), 1, "{output}");
+    let words = "got 3 SIGTERM/SIGINTs, forcefully exiting";
+    assert_eq!(output.err().trim_end(), words);
+    assert_eq!(inspect(&cove, "{{.State.Status}}"), "running");
+    cove.ok(&["rm", "-f", "box"]);
+}
+
+#[test]
 fn what_ended_unseen_is_told_so() {
     let cove = used();
     let before = Snapshot::take(cove.roots());
