@@ -8,6 +8,7 @@ pub(crate) mod image;
 pub(crate) mod list;
 pub(crate) mod login;
 pub(crate) mod logs;
+mod relay;
 pub(crate) mod request;
 pub(crate) mod run;
 pub(crate) mod system;

@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
-use testkit::cmd::readable;
+use testkit::cmd::{pidfd, readable};
 use testkit::cove::Cove;
 
 use crate::support::{IMAGE, cove};
@@ -143,6 +143,54 @@ fn a_detached_program_has_a_terminal_that_is_held_and_read() {
     cove.ok(&["rm", "-f", "box"]);
 }
 
+#[test]
+fn a_program_never_has_the_terminal_of_the_host() {
+    let cove = cove();
+    let run = ["run", "-d", "--name", "box", IMAGE, "sleep", "1000"];
+    cove.ok(&run);
+    let mut user = User::new(24, 80);
+    let script = "for fd in 0 1 2; do [ -t $fd ] && echo $fd is one; done; \
+        cat; echo to stderr >&2; exit 3";
+    let mut client = user.start(&cove, &["exec", "-i", "box", "sh", "-c", script]);
+    assert!(!user.is_raw());
+    user.types("some words\n");
+    // Once from the terminal's echo, once from cat.
+    user.sees("some words\r\n");
+    user.sees("some words\r\n");
+    user.types("\u{4}");
+    user.sees("to stderr\r\n");
+    assert_eq!(client.wait().unwrap().code(), Some(3));
+    assert!(!user.all.contains("is one"), "{:?}", user.all);
+    // Without input, which it then does not wait for.
+    let mut client = user.start(&cove, &["exec", "box", "sh", "-c", script]);
+    assert_eq!(client.wait().unwrap().code(), Some(3));
+    user.sees("to stderr\r\n");
+    assert!(!user.all.contains("is one"), "{:?}", user.all);
+    // What is no terminal is handed on as it is.
+    let script = "readlink /proc/self/fd/1";
+    let output = cove.cmd(["exec", "box", "sh", "-c", script]).ok();
+    assert!(output.out().starts_with("pipe:"), "{output}");
+    cove.ok(&["rm", "-f", "box"]);
+}
+
+#[test]
+fn a_client_ends_with_its_program_whoever_else_has_the_terminal() {
+    let cove = cove();
+    let run = ["run", "-d", "--name", "box", IMAGE, "sleep", "1000"];
+    cove.ok(&run);
+    let script = "trap '' HUP; sleep 1000 & seq 3000; exit 7";
+    for flags in ["-it", "-t", "-i"] {
+        let mut user = User::new(24, 80);
+        let mut client = user.start(&cove, &["exec", flags, "box", "sh", "-c", script]);
+        // Everything it wrote is shown.
+        user.sees("\n3000\r");
+        assert!(readable(pidfd(&client), LONG), "{flags}");
+        assert_eq!(client.wait().unwrap().code(), Some(7), "{flags}");
+        assert!(!user.is_raw());
+    }
+    cove.ok(&["rm", "-f", "box"]);
+}
+
 fn inspect(cove: &Cove, format: &str) -> String {
     cove.ok(&["inspect", "--format", format, "box"])
 }
@@ -157,6 +205,8 @@ struct User {
     /// Kept open: the terminal outlives its programs.
     slave: File,
     seen: String,
+    /// What came since the last start.
+    all: String,
 }
 
 impl User {
@@ -172,6 +222,7 @@ impl User {
             master,
             slave: slave.into(),
             seen: String::new(),
+            all: String::new(),
         };
         user.resizes(rows, columns);
         user
@@ -180,6 +231,7 @@ impl User {
     /// Starts a command of Cove in front, on the terminal.
     fn start(&mut self, cove: &Cove, arguments: &[&str]) -> Child {
         self.seen.clear();
+        self.all.clear();
         let wanted = cove.cmd(arguments).command();
         // A session of its own with this as its terminal.
         #[expect(clippy::disallowed_methods, reason = "setsid gives a terminal")]
@@ -216,8 +268,9 @@ impl User {
             let mut buffer = [0; 4096];
             let mut master = File::from(self.master.try_clone().unwrap());
             let length = master.read(&mut buffer).unwrap();
-            self.seen
-                .push_str(&String::from_utf8_lossy(&buffer[..length]));
+            let text = String::from_utf8_lossy(&buffer[..length]);
+            self.seen.push_str(&text);
+            self.all.push_str(&text);
         }
     }
 
