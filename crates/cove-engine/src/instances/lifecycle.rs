@@ -280,11 +280,7 @@ impl Engine {
     }
 
     pub(crate) fn is_down(&self, record: &Record) -> Result<bool> {
-        let state = self.status(record)?.state;
-        Ok(matches!(
-            state,
-            State::Created | State::Exited | State::Dead
-        ))
+        Ok(is_down(self.status(record)?.state))
     }
 
     pub(crate) fn client(&self, record: &Record) -> Client {
@@ -300,6 +296,14 @@ impl Engine {
             Ok(Reply::Failed(failure)) => Err(Error::Supervisor { failure }),
             Err(error) => Err(refused(record, error)),
         }
+    }
+}
+
+/// Whether there is nothing of an instance that a supervisor could be asked about.
+pub(super) fn is_down(state: State) -> bool {
+    match state {
+        State::Created | State::Exited | State::Dead => true,
+        State::Running | State::Paused | State::Restarting => false,
     }
 }
 

@@ -4,6 +4,7 @@ use cove_model::control::Request;
 use cove_model::instance::{Limits, Record, RestartPolicy};
 
 use super::create::validate_limits;
+use super::lifecycle::is_down;
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::spec;
@@ -47,8 +48,8 @@ impl Engine {
             }
             changed.spec.restart = policy;
         }
-        let running = self.status(record)?.state.is_running();
-        if running && changed.spec.limits != record.spec.limits {
+        let state = self.status(record)?.state;
+        if state.is_running() && changed.spec.limits != record.spec.limits {
             let resources = spec::resources(&changed.spec, &[], None)?;
             cove_sandbox::Container::load(&self.roots.sandbox(), record.id.as_str())
                 .and_then(|container| container.update(&spec::without_devices(resources)))
@@ -61,9 +62,13 @@ impl Engine {
                 record.spec.restart = changed.spec.restart;
             })
             .map_err(Error::State)?;
-        match restart {
-            Some(policy) if running => self.ask(record, &Request::UpdateRestart { policy }),
-            _ => Ok(()),
+        let Some(policy) = restart.filter(|_| !is_down(state)) else {
+            return Ok(());
+        };
+        match self.ask(record, &Request::UpdateRestart { policy }) {
+            // It ended before it could be told: its next run begins with the record.
+            Err(Error::Unreachable { .. }) if self.is_down(record)? => Ok(()),
+            other => other,
         }
     }
 }

@@ -11,6 +11,7 @@ use cove_sandbox::cgroup::Host;
 use cove_sandbox::{
     CgroupManagerChoice, Console, CreateOptions, InitFault, StartMode, Status, Stdio,
 };
+use cove_state::State;
 use cove_supervisor::workload::{ContainerStdio, Created, Workload};
 use cove_sys::overlay::Overlay;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -77,6 +78,10 @@ impl Container {
         let runtime = self.roots.runtime_dir(self.id());
         let sandbox = self.roots.sandbox();
         crate::make_private(&sandbox)?;
+        // An update may have changed it since we began, or since the last run.
+        self.record = State::open(&self.roots.root)
+            .and_then(|state| state.get(&self.record.id))
+            .map_err(Error::State)?;
         // We hold the supervisor's lock: what is there is of one that was killed.
         crate::instances::forget_sandbox(&self.roots, self.id())?;
         let spec = &self.record.spec;

@@ -302,6 +302,32 @@ fn inspect_has_dockers_fields_in_dockers_order() {
 }
 
 #[test]
+fn an_update_holds_for_later_runs() {
+    let cove = cove();
+    let run = ["run", "-d", "--name", "box", "--pids-limit", "20", IMAGE];
+    cove.ok(&[&run[..], &["sleep", "1000"]].concat());
+    let limit = || {
+        let pid = cove.ok(&["inspect", "-f", "{{.State.Pid}}", "box"]);
+        let cgroups = testkit::files::text(format!("/proc/{pid}/cgroup").as_ref()).unwrap();
+        let own = cgroups.lines().find_map(|line| line.split_once(":pids:/"));
+        let file = match own {
+            Some((_, path)) => format!("/sys/fs/cgroup/pids/{path}/pids.max"),
+            None => format!(
+                "/sys/fs/cgroup/{}/pids.max",
+                &cgroups.trim_end()["0::/".len()..]
+            ),
+        };
+        testkit::files::text(file.as_ref()).unwrap()
+    };
+    assert_eq!(limit(), "20\n");
+    cove.ok(&["update", "--pids-limit", "30", "box"]);
+    assert_eq!(limit(), "30\n");
+    cove.ok(&["restart", "-t", "0", "box"]);
+    assert_eq!(limit(), "30\n");
+    cove.ok(&["rm", "-f", "box"]);
+}
+
+#[test]
 fn templates_find_what_dockers_types_have_and_documents_leave_out() {
     let cove = cove();
     cove.ok(&["create", "--name", "box", "-v", "/tmp:/mnt", IMAGE, "true"]);

@@ -61,6 +61,10 @@ fn lab_limits_are_what_the_kernel_says() {
     assert_eq!(said(&cgroup, "memory.max"), "134217728");
     assert_eq!(said(&cgroup, "cpu.max"), "150000 100000");
     assert_eq!(said(&cgroup, "pids.max"), "30");
+    // The next run has them, too.
+    cove.ok(&["restart", "-t", "0", "box"]);
+    assert_eq!(said(&cgroup, "memory.max"), "134217728");
+    assert_eq!(said(&cgroup, "pids.max"), "30");
     // Thirty are too few for forty.
     let many = "for i in $(seq 40); do sleep 1000 & done 2>&1; true";
     let text = cove.cmd(["exec", "box", "sh", "-c", many]).run();

@@ -239,6 +239,19 @@ fn what_ended_unseen_is_told_so() {
 }
 
 #[test]
+fn a_policy_is_updated_while_a_restart_is_waited_for() {
+    let cove = cove();
+    let run = ["run", "-d", "--name", "box", "--restart", "always", IMAGE];
+    cove.ok(&[&run[..], &["false"]].concat());
+    eventually("restarting", || {
+        inspect(&cove, "{{.State.Status}}") == "restarting"
+    });
+    cove.ok(&["update", "--restart", "no", "box"]);
+    eventually("exited", || inspect(&cove, "{{.State.Status}}") == "exited");
+    cove.ok(&["rm", "box"]);
+}
+
+#[test]
 fn a_killed_keeper_costs_nothing() {
     let cove = cove();
     for options in [&["-d", "-t"] as &[&str], &["-d", "-i"]] {
