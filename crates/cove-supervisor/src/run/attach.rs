@@ -144,18 +144,28 @@ impl Supervisor<'_> {
     }
 
     fn rewatch_console(&self) {
-        let Some(output) = self.outputs.first().filter(|output| output.watched) else {
-            return;
-        };
+        if let Some(output) = self.outputs.first().filter(|output| output.watched) {
+            let data = EventData::new_u64(output_token(0));
+            epoll::modify(&self.epoll, &output.fd, data, self.flags_of(output)).unwrap_or(());
+        }
+    }
+
+    /// What an output is watched for.
+    fn flags_of(&self, output: &Output) -> EventFlags {
         let mut flags = EventFlags::IN;
-        flags.set(EventFlags::OUT, self.stdin.full);
-        epoll::modify(
-            &self.epoll,
-            &output.fd,
-            EventData::new_u64(output_token(0)),
-            flags,
-        )
-        .unwrap_or(());
+        flags.set(EventFlags::OUT, self.console.is_some() && self.stdin.full);
+        // Only what happens from now on: somebody opens it again and writes.
+        flags.set(EventFlags::ET, output.deserted);
+        flags
+    }
+
+    /// Notes whether anybody has the terminal open.
+    fn desert_console(&mut self, deserted: bool) {
+        if let Some(output) = self.outputs.first_mut()
+            && std::mem::replace(&mut output.deserted, deserted) != deserted
+        {
+            self.rewatch_console();
+        }
     }
 
     pub(super) fn on_stdin_writable(&mut self) {
@@ -212,12 +222,19 @@ impl Supervisor<'_> {
         let limit = limit.min(self.buffer.len());
         let result = rustix::io::read(&output.fd, &mut self.buffer[..limit]);
         if Output::is_end(&result) {
-            output.ended = true;
-            self.watch_outputs();
+            if self.console.is_some() && self.init.is_some() {
+                self.desert_console(true);
+            } else {
+                output.ended = true;
+                self.watch_outputs();
+            }
             return 0;
         }
         let Ok(length) = result else { return 0 };
         let (log, stream) = (output.log, output.stream);
+        if output.deserted {
+            self.desert_console(false);
+        }
         let bytes = &self.buffer[..length];
         if let Some(writer) = self.log.as_mut() {
             writer.write(log, bytes);
@@ -267,18 +284,19 @@ impl Supervisor<'_> {
     }
 
     pub(super) fn watch_outputs(&mut self) {
-        for (index, output) in self.outputs.iter_mut().enumerate() {
+        for index in 0..self.outputs.len() {
+            let output = &self.outputs[index];
             let wanted = !output.ended && !self.held;
             if wanted == output.watched {
                 continue;
             }
             let data = EventData::new_u64(output_token(index));
             let result = if wanted {
-                epoll::add(&self.epoll, &output.fd, data, EventFlags::IN)
+                epoll::add(&self.epoll, &output.fd, data, self.flags_of(output))
             } else {
                 epoll::delete(&self.epoll, &output.fd)
             };
-            output.watched = wanted && result.is_ok();
+            self.outputs[index].watched = wanted && result.is_ok();
         }
     }
 }

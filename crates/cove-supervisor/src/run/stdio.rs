@@ -25,6 +25,8 @@ pub(super) struct Output {
     pub(super) stream: Stream,
     /// It is watched.
     pub(super) watched: bool,
+    /// Nobody has the terminal open at the moment, which the kernel goes on saying.
+    pub(super) deserted: bool,
     /// Everybody who could write to it is gone.
     pub(super) ended: bool,
 }
@@ -36,6 +38,7 @@ impl Output {
             log,
             stream,
             watched: false,
+            deserted: false,
             ended: false,
         }
     }

@@ -127,6 +127,76 @@ fn a_terminal_has_a_size_and_one_output() {
 }
 
 #[test]
+fn a_terminal_that_nobody_has_for_a_while_is_not_given_up() {
+    let script = "t=$(tty); exec <&- >/dev/null 2>&1; \
+        read x < gate; echo one > $t; read x < gate; seq 20000 > $t";
+    let mut it = Fixture::new(script);
+    let mut gate = it.gate("gate");
+    it.config.tty = true;
+    it.begin().unwrap();
+    let mut attachment = it.attach(ALL);
+    let init = it.status().init.unwrap().pid;
+    for line in ["one\r\n", "\r\n20000\r\n"] {
+        eventually("let go", || {
+            let fds = std::fs::read_dir(format!("/proc/{init}/fd")).unwrap();
+            let mut fds = fds.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());
+            !fds.any(|file| file.starts_with("/dev/pts"))
+        });
+        // By its answer the supervisor has seen that, too.
+        it.client().request(&Request::Status).unwrap();
+        gate.write_all(b"\n").unwrap();
+        eventually("logged", || {
+            it.logged(LogStream::Stdout).ends_with(line.as_bytes())
+        });
+    }
+    let (out, _, event) = collect(&mut attachment);
+    assert_eq!((out.len(), exited(&event)), (128_899, 0));
+    it.join();
+}
+
+#[test]
+fn the_stdin_of_a_terminal_is_not_lost_with_a_slow_reader() {
+    const SENT: usize = 150_000;
+    let script = "stty raw -echo; echo raw; read x < gate; head -c 3000000 /dev/zero | tr '\\0' x; \
+        read x < gate; head -c 150000 | wc -c";
+    let mut it = Fixture::new(script);
+    let mut gate = it.gate("gate");
+    it.config.tty = true;
+    it.begin().unwrap();
+    let rounds = |count| {
+        for _ in 0..count {
+            it.client().request(&Request::Status).unwrap();
+        }
+    };
+    let mut reader = it.attach(Attach {
+        stdin: false,
+        when_slow: WhenSlow::Wait,
+        ..ALL
+    });
+    let mut writer = it.attach(Attach {
+        stdout: false,
+        stderr: false,
+        ..ALL
+    });
+    // More than a terminal holds: with every answer the supervisor has taken some of it.
+    eventually("raw", || it.logged(LogStream::Stdout) == b"raw\n");
+    writer.stdin(&vec![b'a'; SENT]).unwrap();
+    rounds(40);
+    // More than a reader may fall behind.
+    gate.write_all(b"\n").unwrap();
+    eventually("written", || it.logged(LogStream::Stdout).len() > 1 << 19);
+    rounds(400);
+    let reading = std::thread::spawn(move || collect(&mut reader));
+    gate.write_all(b"\n").unwrap();
+    eventually("all of it", || {
+        it.logged(LogStream::Stdout).ends_with(b"x150000\n")
+    });
+    let (out, _, event) = reading.join().unwrap();
+    assert_eq!((out.len(), exited(&event)), (3_000_000 + 11, 0));
+    it.join();
+}
+
+#[test]
 fn who_does_not_read_is_cut_off_and_holds_up_nobody() {
     let mut it = Fixture::new("head -c 20000000 /dev/zero | tr '\\0' x; echo; exit 0");
     it.config.start = false;
