@@ -15,6 +15,8 @@ use crate::supervise::{self, Begin};
 
 /// The step in which a supervisor fails because there is one already.
 const LOCKED: &str = "lock";
+/// The step in which it fails because of how the instance is.
+const STATE: &str = "state";
 
 impl Engine {
     /// Starts an instance; one that runs is left alone, as with Docker.
@@ -138,7 +140,16 @@ impl Engine {
         if self.is_down(record)? {
             return self.start(record, None);
         }
-        self.ask(record, &Request::Restart { timeout, signal })
+        match self.ask(record, &Request::Restart { timeout, signal }) {
+            // It ended before it could be asked.
+            Err(Error::Unreachable { .. }) if self.is_down(record)? => self.start(record, None),
+            Err(Error::Supervisor { failure })
+                if failure.step == STATE && self.is_down(record)? =>
+            {
+                self.start(record, None)
+            }
+            other => other,
+        }
     }
 
     /// Sends a signal to the first process. After SIGKILL the instance is

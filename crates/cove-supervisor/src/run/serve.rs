@@ -180,6 +180,9 @@ impl Supervisor<'_> {
                 let result = self.signal(signal, all);
                 done(result)
             }
+            Request::Stop { .. } if matches!(self.phase, Phase::Down) => {
+                Some(Reply::Exited(self.last_exit()))
+            }
             Request::Stop { timeout, signal } => {
                 self.park(slot, Kind::Stopping);
                 self.status.manually_stopped = true;

@@ -1,12 +1,15 @@
 //! Created, started, stopped, ended, started again.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
 use cove_model::control::{Reply, Request, StopTimeout, WaitUntil};
 use cove_model::restart::RestartPolicy;
 use cove_model::status::State;
 use cove_supervisor::client::ClientError;
 use cove_supervisor::spawn::SpawnError;
 
-use crate::fixture::{Fixture, eventually};
+use crate::fixture::{ALL, Fixture, eventually};
 
 #[test]
 fn runs_to_its_end() {
@@ -236,4 +239,32 @@ fn reaps_orphans() {
     let pid = cove_sys::fs::read_to_string(&it.path("orphan"), 64).unwrap();
     let proc = std::path::PathBuf::from(format!("/proc/{}", pid.trim()));
     eventually("reaped", || !proc.exists());
+}
+
+#[test]
+fn who_asks_while_it_ends_is_answered() {
+    let mut it = Fixture::new("read x < gate; exit 4");
+    let mut gate = it.gate("gate");
+    it.begin().unwrap();
+    // They have come, and say what they want once it is over.
+    let late = [(); 2].map(|()| UnixStream::connect(it.path("control.sock")).unwrap());
+    assert!(matches!(
+        it.client().request(&Request::Status),
+        Ok(Reply::Status(_))
+    ));
+    gate.write_all(b"x\n").unwrap();
+    eventually("down", || it.status().state == State::Exited);
+    let stop = Request::Stop {
+        timeout: StopTimeout::Configured,
+        signal: None,
+    };
+    for (mut socket, request) in late.into_iter().zip([stop, Request::Attach(ALL)]) {
+        let text = serde_json::to_vec(&request).unwrap();
+        let length = u32::try_from(text.len()).unwrap().to_be_bytes();
+        socket.write_all(&[&length[..], &text].concat()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("\"exit_code\":4"), "{answer:?}");
+    }
+    it.join();
 }
