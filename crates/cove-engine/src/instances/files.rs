@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cove_model::image::{History, ImageConfig};
 use cove_model::instance::Record;
@@ -30,7 +30,27 @@ pub struct CommitRequest {
     pub pause: bool,
 }
 
+/// Bytes of the files below a directory.
+#[must_use]
+pub fn size_of_tree(path: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return 0;
+    };
+    let sizes = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => size_of_tree(&entry.path()),
+        Ok(metadata) if metadata.is_file() => metadata.len(),
+        Ok(_) | Err(_) => 0,
+    });
+    sizes.sum()
+}
+
 impl Engine {
+    /// Bytes of the files that an instance wrote.
+    #[must_use]
+    pub fn written(&self, record: &Record) -> u64 {
+        size_of_tree(&self.directory(record).join("upper"))
+    }
+
     /// What an instance changed in its image.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ use crate::Engine;
 pub use copy::{Extract, Owner, PathStat, extract, pack};
 pub use create::{CreateRequest, Created};
 pub use exec::ExecRequest;
-pub use files::{Change, ChangeKind, CommitRequest};
+pub use files::{Change, ChangeKind, CommitRequest, size_of_tree};
 pub use remove::PrunedInstances;
 pub use status::Instance;
 pub use top::Processes;

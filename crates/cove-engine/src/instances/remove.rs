@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use cove_model::control::{Request, StopTimeout};
 use cove_model::instance::Record;
@@ -11,8 +11,10 @@ use cove_state::State;
 use cove_supervisor::state::take_over;
 use rustix::fs::FlockOperation;
 
+use super::lifecycle::is_down;
 use super::recover::take_turn;
-use crate::error::{Error, Result};
+use super::status::Instance;
+use crate::error::{Error, ErrorKind, Result};
 use crate::supervise::remove_tree;
 use crate::{Engine, Roots};
 
@@ -26,6 +28,8 @@ pub struct PrunedInstances {
     pub removed: Vec<String>,
     /// Bytes given back.
     pub reclaimed: u64,
+    /// Why some could not be removed.
+    pub failed: Vec<Error>,
 }
 
 impl Engine {
@@ -89,23 +93,26 @@ impl Engine {
         Err(not_now(record, "starting"))
     }
 
-    /// Removes every instance that is down and that `matches` accepts.
+    /// Removes every instance that is down and that `matches` accepts. One that another
+    /// command removes or starts meanwhile is not for this one.
     ///
     /// # Errors
-    /// When one cannot be removed.
+    /// When it cannot be told which there are.
     pub fn prune_instances(&self, matches: impl Fn(&Record) -> bool) -> Result<PrunedInstances> {
         let mut pruned = PrunedInstances::default();
-        for instance in self.instances()? {
-            let down = matches!(
-                instance.status.state,
-                Life::Created | Life::Exited | Life::Dead
-            );
-            if down && matches(&instance.record) {
-                let directory = self.directory(&instance.record);
-                let bytes = size_of_tree(&directory.join("upper"));
-                self.remove(&instance.record, false)?;
-                pruned.removed.push(instance.record.id.to_string());
-                pruned.reclaimed += bytes;
+        for Instance { record, status } in self.instances()? {
+            if !is_down(status.state) || !matches(&record) {
+                continue;
+            }
+            let bytes = self.written(&record);
+            match self.remove(&record, false) {
+                Ok(()) => {
+                    pruned.removed.push(record.id.to_string());
+                    pruned.reclaimed += bytes;
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {
+                }
+                Err(error) => pruned.failed.push(error),
             }
         }
         Ok(pruned)
@@ -184,20 +191,4 @@ fn not_now(record: &Record, state: &str) -> Error {
          removal or force remove",
         record.id
     ))
-}
-
-/// Bytes that the files below a directory occupy.
-pub(crate) fn size_of_tree(path: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let Ok(entries) = std::fs::read_dir(path) else {
-        return 0;
-    };
-    entries
-        .flatten()
-        .map(|entry| match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() => size_of_tree(&entry.path()),
-            Ok(metadata) => metadata.blocks() * 512,
-            Err(_) => 0,
-        })
-        .sum()
 }

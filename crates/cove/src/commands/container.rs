@@ -333,20 +333,17 @@ pub(crate) fn container_prune(session: &Session, matches: &Matches) -> Outcome {
     if !matches.on("force") && !output::confirm(question)? {
         return Ok(0);
     }
-    let (removed, reclaimed) = prune(session, &matches.all("filter"))?;
-    if !removed.is_empty() {
-        output::text(&format!("Deleted Containers:\n{}\n\n", removed.join("\n")))?;
-    }
+    let (reclaimed, code) = prune(session, &matches.all("filter"))?;
     output::line(&format!(
         "Total reclaimed space: {}",
         human::size(reclaimed)
     ))?;
-    Ok(0)
+    Ok(code)
 }
 
-/// Removes containers that are down and that the filters accept; their ids
-/// and the bytes given back.
-pub(crate) fn prune(session: &Session, filters: &[String]) -> Result<(Vec<String>, u64), Failure> {
+/// Removes containers that are down and that the filters accept, and tells which; the bytes
+/// given back, and the exit status.
+pub(crate) fn prune(session: &Session, filters: &[String]) -> Result<(u64, u8), Failure> {
     let filters = Filters::new(filters, &["label", "label!", "until"]).map_err(Failure::error)?;
     let until = until(&filters)?;
     let pruned = session.engine()?.prune_instances(|record| {
@@ -354,7 +351,15 @@ pub(crate) fn prune(session: &Session, filters: &[String]) -> Result<(Vec<String
             .is_none_or(|until| time::read(&record.created).is_some_and(|created| created < until));
         old && filters.labels(&record.spec.run.labels)
     })?;
-    Ok((pruned.removed, pruned.reclaimed))
+    if !pruned.removed.is_empty() {
+        let ids = pruned.removed.join("\n");
+        output::text(&format!("Deleted Containers:\n{ids}\n\n"))?;
+    }
+    let code = u8::from(!pruned.failed.is_empty());
+    for error in pruned.failed {
+        output::note(&format!("Error: {}", Failure::from(error).message));
+    }
+    Ok((pruned.reclaimed, code))
 }
 
 /// The moment of an `until` filter.

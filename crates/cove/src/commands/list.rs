@@ -1,7 +1,6 @@
 //! The rows of `ps`.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use cove_engine::{Engine, Instance};
@@ -296,7 +295,7 @@ pub(crate) fn network_name(record: &Record) -> String {
 
 /// What the container wrote, and with its image.
 fn size(engine: &Engine, record: &Record) -> Result<String, Failure> {
-    let own = written(engine, record);
+    let own = engine.written(record);
     let image = engine
         .image(&record.image.id.to_string())
         .map_or(0, |image| image.size);
@@ -305,24 +304,6 @@ fn size(engine: &Engine, record: &Record) -> Result<String, Failure> {
         human::short_size(own),
         human::short_size(own + image)
     ))
-}
-
-/// Bytes of the files that a container wrote.
-pub(crate) fn written(engine: &Engine, record: &Record) -> u64 {
-    tree_size(&engine.directory(record).join("upper"))
-}
-
-/// Bytes of the files below a directory.
-pub(crate) fn tree_size(path: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(path) else {
-        return 0;
-    };
-    let sizes = entries.flatten().map(|entry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => tree_size(&entry.path()),
-        Ok(metadata) if metadata.is_file() => metadata.size(),
-        Ok(_) | Err(_) => 0,
-    });
-    sizes.sum()
 }
 
 #[cfg(test)]

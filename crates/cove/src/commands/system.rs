@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::container::is_active;
 use super::image::check_platform;
-use super::list::{self, status_text};
+use super::list::status_text;
 use super::{container, image};
 use crate::flags::Matches;
 use crate::format::template::{Failure as TemplateFailure, Missing, Template};
@@ -341,7 +341,7 @@ pub(crate) fn system_df(session: &Session, matches: &Matches) -> Outcome {
         .collect();
     let sizes: Vec<u64> = instances
         .iter()
-        .map(|instance| list::written(engine, &instance.record))
+        .map(|instance| engine.written(&instance.record))
         .collect();
     let active = |index: usize| is_active(instances[index].status.state);
     // Layers that images share are stored, and counted, once.
@@ -357,7 +357,7 @@ pub(crate) fn system_df(session: &Session, matches: &Matches) -> Outcome {
                 .join("diff");
             layers
                 .entry(*layer)
-                .or_insert_with(|| list::tree_size(&path));
+                .or_insert_with(|| cove_engine::size_of_tree(&path));
             if used.contains(&image.id) {
                 needed.insert(*layer);
             }
@@ -487,15 +487,12 @@ pub(crate) fn system_prune(session: &Session, matches: &Matches) -> Outcome {
         }
     }
     let filters = matches.all("filter");
-    let (removed, own) = container::prune(session, &filters)?;
-    if !removed.is_empty() {
-        output::text(&format!("Deleted Containers:\n{}\n\n", removed.join("\n")))?;
-    }
+    let (own, code) = container::prune(session, &filters)?;
     let (lines, theirs) = image::prune(session, all, &filters)?;
     output::text(&lines)?;
     output::line(&format!(
         "Total reclaimed space: {}",
         human::size(own + theirs)
     ))?;
-    Ok(0)
+    Ok(code)
 }

@@ -11,7 +11,7 @@ use cove_model::status::{State, Status};
 use serde_json::{Map, Value, json};
 
 use super::{Frame, config, nullable};
-use crate::commands::list::{network_name, written};
+use crate::commands::list::network_name;
 use crate::format::time::ZERO;
 
 /// Bytes of `/dev/shm` where nobody says.
@@ -61,7 +61,7 @@ pub(crate) fn document(engine: &Engine, instance: &Instance, sized: bool) -> Val
     put("HostConfig", host_config(spec, record));
     put("GraphDriver", graph(engine, record, status));
     if sized {
-        let own = written(engine, record);
+        let own = engine.written(record);
         let image = engine
             .image(&record.image.id.to_string())
             .map_or(0, |image| image.size);

@@ -302,6 +302,25 @@ fn inspect_has_dockers_fields_in_dockers_order() {
 }
 
 #[test]
+fn a_prune_leaves_alone_what_another_command_has() {
+    let cove = cove();
+    for name in ["one", "starting", "two"] {
+        cove.ok(&["run", "--name", name, IMAGE, "true"]);
+    }
+    let id = cove.ok(&["inspect", "-f", "{{.Id}}", "starting"]);
+    let runtime = cove.roots().runroot().join("containers").join(id);
+    // As a supervisor that begins.
+    let lock = cove_supervisor::state::take_over(&runtime).unwrap();
+    let output = cove.cmd(["container", "prune", "-f"]).ok();
+    assert_eq!(output.out().lines().count(), 5, "{output}");
+    assert_eq!(output.err(), "");
+    assert_eq!(cove.ok(&["ps", "-a", "--format", "{{.Names}}"]), "starting");
+    assert!(lock.is_some());
+    drop(lock);
+    cove.ok(&["rm", "starting"]);
+}
+
+#[test]
 fn an_update_holds_for_later_runs() {
     let cove = cove();
     let run = ["run", "-d", "--name", "box", "--pids-limit", "20", IMAGE];
