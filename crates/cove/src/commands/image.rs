@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
 
-use cove_engine::{ImageInfo, PullOptions, Removal, SaveFormat};
+use cove_engine::{ErrorKind, ImageInfo, PullOptions, Removal, SaveFormat};
 use cove_model::Reference;
 use jiff::Timestamp;
 
@@ -327,19 +327,21 @@ pub(crate) fn tag(session: &Session, matches: &Matches) -> Outcome {
 pub(crate) fn rmi(session: &Session, matches: &Matches) -> Outcome {
     let force = matches.on("force");
     let engine = session.engine()?;
-    let mut forgiven = false;
-    let code = each(&matches.args, |name| {
-        let removals = engine.remove_image(name, force).map_err(|error| {
-            forgiven |= force && error.kind() == cove_engine::ErrorKind::NotFound;
-            Failure::from(error)
-        })?;
+    each(&matches.args, |name| {
+        let removals = match engine.remove_image(name, force) {
+            // What is not there is as good as removed, when one insists.
+            Err(error) if force && error.kind() == ErrorKind::NotFound => {
+                output::note(&format!("Error: {}", Failure::from(error).message));
+                return Ok(());
+            }
+            other => other?,
+        };
         let lines: String = removals
             .iter()
             .map(|removal| removed(removal, true))
             .collect();
         output::text(&lines)
-    })?;
-    Ok(if forgiven { 0 } else { code })
+    })
 }
 
 /// The line that tells of a removal; `prune` writes it small.

@@ -44,6 +44,10 @@ fn of_an_image_that_runs_only_the_name_goes_and_only_by_force() {
         &container[..12]
     );
     assert_eq!(cove.fails(1, &["rmi", "-f", &id]), in_use);
+    // What is not there excuses no other.
+    let said = cove.fails(1, &["rmi", "-f", "nope", &id]);
+    assert_eq!(said, format!("Error: No such image: nope:latest\n{in_use}"));
+    cove.ok(&["rmi", "-f", "nope"]);
     assert!(cove.fails(1, &["rmi", IMAGE]).contains("(must force)"));
     assert_eq!(cove.ok(&["rmi", "-f", IMAGE]), format!("Untagged: {IMAGE}"));
     assert_eq!(cove.ok(&["images", "-q", "-f", "dangling=true"]), id);
