@@ -56,13 +56,11 @@ fn inspect_all(session: &Session, matches: &Matches, kind: Kind) -> Outcome {
     let engine = session.engine()?;
     let template = template(matches)?;
     let mut found = Vec::new();
-    let mut failed = None;
+    let mut failed = Vec::new();
     for name in &matches.args {
         match find(engine, name, kind, matches) {
             Ok(one) => found.push(one),
-            Err(failure) => {
-                failed.get_or_insert(failure);
-            }
+            Err(failure) => failed.push(failure),
         }
     }
     match &template {
@@ -87,10 +85,13 @@ fn inspect_all(session: &Session, matches: &Matches, kind: Kind) -> Outcome {
             output::text(&lines)?;
         }
     }
-    match failed {
-        None => Ok(0),
-        Some(failure) => Err(failure),
+    let Some(last) = failed.pop() else {
+        return Ok(0);
+    };
+    for failure in failed {
+        output::note(&format!("Error: {}", failure.message));
     }
+    Err(last)
 }
 
 /// A document, and what gives what it does not show.

@@ -140,6 +140,11 @@ fn each_mistake_has_its_sentence_and_status() {
             "failed to parse value as time or duration: \"foo\"",
         ),
         (1, &["inspect", "nope"], "Error: No such object: nope"),
+        (
+            1,
+            &["inspect", "nope", "up", "neither"],
+            "Error: No such object: nope\nError: No such object: neither\n",
+        ),
         (1, &["image", "inspect", "nope"], "No such image: nope"),
         (
             1,
