@@ -154,6 +154,11 @@ pub fn main() -> i32 {
         eprintln!("{ARGV0}: this is started by cove, not by hand");
         return 125;
     };
+    // It outlives the command: no directory of the caller's stays in use. What it is told is absolute.
+    if let Err(error) = rustix::process::chdir("/") {
+        ready.failed(&Failure::new("working directory", error.to_string()));
+        return 125;
+    }
     let task: Task = match serde_json::from_slice(&config) {
         Ok(task) => task,
         Err(error) => {

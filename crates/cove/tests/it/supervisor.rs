@@ -239,6 +239,22 @@ fn what_ended_unseen_is_told_so() {
 }
 
 #[test]
+fn a_supervisor_stays_in_no_directory_of_the_callers() {
+    let cove = cove();
+    let place = tempfile::tempdir().unwrap();
+    for flags in ["-d", "-dit"] {
+        let run = cove.cmd(["run", flags, "--name", "box", IMAGE, "sleep", "1000"]);
+        let id = run.directory(place.path()).ok().out().trim_end().to_owned();
+        let supervisor = look(&cove, &id).status.supervisor;
+        for pid in [supervisor].into_iter().chain(keeper_of(supervisor)) {
+            let directory = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap();
+            assert_eq!(directory, std::path::Path::new("/"), "{pid}");
+        }
+        cove.ok(&["rm", "-f", "box"]);
+    }
+}
+
+#[test]
 fn a_policy_is_updated_while_a_restart_is_waited_for() {
     let cove = cove();
     let run = ["run", "-d", "--name", "box", "--restart", "always", IMAGE];
