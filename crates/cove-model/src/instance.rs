@@ -156,8 +156,8 @@ pub struct InstanceSpec {
     pub restart: RestartPolicy,
     /// Whether the instance is removed when it ends.
     pub auto_remove: bool,
-    /// Seconds between the stop signal and the kill; `None` means 10.
-    pub stop_timeout: Option<u32>,
+    /// Seconds between the stop signal and the kill; `None` means 10, less than 0 for ever.
+    pub stop_timeout: Option<i64>,
     /// Where output is kept.
     pub log: LogConfig,
     /// The out-of-memory killer's preference, −1000 to 1000.

@@ -130,10 +130,13 @@ fn config(engine: &Engine, record: &Record, begin: &Begin, runtime_dir: PathBuf)
     config.auto_remove = spec.auto_remove;
     let stop_signal = spec.run.stop_signal.as_deref();
     config.stop_signal = stop_signal.map(crate::signals::parse).transpose()?;
-    config.stop_timeout_ms = Some(
-        spec.stop_timeout
-            .map_or(STOP_TIMEOUT, |seconds| u64::from(seconds) * 1000),
-    );
+    config.stop_timeout_ms = match spec.stop_timeout {
+        None => Some(STOP_TIMEOUT),
+        // Less than nothing is for ever.
+        Some(seconds) => u64::try_from(seconds)
+            .ok()
+            .map(|seconds| seconds.saturating_mul(1000)),
+    };
     match *begin {
         Begin::Start { size } => {
             config.size = size;

@@ -117,7 +117,7 @@ pub(crate) fn start(session: &Session, matches: &Matches) -> Outcome {
 
 /// How long a container has to end.
 fn patience(matches: &Matches) -> Result<StopTimeout, Failure> {
-    let Some(text) = matches.get("timeout") else {
+    let Some(text) = matches.get("timeout").or(matches.get("time")) else {
         return Ok(StopTimeout::Configured);
     };
     let seconds = go::parse_int(text).map_err(Failure::plain)?;

@@ -483,14 +483,9 @@ pub(crate) fn restart(text: &str) -> Result<RestartPolicy, Failure> {
     })
 }
 
-fn stop_timeout(matches: &Matches) -> Result<Option<u32>, Failure> {
-    let Some(text) = matches.get("stop-timeout") else {
-        return Ok(None);
-    };
-    let seconds = go::parse_int(text).map_err(Failure::plain)?;
-    u32::try_from(seconds)
-        .map(Some)
-        .map_err(|_| Failure::plain(format!("--stop-timeout: {seconds} is out of range")))
+fn stop_timeout(matches: &Matches) -> Result<Option<i64>, Failure> {
+    let seconds = matches.get("stop-timeout").map(go::parse_int);
+    seconds.transpose().map_err(Failure::plain)
 }
 
 fn oom_score_adj(matches: &Matches) -> Result<Option<i32>, Failure> {

@@ -25,7 +25,7 @@ pub(crate) struct Frame<'a> {
     /// The image's name.
     pub(crate) image: &'a str,
     /// Seconds between stop signal and kill.
-    pub(crate) stop_timeout: Option<u32>,
+    pub(crate) stop_timeout: Option<i64>,
 }
 
 /// Docker's `Config` of a container or an image.

@@ -158,13 +158,17 @@ pub(crate) const SIGNAL: &[Flag] = &[Flag::value(
 )];
 
 /// `restart`, `stop`.
-pub(crate) const TIMEOUT: &[Flag] = &[Flag::value(
-    't',
-    "timeout",
-    "int",
-    check::int,
-    "Seconds to wait before killing the container",
-)];
+pub(crate) const TIMEOUT: &[Flag] = &[
+    Flag::value(
+        't',
+        "timeout",
+        "int",
+        check::int,
+        "Seconds to wait before killing the container",
+    ),
+    // What Docker 20.10 calls it.
+    Flag::value('\0', "time", "int", check::int, ""),
+];
 
 /// `ps`, `images`: which rows a list has.
 pub(crate) const FILTER: &[Flag] = &[Flag::value(

@@ -347,6 +347,22 @@ fn an_update_holds_for_later_runs() {
 }
 
 #[test]
+fn patience_is_said_in_dockers_ways() {
+    let cove = cove();
+    let run = ["run", "-d", "--name", "box", "--stop-timeout", "-1", IMAGE];
+    let script = "trap 'exit 3' TERM; touch /ready; while :; do sleep 0.05; done";
+    cove.ok(&[&run[..], &["sh", "-c", script]].concat());
+    let format = "{{.Config.StopTimeout}}";
+    assert_eq!(cove.ok(&["inspect", "-f", format, "box"]), "-1");
+    cove.ok(&["exec", "box", "sh", "-c", "until [ -e /ready ]; do :; done"]);
+    cove.ok(&["stop", "box"]);
+    assert_eq!(cove.ok(&["wait", "box"]), "3");
+    cove.ok(&["restart", "--time", "0", "box"]);
+    cove.ok(&["stop", "--time", "0", "box"]);
+    cove.ok(&["rm", "box"]);
+}
+
+#[test]
 fn templates_find_what_dockers_types_have_and_documents_leave_out() {
     let cove = cove();
     cove.ok(&["create", "--name", "box", "-v", "/tmp:/mnt", IMAGE, "true"]);
