@@ -43,12 +43,21 @@ pub struct Facts<'a> {
     /// Files of other instances' namespaces that are joined.
     pub joined: Joined,
     /// Device nodes of the host that the instance gets.
-    pub devices: Vec<LinuxDevice>,
+    pub devices: Vec<Device>,
     /// The number of processes when the user does not say; `None` where the
     /// host cannot limit them.
     pub default_pids: Option<i64>,
     /// The engine's own executable, for [`INIT_PATH`].
     pub executable: PathBuf,
+}
+
+/// A device node of the host.
+#[derive(Debug, Clone)]
+pub struct Device {
+    /// Where the instance has it.
+    pub node: LinuxDevice,
+    /// What the instance may do with it: `r`, `w` and `m`.
+    pub access: String,
 }
 
 /// Namespaces of other instances, as files in `/proc`.
@@ -68,11 +77,12 @@ pub struct Joined {
 /// When the record holds a value that the specification cannot express.
 pub fn runtime_spec(record: &Record, facts: &Facts<'_>) -> Result<Spec> {
     let spec = &record.spec;
+    let nodes = facts.devices.iter().map(|device| device.node.clone());
     let mut linux = LinuxBuilder::default()
         .namespaces(namespaces(spec, &facts.joined)?)
         .cgroups_path(facts.cgroup.clone())
         .resources(resources(spec, &facts.devices, facts.default_pids)?)
-        .devices(facts.devices.clone())
+        .devices(nodes.collect::<Vec<_>>())
         .sysctl(sysctls(spec));
     if spec.security.privileged || spec.security.unmasked {
         linux = linux

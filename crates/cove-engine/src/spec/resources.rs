@@ -2,11 +2,11 @@
 
 use cove_model::instance::{InstanceSpec, Limits};
 use oci_spec::runtime::{
-    LinuxBlockIoBuilder, LinuxCpuBuilder, LinuxDevice, LinuxDeviceCgroup, LinuxDeviceCgroupBuilder,
+    LinuxBlockIoBuilder, LinuxCpuBuilder, LinuxDeviceCgroup, LinuxDeviceCgroupBuilder,
     LinuxDeviceType, LinuxMemoryBuilder, LinuxPidsBuilder, LinuxResources, LinuxResourcesBuilder,
 };
 
-use super::invalid;
+use super::{Device, invalid};
 use crate::error::{Error, Result};
 
 /// Processes per instance when the user does not say; Podman's default.
@@ -22,7 +22,7 @@ const DEFAULT_PERIOD: u64 = 100_000;
 /// When a value is out of range.
 pub fn resources(
     spec: &InstanceSpec,
-    devices: &[LinuxDevice],
+    devices: &[Device],
     default_pids: Option<i64>,
 ) -> Result<LinuxResources> {
     let limits = &spec.limits;
@@ -129,7 +129,7 @@ fn signed(value: u64) -> Result<i64> {
 
 /// The filter: nothing, then node creation, the harmless devices, and those
 /// the user named. A privileged instance may use all.
-fn device_rules(spec: &InstanceSpec, devices: &[LinuxDevice]) -> Result<Vec<LinuxDeviceCgroup>> {
+fn device_rules(spec: &InstanceSpec, devices: &[Device]) -> Result<Vec<LinuxDeviceCgroup>> {
     if spec.security.privileged {
         return Ok(vec![rule(true, LinuxDeviceType::A, None, None, "rwm")?]);
     }
@@ -152,13 +152,13 @@ fn device_rules(spec: &InstanceSpec, devices: &[LinuxDevice]) -> Result<Vec<Linu
     ] {
         rules.push(rule(true, LinuxDeviceType::C, Some(major), minor, "rwm")?);
     }
-    for (device, mapping) in devices.iter().zip(&spec.devices) {
+    for Device { node, access } in devices {
         rules.push(rule(
             true,
-            device.typ(),
-            Some(device.major()),
-            Some(device.minor()),
-            &mapping.permissions,
+            node.typ(),
+            Some(node.major()),
+            Some(node.minor()),
+            access,
         )?);
     }
     for text in &spec.device_rules {
