@@ -4,10 +4,12 @@
 //! The cheap way is a detached, read-only mount of the executable, which costs no copy; without
 //! the privilege to mount, a sealed memfd does the same for the price of copying the file.
 
+use std::env;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
 use rustix::fs::{
     CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags, fcntl_add_seals, fcntl_get_seals,
@@ -20,9 +22,12 @@ use crate::exec::execve_fd;
 use crate::mountattr::{MountAttr, attr, mount_setattr};
 
 const SELF: &CStr = c"/proc/self/exe";
+/// Where [`ensure_sealed`] leaves the path of the executable on the host, which the link of a
+/// sealed program no longer tells.
+const PATH_VARIABLE: &str = "COVE_HOST_EXECUTABLE";
 
 /// Returns once the running program is sealed. Unsealed, it executes itself again with the same
-/// arguments and environment from a sealed image, so the call must come first in `main`, before
+/// arguments and environment (and its path, for [`host_executable`]) from a sealed image, so the call must come first in `main`, before
 /// threads, locks and descriptors.
 ///
 /// # Errors
@@ -35,8 +40,11 @@ pub fn ensure_sealed() -> io::Result<()> {
     let image = seal(&own)?;
     drop(own);
     let strings = |s: std::ffi::OsString| CString::new(s.into_vec()).ok();
-    let args: Vec<_> = std::env::args_os().filter_map(strings).collect();
-    let env: Vec<_> = std::env::vars_os()
+    let args: Vec<_> = env::args_os().filter_map(strings).collect();
+    let path = env::current_exe()?.into_os_string();
+    let env: Vec<_> = env::vars_os()
+        .filter(|(key, _)| key != PATH_VARIABLE)
+        .chain([(PATH_VARIABLE.into(), path)])
         .filter_map(|(mut key, value)| {
             key.push("=");
             key.push(value);
@@ -58,6 +66,19 @@ pub fn sealed_image() -> io::Result<OwnedFd> {
     } else {
         seal(&own)
     }
+}
+
+/// The path of the running program on the host, sealed or not.
+///
+/// # Errors
+/// If `/proc` is not mounted.
+pub fn host_executable() -> io::Result<PathBuf> {
+    let own = env::current_exe()?;
+    if own.is_file() {
+        return Ok(own);
+    }
+    // A mount that is nowhere is its own root, and a memfd has no place at all.
+    Ok(env::var_os(PATH_VARIABLE).map_or(own, PathBuf::from))
 }
 
 fn seal(own: &OwnedFd) -> io::Result<OwnedFd> {

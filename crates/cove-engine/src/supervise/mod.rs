@@ -79,7 +79,8 @@ pub(crate) fn spawn(engine: &Engine, record: &Record, begin: &Begin) -> Result<S
     let task = Task {
         root: engine.roots.root.clone(),
         runroot: engine.roots.runroot.clone(),
-        executable: std::env::current_exe().map_err(|source| fail(SpawnError::Execute(source)))?,
+        executable: cove_sys::seal::host_executable()
+            .map_err(|source| fail(SpawnError::Execute(source)))?,
         lowers: engine
             .store
             .lowers(&record.image.layers)

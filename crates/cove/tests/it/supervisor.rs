@@ -239,6 +239,19 @@ fn what_ended_unseen_is_told_so() {
 }
 
 #[test]
+fn a_supervisor_that_exec_started_has_an_init_to_give() {
+    let cove = cove();
+    let run = ["run", "-d", "--init", "--name", "box", IMAGE];
+    let id = cove.ok(&[&run[..], &["sleep", "1000"]].concat());
+    kill_supervisor(&cove, &id);
+    cove.ok(&["exec", "box", "true"]);
+    cove.ok(&["restart", "-t", "0", "box"]);
+    let first = cove.ok(&["exec", "box", "readlink", "/proc/1/exe"]);
+    assert_eq!(first, "/sbin/docker-init");
+    cove.ok(&["rm", "-f", "box"]);
+}
+
+#[test]
 fn a_supervisor_stays_in_no_directory_of_the_callers() {
     let cove = cove();
     let place = tempfile::tempdir().unwrap();
