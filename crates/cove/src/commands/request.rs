@@ -415,12 +415,8 @@ fn nano_cpus(matches: &Matches) -> Result<Option<u64>, Failure> {
 fn security(matches: &Matches) -> Result<Security, Failure> {
     let mut security = Security {
         privileged: matches.on("privileged"),
-        cap_add: each(matches, "cap-add", |text| {
-            parse::capability::parse(text, "CapAdd")
-        })?,
-        cap_drop: each(matches, "cap-drop", |text| {
-            parse::capability::parse(text, "CapDrop")
-        })?,
+        cap_add: capabilities(matches, "cap-add", "CapAdd")?,
+        cap_drop: capabilities(matches, "cap-drop", "CapDrop")?,
         ..Security::default()
     };
     for option in matches.all("security-opt") {
@@ -451,6 +447,12 @@ fn security(matches: &Matches) -> Result<Security, Failure> {
         }
     }
     Ok(security)
+}
+
+/// It is Docker's daemon that knows the names.
+fn capabilities(matches: &Matches, flag: &str, list: &str) -> Result<Vec<String>, Failure> {
+    each(matches, flag, |text| parse::capability::parse(text, list))
+        .map_err(|failure| Failure::error(failure.message))
 }
 
 fn seccomp(path: &str) -> Result<String, Failure> {

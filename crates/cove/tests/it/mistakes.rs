@@ -119,6 +119,11 @@ fn each_mistake_has_its_sentence_and_status() {
             &["create", "--restart", "foo", IMAGE],
             "Error: invalid restart policy 'foo'",
         ),
+        (
+            1,
+            &["create", "--cap-add", "FOO", IMAGE],
+            "Error: invalid CapAdd: unknown capability: \"CAP_FOO\"",
+        ),
         (125, &["create", "--ulimit", "foo", IMAGE], "foo"),
         (
             1,
