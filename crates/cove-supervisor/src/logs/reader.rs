@@ -293,7 +293,10 @@ impl LogReader {
             .into_iter()
             .zip(&mut self.open)
         {
-            if !open.bytes.is_empty() && self.skip == 0 {
+            if !open.bytes.is_empty()
+                && self.skip == 0
+                && is_wanted(&self.options, stream, &open.timestamp)
+            {
                 self.ready.push_back(open.piece(stream));
             }
         }
@@ -365,10 +368,9 @@ fn take(
     ready: &mut VecDeque<Line>,
     filter: &mut Filter<'_>,
 ) {
-    let options = filter.options;
-    let (open, hidden) = match record.stream {
-        LogStream::Stdout => (&mut open[0], options.no_stdout),
-        LogStream::Stderr => (&mut open[1], options.no_stderr),
+    let open = match record.stream {
+        LogStream::Stdout => &mut open[0],
+        LogStream::Stderr => &mut open[1],
     };
     if open.bytes.is_empty() && !open.continued {
         record.timestamp.clone_into(&mut open.timestamp);
@@ -385,13 +387,22 @@ fn take(
     }
     let line = open.piece(record.stream);
     open.continued = !record.full;
+    if !skipped && is_wanted(filter.options, line.stream, &line.timestamp) {
+        ready.push_back(line);
+    }
+}
+
+/// Whether a line of this stream and time is shown.
+fn is_wanted(options: &ReadOptions, stream: LogStream, timestamp: &str) -> bool {
+    let hidden = match stream {
+        LogStream::Stdout => options.no_stdout,
+        LogStream::Stderr => options.no_stderr,
+    };
     let early = options
         .since
         .as_ref()
-        .is_some_and(|since| line.timestamp < *since);
-    if !(hidden || skipped || early || past(options, &line.timestamp)) {
-        ready.push_back(line);
-    }
+        .is_some_and(|since| timestamp < since.as_str());
+    !(hidden || early || past(options, timestamp))
 }
 
 fn past(options: &ReadOptions, timestamp: &str) -> bool {

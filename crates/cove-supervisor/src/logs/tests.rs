@@ -78,6 +78,25 @@ fn the_last_lines_are_found_over_files_and_streams() {
 }
 
 #[test]
+fn an_unfinished_line_is_chosen_like_any_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let mut log = writer(&path, 1 << 20, 1);
+    log.write(LogStream::Stdout, b"prompt> ");
+    let since = |text: &str| ReadOptions {
+        since: Some(text.to_owned()),
+        ..ReadOptions::default()
+    };
+    assert_eq!(read(&path, since("1970")), ["o:prompt> "]);
+    assert!(read(&path, since("9999")).is_empty());
+    let hidden = ReadOptions {
+        no_stdout: true,
+        ..ReadOptions::default()
+    };
+    assert!(read(&path, hidden).is_empty());
+}
+
+#[test]
 fn only_so_many_files_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
