@@ -157,26 +157,20 @@ impl Picked {
 /// Whether `pattern` of `*` and `?` matches `text`, as Go's `path.Match` does:
 /// no wildcard matches a slash.
 pub(crate) fn glob(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
-    match (pattern.first(), text.first()) {
-        (None, None) => true,
-        (Some(b'*'), _) => {
-            let most = text
-                .iter()
-                .position(|&byte| byte == b'/')
-                .unwrap_or(text.len());
-            let rest = String::from_utf8_lossy(&pattern[1..]).into_owned();
-            (0..=most).any(|skip| glob(&rest, &String::from_utf8_lossy(&text[skip..])))
+    let mut rest = pattern.chars();
+    match rest.next() {
+        None => text.is_empty(),
+        Some('*') => {
+            let most = text.find('/').unwrap_or(text.len());
+            (0..=most)
+                .filter(|&at| text.is_char_boundary(at))
+                .any(|at| glob(rest.as_str(), &text[at..]))
         }
-        (Some(b'?'), Some(byte)) if *byte != b'/' => glob(
-            &String::from_utf8_lossy(&pattern[1..]),
-            &String::from_utf8_lossy(&text[1..]),
-        ),
-        (Some(want), Some(have)) if want == have => glob(
-            &String::from_utf8_lossy(&pattern[1..]),
-            &String::from_utf8_lossy(&text[1..]),
-        ),
-        _ => false,
+        Some(wanted) => {
+            let mut text = text.chars();
+            let matches = |have| wanted == have || (wanted == '?' && have != '/');
+            text.next().is_some_and(matches) && glob(rest.as_str(), text.as_str())
+        }
     }
 }
 
@@ -287,6 +281,9 @@ mod tests {
             ("*", "a/b", false),
             ("b?sybox:1.*", "busybox:1.36", true),
             ("x", "y", false),
+            ("?", "ü", true),
+            ("?", "/", false),
+            ("*a*b", "aüb", true),
         ] {
             assert_eq!(glob(pattern, text), want, "{pattern} {text}");
         }
