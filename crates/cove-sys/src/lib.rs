@@ -23,4 +23,5 @@ pub mod seal;
 pub mod seccomp;
 pub mod signalfd;
 pub mod spawn;
+pub mod sysctl;
 pub mod writeback;

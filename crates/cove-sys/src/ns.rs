@@ -24,18 +24,6 @@ pub const NET: u64 = libc::CLONE_NEWNET as u64;
 /// Monotonic and boot clocks.
 pub const TIME: u64 = 0x80;
 
-/// The kernel parameters below `kernel.` that every IPC namespace has of its own.
-pub const IPC_SYSCTLS: [&str; 8] = [
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "kernel.shm_rmid_forced",
-];
-
 const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
 
 /// Joins the namespace of an nsfs descriptor, or those of `kinds` of a pidfd.

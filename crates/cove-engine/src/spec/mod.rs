@@ -259,16 +259,20 @@ fn namespaces(spec: &InstanceSpec, joined: &Joined) -> Result<Vec<LinuxNamespace
 }
 
 /// The user's kernel parameters on top of Docker's: with a network of its own
-/// a container may use any port and send pings without privileges.
+/// a container may use any port and send pings without privileges. One that is
+/// joined is another's to set up, and may even be the host's.
 fn sysctls(spec: &InstanceSpec) -> HashMap<String, String> {
     let mut sysctls = HashMap::new();
-    if spec.network != NetworkMode::Host {
-        for (key, value) in [
-            ("net.ipv4.ip_unprivileged_port_start", "0"),
-            ("net.ipv4.ping_group_range", "0 2147483647"),
-        ] {
-            sysctls.insert(key.to_owned(), value.to_owned());
+    match spec.network {
+        NetworkMode::None => {
+            for (key, value) in [
+                ("net.ipv4.ip_unprivileged_port_start", "0"),
+                ("net.ipv4.ping_group_range", "0 2147483647"),
+            ] {
+                sysctls.insert(key.to_owned(), value.to_owned());
+            }
         }
+        NetworkMode::Host | NetworkMode::Instance(_) => {}
     }
     sysctls.extend(spec.sysctls.clone());
     sysctls

@@ -210,15 +210,20 @@ fn host_namespaces_are_left_out() {
     let spec = build(spec, 0);
     assert_eq!(kinds(&spec), ["mnt", "ipc", "cgroup"]);
     assert!(spec.hostname().is_none());
-    assert!(
-        spec.linux()
-            .as_ref()
-            .unwrap()
-            .sysctl()
-            .as_ref()
-            .unwrap()
-            .is_empty()
-    );
+    assert!(has_no_sysctls(&spec));
+}
+
+fn has_no_sysctls(spec: &Spec) -> bool {
+    let linux = spec.linux().as_ref().unwrap();
+    linux.sysctl().as_ref().unwrap().is_empty()
+}
+
+#[test]
+fn a_network_that_is_joined_is_not_set_up_again() {
+    assert!(!has_no_sysctls(&build(plain(), 0)));
+    let mut spec = plain();
+    spec.network = NetworkMode::Instance(InstanceId::from_random([8; 32]));
+    assert!(has_no_sysctls(&build(spec, 0)));
 }
 
 #[test]

@@ -117,9 +117,6 @@ pub(crate) fn prepare(
     let masked = linux
         .and_then(|l| l.masked_paths().as_ref())
         .is_some_and(|p| !p.is_empty());
-    let sysctl = linux
-        .and_then(|l| l.sysctl().as_ref())
-        .is_some_and(|map| !map.is_empty());
     Ok(Tree {
         root,
         mounts,
@@ -134,7 +131,7 @@ pub(crate) fn prepare(
         } else {
             None
         },
-        procfs: if sysctl || !plan.process.labels.is_empty() {
+        procfs: if !plan.sysctls.is_empty() || !plan.process.labels.is_empty() {
             Some(Procfs::new()?)
         } else {
             None
@@ -271,10 +268,10 @@ impl Tree {
             return Ok(());
         };
         if let Some(procfs) = &self.procfs {
-            for (key, value) in linux.sysctl().iter().flatten() {
+            for (sysctl, value) in &plan.sysctls {
                 procfs
-                    .write(&sysctl_file(key), value.as_bytes())
-                    .during(|| format!("set sysctl {key}"))?;
+                    .write(&format!("sys/{}", sysctl.file), value.as_bytes())
+                    .during(|| format!("set sysctl {}", sysctl.file))?;
             }
         }
         let root = self.root.as_fd();
@@ -300,22 +297,6 @@ impl Tree {
         };
         mount_setattr(&self.root, recursive, &change).during(|| "set rootfsPropagation")
     }
-}
-
-/// `net.ipv4.conf.eth0/1.forwarding` has its slashes and dots the other way round on disk.
-fn sysctl_file(key: &str) -> String {
-    let swapped: String = match key.find(['.', '/']).map(|at| key.as_bytes()[at]) {
-        Some(b'.') => key
-            .chars()
-            .map(|c| match c {
-                '.' => '/',
-                '/' => '.',
-                other => other,
-            })
-            .collect(),
-        _ => key.to_owned(),
-    };
-    format!("sys/{swapped}")
 }
 
 /// Mount points of proc and sysfs, deepest first.
@@ -345,24 +326,6 @@ pub(crate) fn private(mount: impl AsFd) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sysctl_names() {
-        for (key, file) in [
-            ("net.ipv4.ip_forward", "sys/net/ipv4/ip_forward"),
-            ("net/ipv4/ip_forward", "sys/net/ipv4/ip_forward"),
-            (
-                "net.ipv4.conf.eth0/1.forwarding",
-                "sys/net/ipv4/conf/eth0.1/forwarding",
-            ),
-            (
-                "net/ipv4/conf/eth0.1/forwarding",
-                "sys/net/ipv4/conf/eth0.1/forwarding",
-            ),
-        ] {
-            assert_eq!(sysctl_file(key), file);
-        }
-    }
 
     #[test]
     fn kernel_filesystems_of_a_mount_table() {

@@ -11,6 +11,7 @@ pub(crate) use process::{ProcessPlan, numbers};
 
 use std::path::{Path, PathBuf};
 
+use cove_sys::sysctl::Sysctl;
 use oci_spec::runtime::{Hook, Linux, Spec};
 
 use crate::error::{Error, Result};
@@ -27,6 +28,7 @@ pub(crate) struct Plan<'a> {
     /// `MS_*` of `rootfsPropagation` and whether it is recursive.
     pub propagation: Option<(u64, bool)>,
     pub namespaces: Namespaces,
+    pub sysctls: Vec<(Sysctl, &'a str)>,
     pub mounts: Vec<MountPlan<'a>>,
     pub process: ProcessPlan<'a>,
     pub seccomp: Option<seccomp::Program>,
@@ -51,6 +53,12 @@ impl<'a> Plan<'a> {
         let namespaces = Namespaces::new(linux)?;
         let mounts = mount::plan(spec, bundle, &mut warnings)?;
         namespaces.check(spec, linux)?;
+        let sysctls = linux.and_then(|linux| linux.sysctl().as_ref());
+        let sysctls = sysctls
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| Ok((namespaces.sysctl(key)?, value.as_str())))
+            .collect::<Result<_>>()?;
         if let Some(linux) = linux {
             check_linux(linux)?;
         }
@@ -69,6 +77,7 @@ impl<'a> Plan<'a> {
             readonly_root: root.readonly().unwrap_or(false),
             propagation: propagation(linux)?,
             namespaces,
+            sysctls,
             mounts,
             process: ProcessPlan::new(process, &mut warnings)?,
             seccomp,
@@ -93,6 +102,7 @@ impl<'a> Plan<'a> {
             readonly_root: false,
             propagation: None,
             namespaces: Namespaces::default(),
+            sysctls: Vec::new(),
             mounts: Vec::new(),
             process: ProcessPlan::new(process, &mut warnings)?,
             seccomp: profile

@@ -4,8 +4,9 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use cove_sys::ns;
+use cove_sys::sysctl::Sysctl;
 use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, fstat, stat};
 
 use super::invalid;
 use crate::error::{Error, Result};
@@ -16,6 +17,8 @@ pub(crate) struct Join {
     pub kind: u64,
     pub fd: OwnedFd,
     pub path: PathBuf,
+    /// It is the one that this process is in.
+    pub ours: bool,
 }
 
 /// The namespaces of a container.
@@ -36,7 +39,7 @@ impl Namespaces {
             .into_iter()
             .flatten()
         {
-            let kind = bit(namespace.typ());
+            let (kind, name) = kind_of(namespace.typ());
             if seen & kind != 0 {
                 return Err(invalid(format!(
                     "namespace {} is listed twice",
@@ -50,16 +53,17 @@ impl Namespaces {
                 .filter(|path| !path.as_os_str().is_empty())
             {
                 None => result.new |= kind,
-                Some(path) => result.join.push(open(kind, path)?),
+                Some(path) => result.join.push(open(kind, name, path)?),
             }
         }
         result.join.sort_by_key(|join| join.kind != ns::USER);
         Ok(result)
     }
 
-    /// New or joined.
+    /// New or joined, and not that of this process, in which a change would be the host's.
     pub(crate) fn has(&self, kind: u64) -> bool {
-        self.new & kind != 0 || self.joins(kind)
+        let joins = |join: &Join| join.kind == kind && !join.ours;
+        self.new & kind != 0 || self.join.iter().any(joins)
     }
 
     pub(crate) fn joins(&self, kind: u64) -> bool {
@@ -105,33 +109,18 @@ impl Namespaces {
         {
             return Err(invalid("netDevices need a network namespace"));
         }
-        for key in linux.sysctl().iter().flat_map(|map| map.keys()) {
-            self.check_sysctl(key)?;
-        }
         Ok(())
     }
 
     /// A sysctl that no namespace confines would change the host.
-    fn check_sysctl(&self, key: &str) -> Result<()> {
-        let plain = key.replace('/', ".");
-        let needed = if ns::IPC_SYSCTLS.contains(&plain.as_str())
-            || plain == "fs.mqueue"
-            || plain.starts_with("fs.mqueue.")
-        {
-            ns::IPC
-        } else if plain.starts_with("net.") {
-            ns::NET
-        } else if plain == "kernel.domainname" || plain == "kernel.hostname" {
-            ns::UTS
-        } else if plain.starts_with("user.") {
-            ns::USER
-        } else {
+    pub(super) fn sysctl(&self, key: &str) -> Result<Sysctl> {
+        let Some(sysctl) = Sysctl::parse(key) else {
             return Err(invalid(format!(
                 "sysctl {key:?} is not separate per container"
             )));
         };
-        if self.has(needed) {
-            return Ok(());
+        if self.has(sysctl.namespace) {
+            return Ok(sysctl);
         }
         Err(invalid(format!(
             "sysctl {key:?} needs a namespace of its own, else it is the host's"
@@ -139,34 +128,40 @@ impl Namespaces {
     }
 }
 
-fn bit(kind: LinuxNamespaceType) -> u64 {
+/// The bit of a kind and its name in `/proc/self/ns`.
+fn kind_of(kind: LinuxNamespaceType) -> (u64, &'static str) {
     match kind {
-        LinuxNamespaceType::Mount => ns::MOUNT,
-        LinuxNamespaceType::Cgroup => ns::CGROUP,
-        LinuxNamespaceType::Uts => ns::UTS,
-        LinuxNamespaceType::Ipc => ns::IPC,
-        LinuxNamespaceType::User => ns::USER,
-        LinuxNamespaceType::Pid => ns::PID,
-        LinuxNamespaceType::Network => ns::NET,
-        LinuxNamespaceType::Time => ns::TIME,
+        LinuxNamespaceType::Mount => (ns::MOUNT, "mnt"),
+        LinuxNamespaceType::Cgroup => (ns::CGROUP, "cgroup"),
+        LinuxNamespaceType::Uts => (ns::UTS, "uts"),
+        LinuxNamespaceType::Ipc => (ns::IPC, "ipc"),
+        LinuxNamespaceType::User => (ns::USER, "user"),
+        LinuxNamespaceType::Pid => (ns::PID, "pid"),
+        LinuxNamespaceType::Network => (ns::NET, "net"),
+        LinuxNamespaceType::Time => (ns::TIME, "time"),
     }
 }
 
-fn open(kind: u64, path: &PathBuf) -> Result<Join> {
+fn open(kind: u64, name: &str, path: &PathBuf) -> Result<Join> {
     if !path.is_absolute() {
         return Err(invalid(format!("namespace path {path:?} is not absolute")));
     }
     let fd = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|e| Error::path("open namespace", path, e))?;
     match ns::kind_of(&fd) {
-        Ok(found) if found == kind => Ok(Join {
-            kind,
-            fd,
-            path: path.clone(),
-        }),
-        Ok(_) => Err(invalid(format!("{path:?} is a namespace of another type"))),
-        Err(_) => Err(invalid(format!("{path:?} is no namespace"))),
+        Ok(found) if found == kind => {}
+        Ok(_) => return Err(invalid(format!("{path:?} is a namespace of another type"))),
+        Err(_) => return Err(invalid(format!("{path:?} is no namespace"))),
     }
+    let own = PathBuf::from("/proc/self/ns").join(name);
+    let ours = stat(&own).map_err(|e| Error::path("examine namespace", own, e))?;
+    let found = fstat(&fd).map_err(|e| Error::path("examine namespace", path, e))?;
+    Ok(Join {
+        kind,
+        fd,
+        path: path.clone(),
+        ours: (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino),
+    })
 }
 
 #[cfg(test)]
@@ -180,17 +175,23 @@ mod tests {
             new: ns::NET,
             join: Vec::new(),
         };
-        assert!(net.check_sysctl("net.ipv4.ip_forward").is_ok());
-        assert!(net.check_sysctl("net/ipv4/ip_forward").is_ok());
-        assert!(none.check_sysctl("net.ipv4.ip_forward").is_err());
-        assert!(net.check_sysctl("kernel.shmmax").is_err());
-        assert!(net.check_sysctl("kernel.core_pattern").is_err());
+        assert!(net.sysctl("net.ipv4.ip_forward").is_ok());
+        assert!(none.sysctl("net.ipv4.ip_forward").is_err());
+        assert!(net.sysctl("kernel.shmmax").is_err());
+        assert!(net.sysctl("kernel.core_pattern").is_err());
+        let ours = Namespaces {
+            new: 0,
+            join: vec![open(ns::NET, "net", &"/proc/self/ns/net".into()).unwrap()],
+        };
+        let refused = ours.sysctl("net.ipv4.ip_forward").unwrap_err();
+        assert!(refused.to_string().contains("the host's"), "{refused}");
     }
 
     #[test]
     fn a_path_of_another_type_is_refused() {
-        assert!(open(ns::NET, &"/proc/self/ns/net".into()).is_ok());
-        assert!(open(ns::UTS, &"/proc/self/ns/net".into()).is_err());
-        assert!(open(ns::UTS, &"/dev/null".into()).is_err());
+        let net = "/proc/self/ns/net".into();
+        assert!(open(ns::NET, "net", &net).is_ok());
+        assert!(open(ns::UTS, "uts", &net).is_err());
+        assert!(open(ns::UTS, "uts", &"/dev/null".into()).is_err());
     }
 }

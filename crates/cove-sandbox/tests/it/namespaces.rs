@@ -108,8 +108,31 @@ fn names_sysctls_and_loopback() {
     sandbox.spec["domainname"] = json!("dom");
     sandbox.spec["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1", "kernel.shmmni": "77"});
     assert_eq!(sandbox.run(), "box\ndom\n1\n77\n1\n");
-    sandbox.spec["linux"]["sysctl"] = json!({"kernel.panic": "1"});
-    assert!(sandbox.fails().1.contains("not separate"));
+    // Each kind of name, some that lead out of their namespace's directory among them.
+    let now = std::fs::read_to_string("/proc/sys/kernel/panic").unwrap();
+    for name in ["kernel.panic", "net.//.kernel.panic", "net/../kernel/panic"] {
+        sandbox.spec["linux"]["sysctl"] = json!({name: now.trim()});
+        assert!(sandbox.fails().1.contains("not separate"), "{name}");
+    }
+}
+
+#[test]
+fn what_is_changed_in_the_callers_own_namespace_would_be_the_hosts() {
+    let mut sandbox = Sandbox::new("true");
+    sandbox.namespace(json!({"type": "network", "path": "/proc/self/ns/net"}));
+    let now = std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap();
+    sandbox.spec["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": now.trim()});
+    assert!(sandbox.fails().1.contains("the host's"));
+    sandbox.spec["linux"]["sysctl"] = json!(null);
+    sandbox.run();
+    sandbox.namespace(json!({"type": "uts", "path": "/proc/self/ns/uts"}));
+    sandbox.spec["hostname"] = json!(own_name());
+    assert!(sandbox.fails().1.contains("need a uts namespace"));
+}
+
+fn own_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    name.trim().to_owned()
 }
 
 #[test]

@@ -272,6 +272,10 @@ fn mistakes_are_told_in_dockers_words() {
             "invalid argument \"kernel.foo=1\" for \"--sysctl\" flag: sysctl 'kernel.foo=1' is not allowed",
         ),
         (
+            &["--sysctl", "net.//.kernel.core_pattern=|/x", "x"],
+            "invalid argument \"net.//.kernel.core_pattern=|/x\" for \"--sysctl\" flag: sysctl 'net.//.kernel.core_pattern=|/x' is not allowed",
+        ),
+        (
             &["--ulimit", "nofile=5:3", "x"],
             "invalid argument \"nofile=5:3\" for \"--ulimit\" flag: ulimit soft limit must be less than or equal to hard limit: 5 > 3",
         ),

@@ -1,6 +1,7 @@
 //! What a flag's value is checked for as soon as it is read.
 
-use cove_sys::ns::IPC_SYSCTLS;
+use cove_sys::ns;
+use cove_sys::sysctl::Sysctl;
 
 use crate::format::go;
 use crate::parse;
@@ -114,16 +115,11 @@ pub(crate) fn detach_keys(text: &str) -> Result<(), String> {
     }
 }
 
-/// A kernel parameter that belongs to a container's own namespaces.
+/// A kernel parameter that belongs to the namespaces of a container for which Docker takes some.
 pub(crate) fn sysctl(text: &str) -> Result<(), String> {
-    match text.split_once('=') {
-        Some((name, _))
-            if IPC_SYSCTLS.contains(&name)
-                || name.starts_with("net.")
-                || name.starts_with("fs.mqueue.") =>
-        {
-            Ok(())
-        }
+    let named = text.split_once('=');
+    match named.and_then(|(name, _)| Sysctl::parse(name)) {
+        Some(sysctl) if [ns::NET, ns::IPC].contains(&sysctl.namespace) => Ok(()),
         _ => Err(format!("sysctl '{text}' is not allowed")),
     }
 }
