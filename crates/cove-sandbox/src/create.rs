@@ -152,7 +152,7 @@ fn create_in(
         entrances,
         gate: in_new_userns || !netdevs.is_empty(),
         mapped: in_new_userns,
-        inherited: options.preserve_fds + options.listen_fds,
+        inherited: inherited(options.preserve_fds.saturating_add(options.listen_fds))?,
         env: environment(plan, options.listen_fds),
         no_pivot: options.no_pivot,
         keyring: keyring_name(options.no_new_keyring, options.id),
@@ -484,6 +484,20 @@ fn given(plan: &Plan<'_>, root: Option<OwnedFd>, new_userns: bool) -> Result<Giv
         other => other,
     };
     Ok(Given { root, binds })
+}
+
+/// The caller's descriptors from 3 on that the program is handed. Where it passed fewer than it says,
+/// the number may be one of our own, which leads to the host.
+pub(crate) fn inherited(count: u32) -> Result<u32> {
+    let missing = (3..)
+        .zip(0..count)
+        .find(|(number, _)| !cove_sys::fds::is_inherited(*number));
+    match missing {
+        None => Ok(count),
+        Some((number, _)) => Err(invalid(format!(
+            "descriptor {number} is to be preserved, but is not open"
+        ))),
+    }
 }
 
 pub(crate) fn environment(plan: &Plan<'_>, listen_fds: u32) -> Vec<CString> {

@@ -14,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, geteuid, pidfd_open, pidfd_send_s
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::cgroup::{self, Backend};
-use crate::create::{PidNamespace, environment, keyring_name, write_pid_file};
+use crate::create::{PidNamespace, environment, inherited, keyring_name, write_pid_file};
 use crate::error::{Error, InitFault, Result};
 use crate::init::{self, During, Finish, Procfs, Step, refuse};
 use crate::options::{ExecOptions, Stdio};
@@ -66,7 +66,7 @@ pub(crate) fn run(
         kinds: stored.namespaces,
         stdio: std::mem::take(&mut options.stdio),
         env: environment(&plan, 0),
-        inherited: options.preserve_fds,
+        inherited: inherited(options.preserve_fds)?,
         keyring: keyring_name(options.no_new_keyring, &stored.id),
         // Only the user namespace gives a user the right to the pid namespace.
         late_pid: !geteuid().is_root() && stored.namespaces & ns::USER != 0,

@@ -63,9 +63,22 @@ pub unsafe fn place(fd: impl AsFd, number: RawFd) -> io::Result<()> {
     }
 }
 
-/// Whether the process has a descriptor of this number.
+/// Whether this process was started with a descriptor of this number: what it has opened since is
+/// close-on-exec, all of it.
 #[must_use]
-pub fn is_open(number: RawFd) -> bool {
+pub fn is_inherited(number: RawFd) -> bool {
     // SAFETY: F_GETFD only asks.
-    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_opened_here_is_not_inherited() {
+        let own = std::fs::File::open("/").unwrap();
+        assert!(is_inherited(0) && !is_inherited(own.as_raw_fd()) && !is_inherited(-1));
+    }
 }

@@ -341,7 +341,6 @@ pub(crate) fn finish(finish: Finish<'_>) -> Step<Never> {
     } else if let Stdio::Fds(fds) = &finish.stdio {
         process::streams([&fds[0], &fds[1], &fds[2]])?;
     }
-    process::inherit(finish.inherited)?;
     process::limits(process, channel)?;
     process::scheduling(process, plan.linux)?;
     if let Some(procfs) = &finish.procfs {

@@ -244,25 +244,6 @@ impl<T: AsFd> AsRaw for T {
     }
 }
 
-/// Checks the descriptors from 3 on that the program inherits and takes close-on-exec off them.
-#[expect(
-    unsafe_code,
-    reason = "descriptors that the caller said to hand on, by number"
-)]
-pub(crate) fn inherit(count: u32) -> Step {
-    for number in (3..3 + count).filter_map(|n| RawFd::try_from(n).ok()) {
-        if !cove_sys::fds::is_open(number) {
-            let text = format!("descriptor {number} is to be preserved, but is not open");
-            return refuse(InitFault::Setup, text);
-        }
-        // SAFETY: the descriptor is open and stays so until the program runs.
-        let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
-        rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())
-            .during(|| format!("preserve descriptor {number}"))?;
-    }
-    Ok(())
-}
-
 pub(crate) fn raw(fd: impl AsFd) -> RawFd {
     fd.as_fd().as_raw_fd()
 }

@@ -4,6 +4,7 @@
     reason = "a test that cannot go on says where by failing"
 )]
 
+mod bundle;
 mod containers;
 mod copy;
 mod help;
@@ -12,6 +13,7 @@ mod images;
 mod lab;
 mod mistakes;
 mod oci;
+mod oci_edges;
 mod oci_engines;
 mod pull;
 mod recovery;

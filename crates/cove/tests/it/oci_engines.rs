@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::oci::root_filesystem;
+use crate::bundle::root_filesystem;
 
 const IMAGE: &str = "busybox:oci";
 
