@@ -35,7 +35,7 @@ use crate::cgroup;
 use crate::hooks;
 use crate::netdev::{self, NetDevice};
 use crate::options::Stdio;
-use crate::plan::{HookKind, Plan};
+use crate::plan::{HookKind, Plan, filled};
 use crate::protocol::{Channel, Command, Failure, Report};
 use crate::state::OciState;
 
@@ -112,10 +112,11 @@ fn steps(init: &mut Init<'_>) -> Step<Never> {
     if names.new & ns::NET != 0 {
         cove_sys::netif::set_up(c"lo").during(|| "bring the loopback interface up")?;
     }
-    if let Some(name) = plan.spec.hostname() {
+    // An empty name is none: where the container has no names of its own, it would be the host's.
+    if let Some(name) = filled(plan.spec.hostname().as_ref()) {
         rustix::system::sethostname(name.as_bytes()).during(|| "set the hostname")?;
     }
-    if let Some(name) = plan.spec.domainname() {
+    if let Some(name) = filled(plan.spec.domainname().as_ref()) {
         rustix::system::setdomainname(name.as_bytes()).during(|| "set the domain name")?;
     }
     let given = std::mem::take(&mut init.given);

@@ -21,7 +21,7 @@ use super::mount::{self, Prepared};
 use super::procfs::Procfs;
 use crate::cgroup;
 use crate::error::InitFault;
-use crate::plan::{Kind, Plan, clean};
+use crate::plan::{Kind, Plan, clean, filled};
 
 /// Everything that was made before the host's tree went out of sight.
 #[derive(Debug)]
@@ -79,8 +79,7 @@ pub(crate) fn prepare(
         };
         mount_setattr(&root, true, &private).during(|| "make the root filesystem private")?;
     }
-    let label = plan.linux.and_then(|linux| linux.mount_label().as_deref());
-    let label = label.filter(|label| !label.is_empty());
+    let label = filled(plan.linux.and_then(|linux| linux.mount_label().as_ref()));
     if let Some(label) = label
         && !crate::lsm::selinux()
     {

@@ -156,6 +156,11 @@ impl HookKind {
     }
 }
 
+/// A text that the specification may also leave empty, which says as little as its absence.
+pub(crate) fn filled(text: Option<&String>) -> Option<&str> {
+    text.map(String::as_str).filter(|text| !text.is_empty())
+}
+
 pub(crate) fn invalid(text: impl Into<String>) -> Error {
     Error::Invalid(text.into())
 }
@@ -206,12 +211,9 @@ fn check_linux(linux: &Linux) -> Result<()> {
 }
 
 fn propagation(linux: Option<&Linux>) -> Result<Option<(u64, bool)>> {
-    let Some(name) = linux.and_then(|l| l.rootfs_propagation().as_deref()) else {
+    let Some(name) = filled(linux.and_then(|l| l.rootfs_propagation().as_ref())) else {
         return Ok(None);
     };
-    if name.is_empty() {
-        return Ok(None);
-    }
     mount::propagation_of(name)
         .map(Some)
         .ok_or_else(|| invalid(format!("rootfsPropagation {name:?} is unknown")))

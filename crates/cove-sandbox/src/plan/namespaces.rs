@@ -8,7 +8,7 @@ use cove_sys::sysctl::Sysctl;
 use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
 use rustix::fs::{CWD, Mode, OFlags, fstat, stat};
 
-use super::invalid;
+use super::{filled, invalid};
 use crate::error::{Error, Result};
 
 /// A namespace to join.
@@ -79,8 +79,9 @@ impl Namespaces {
         if !self.has(ns::MOUNT) {
             return Err(invalid("a container needs a mount namespace"));
         }
-        let named = |name: &Option<String>| name.as_deref().is_some_and(|name| !name.is_empty());
-        if (named(spec.hostname()) || named(spec.domainname())) && !self.has(ns::UTS) {
+        let names = [spec.hostname(), spec.domainname()];
+        let named = names.iter().any(|name| filled(name.as_ref()).is_some());
+        if named && !self.has(ns::UTS) {
             return Err(invalid("hostname and domainname need a uts namespace"));
         }
         let Some(linux) = linux else { return Ok(()) };

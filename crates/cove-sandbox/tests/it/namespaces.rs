@@ -130,6 +130,21 @@ fn what_is_changed_in_the_callers_own_namespace_would_be_the_hosts() {
     assert!(sandbox.fails().1.contains("need a uts namespace"));
 }
 
+#[test]
+fn an_empty_name_is_none() {
+    let mut sandbox = Sandbox::new("hostname; cat /proc/sys/kernel/domainname");
+    sandbox.spec["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "pid"}]);
+    sandbox.spec["hostname"] = json!("");
+    sandbox.spec["domainname"] = json!("");
+    let run = sandbox.command("run", &[]);
+    let names = "hostname kept; echo dom > /proc/sys/kernel/domainname; exec \"$@\"";
+    let mut shell = std::process::Command::new("unshare");
+    shell.args(["-u", "sh", "-c", names, "sh"]);
+    let output = under(&mut shell, &run);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(text, "kept\ndom\n", "{output:?}");
+}
+
 fn own_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     name.trim().to_owned()
