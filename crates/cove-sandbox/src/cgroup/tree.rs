@@ -1,6 +1,6 @@
 //! Making and removing the directories of a cgroup in one hierarchy.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,7 +17,8 @@ use super::{GroupRecord, PATIENCE};
 const RACES: usize = 16;
 
 /// Makes a cgroup with all its parents. `each` is called for every directory
-/// on the way with its parent, before anything is made below it.
+/// on the way with its parent, before anything is made below it, and told
+/// whether it is the last; again for all of them when a parent had vanished.
 pub(super) fn make(
     mounted: &Mounted,
     path: &Path,
@@ -65,38 +66,30 @@ fn walk(
     path: &Path,
     each: &mut impl FnMut(&Dir, &Dir, bool) -> Result<()>,
 ) -> Result<(Dir, usize)> {
-    let mut parents = vec![root.clone()];
-    let mut made = 0;
-    let names: Vec<PathBuf> = path
-        .components()
-        .map(|name| PathBuf::from(name.as_os_str()))
-        .collect();
+    let names: Vec<&Path> = path.iter().map(Path::new).collect();
+    // The directories at the end of the path that are new, each with its parent.
+    let mut made: Vec<(Dir, &Path)> = Vec::new();
     let mut dir = root.clone();
-    for name in &names {
+    for (at, name) in names.iter().enumerate() {
         let step = dir.make(name).and_then(|(child, new)| {
-            made = if new { made + 1 } else { 0 };
-            each(&dir, &child, new).map(|()| child)
+            if new {
+                made.push((dir.clone(), name));
+            } else {
+                made.clear();
+            }
+            each(&dir, &child, at + 1 == names.len()).map(|()| child)
         });
         match step {
-            Ok(child) => {
-                parents.push(child.clone());
-                dir = child;
-            }
+            Ok(child) => dir = child,
             Err(error) => {
-                // Undo: the directory being made, then those above it.
-                let depth = parents.len();
-                for up in 0..made {
-                    if let (Some(parent), Some(name)) =
-                        (parents.get(depth - 1 - up), names.get(depth - 1 - up))
-                    {
-                        let _ = parent.remove(name);
-                    }
+                for (parent, name) in made.iter().rev() {
+                    let _ = parent.remove(name);
                 }
                 return Err(error);
             }
         }
     }
-    Ok((dir, made))
+    Ok((dir, made.len()))
 }
 
 /// Removes a cgroup and what is below it, then the parents made for it.
@@ -203,5 +196,73 @@ pub(super) fn wait_for(dir: &Dir, key: &str, value: u64, deadline: Instant) -> R
             Ok(_) | Err(Errno::INTR) => {}
             Err(source) => return Err(wait("poll", source)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::super::Host;
+    use super::super::limits::is_denied;
+    use super::*;
+
+    /// A hierarchy and a name in it; `None` where this process may make none.
+    fn ground(name: &str) -> Option<(Mounted, PathBuf)> {
+        let mounted = Host::detect().ok()?.hierarchies.pop()?;
+        let path = PathBuf::from(format!("cove-test-{}-{name}", std::process::id()));
+        match make(&mounted, &path, |_, _, _| Ok(())) {
+            Ok((_, record)) => remove(&record).unwrap(),
+            Err(CgroupError::Create { source, .. }) if is_denied(source) => return None,
+            Err(error) => panic!("{error:?}"),
+        }
+        Some((mounted, path))
+    }
+
+    #[test]
+    fn a_failure_at_any_depth_leaves_no_directory() {
+        let Some((mounted, top)) = ground("undo") else {
+            return;
+        };
+        // The kernel takes no such name.
+        let bad = top.join("a/two\nlines");
+        assert!(make(&mounted, &bad, |_, _, _| Ok(())).is_err());
+        assert!(!mounted.mount.join(&top).exists());
+        let refuse = |_: &Dir, _: &Dir, last: bool| {
+            if last {
+                return Err(CgroupError::NoHierarchy);
+            }
+            Ok(())
+        };
+        assert!(make(&mounted, &top.join("a/b"), refuse).is_err());
+        assert!(!mounted.mount.join(&top).exists());
+    }
+
+    #[test]
+    fn each_directory_is_seen_again_after_a_parent_had_vanished() {
+        let Some((mounted, top)) = ground("again") else {
+            return;
+        };
+        let mut seen = Vec::new();
+        let (_, record) = make(&mounted, &top.join("a/b"), |_, child, last| {
+            seen.push((child.path(""), last));
+            if seen.len() == 2 {
+                return Err(CgroupError::Read {
+                    path: child.path(""),
+                    source: Errno::NOENT,
+                });
+            }
+            Ok(())
+        })
+        .unwrap();
+        remove(&record).unwrap();
+        let top = mounted.mount.join(top);
+        let (a, b) = (top.join("a"), top.join("a/b"));
+        let all = [(top.clone(), false), (a.clone(), false), (b, true)];
+        assert_eq!(
+            seen,
+            [&[(top.clone(), false), (a, false)], &all[..]].concat()
+        );
+        assert!(!top.exists());
     }
 }

@@ -117,30 +117,10 @@ pub(super) fn make(
             None => wanted.push((need.v2, true)),
         }
     }
-    // Below a parent that has them all nothing is to be done.
-    let ready = path.parent().is_none_or(|parent| {
-        root.open_if_there(parent)
-            .ok()
-            .flatten()
-            .is_some_and(|dir| lacking(&dir, &wanted).is_empty())
-    });
-    if !ready
-        || path
-            .parent()
-            .is_some_and(|parent| parent.as_os_str().is_empty())
-    {
-        enable(&root, &wanted)?;
-    }
-    let depth = path.components().count();
-    let mut level = 0;
-    tree::make(mounted, path, |_, child, _| {
-        level += 1;
+    enable(&root, &wanted)?;
+    tree::make(mounted, path, |_, child, last| {
         // Not in the container's own: its processes live there.
-        if ready || level % depth == 0 {
-            Ok(())
-        } else {
-            enable(child, &wanted)
-        }
+        if last { Ok(()) } else { enable(child, &wanted) }
     })
 }
 
