@@ -10,11 +10,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::cgroup::{self, Backend};
-use crate::create::{clean_up, poststart};
+use crate::create::poststart;
 use crate::error::{Error, Result};
 use crate::exec::{self, ExecChild};
 use crate::hooks;
 use crate::options::ExecOptions;
+use crate::placement::clean_up;
 use crate::plan::HookKind;
 use crate::sockets::{signal_start, start_connection};
 use crate::state::{OciState, START_SOCKET, StateDir, Status, Stored};

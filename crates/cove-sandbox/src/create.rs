@@ -15,19 +15,20 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, geteuid, pidfd_open, pidfd_send_signal, waitid,
 };
 
-use crate::cgroup::{self, Backend, CgroupPath, Host};
+use crate::cgroup::{self, Backend};
 use crate::error::{Error, Result};
 use crate::hooks;
 use crate::init::{self, Given, Init, mount::Prepared};
 use crate::netdev::{self, NetDevice};
-use crate::options::{CgroupManagerChoice, CreateOptions, StartMode};
+use crate::options::{CreateOptions, StartMode};
+use crate::placement;
 use crate::plan::{HookKind, Kind, Plan, invalid};
 use crate::protocol::{Channel, Command, Report};
 use crate::sockets::{
     console_socket, forward_console, forward_pidfd, next, notify_socket, pidfd_socket,
     signal_start, start_socket, until_executed,
 };
-use crate::state::{CgroupIntent, StateDir, Status, Stored};
+use crate::state::{StateDir, Status, Stored};
 use crate::userns;
 
 /// A container that is set up; its program does not run yet.
@@ -123,14 +124,19 @@ fn create_in(
         .as_ref()
         .ok_or_else(|| invalid("no state directory"))?;
     let mut stored = stored(plan, options, bundle);
-    // First of all what a later delete needs to clean up should this process be killed.
+    let request = placement::request(plan, options)?;
+    let host = request.as_ref().map(placement::free).transpose()?;
+    // Before anything is made, what a later delete needs to clean up should this process be killed.
     dir.write(&Stored {
-        intent: intent(plan, options),
+        intent: placement::intent(plan, options),
         ..Stored::unfinished(options.id)
     })?;
-    undo.cgroup = make_cgroup(plan, options)?;
-    if let Some(cgroup) = &undo.cgroup {
+    if let (Some(host), Some(request)) = (host, request) {
+        let cgroup = host
+            .create(&request)
+            .map_err(|source| Error::Cgroup { source })?;
         stored.cgroup = cgroup.record().clone();
+        undo.cgroup = Some(cgroup);
     }
     let listener = match options.start {
         StartMode::Detached => Some(start_socket(dir)?),
@@ -328,60 +334,6 @@ fn hand_over_devices(plan: &Plan<'_>, devices: &[NetDevice], pid: i32) -> Result
     let namespace = rustix::fs::openat(CWD, &path, flags, Mode::empty())
         .map_err(|e| Error::path("open", &path, e))?;
     netdev::hand_over(devices, &namespace)
-}
-
-fn intent(plan: &Plan<'_>, options: &CreateOptions<'_>) -> Option<CgroupIntent> {
-    let linux = plan.linux;
-    (options.cgroup != CgroupManagerChoice::None).then(|| CgroupIntent {
-        path: linux.and_then(|linux| linux.cgroups_path().clone()),
-        resources: linux.and_then(|linux| linux.resources().clone()),
-        owned: options.cgroup_owned,
-    })
-}
-
-/// Removes the cgroup of a creation that was cut off before it could be recorded: making it again
-/// finds it, whatever hierarchies it is in.
-pub(crate) fn clean_up(id: &str, intent: &CgroupIntent) -> Result<()> {
-    let clean = || {
-        let request = cgroup::Request {
-            path: CgroupPath::resolve(intent.path.as_deref(), id, false)?,
-            resources: intent.resources.as_ref(),
-            rootless: !geteuid().is_root(),
-            account: false,
-            owned: intent.owned,
-        };
-        let cgroup = Host::detect()?.create(&request)?;
-        cgroup.signal(Signal::KILL)?;
-        cgroup.delete()
-    };
-    clean().map_err(|source| Error::Cgroup { source })
-}
-
-fn make_cgroup(plan: &Plan<'_>, options: &CreateOptions<'_>) -> Result<Option<Box<dyn Backend>>> {
-    let linux = plan.linux;
-    let resources = linux.and_then(|linux| linux.resources().as_ref());
-    let systemd = match options.cgroup {
-        CgroupManagerChoice::None if resources.is_some() => {
-            return Err(invalid("linux.resources need a cgroup manager"));
-        }
-        CgroupManagerChoice::None => return Ok(None),
-        CgroupManagerChoice::Fs => false,
-        CgroupManagerChoice::Systemd => true,
-    };
-    let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
-    let make = || {
-        let path = CgroupPath::resolve(path, options.id, systemd)?;
-        let rootless = !geteuid().is_root() || plan.namespaces.joins(ns::USER);
-        let request = cgroup::Request {
-            path,
-            resources,
-            rootless,
-            account: false,
-            owned: options.cgroup_owned,
-        };
-        Host::detect()?.create(&request)
-    };
-    make().map(Some).map_err(|source| Error::Cgroup { source })
 }
 
 fn clone_init(

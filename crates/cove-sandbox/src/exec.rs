@@ -4,7 +4,6 @@
 use std::ffi::CString;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use cove_sys::clone::{CLEAR_SIGHAND, CloneArgs, Cloned, SIBLING, clone3, exit_now};
 use cove_sys::ns;
@@ -18,7 +17,8 @@ use crate::create::{PidNamespace, environment, inherited, keyring_name, write_pi
 use crate::error::{Error, InitFault, Result};
 use crate::init::{self, During, Finish, Procfs, Step, refuse};
 use crate::options::{ExecOptions, Stdio};
-use crate::plan::{Plan, invalid};
+use crate::placement;
+use crate::plan::Plan;
 use crate::protocol::{Channel, Command, Report};
 use crate::sockets::{
     console_socket, forward_console, forward_pidfd, next, notify_socket, pidfd_socket,
@@ -52,7 +52,7 @@ pub(crate) fn run(
     let console = console_socket(&plan, &options.console)?;
     let pidfd_socket = pidfd_socket(options.pidfd_socket)?;
     let cgroup = match options.cgroup {
-        Some(below) => Some(sub_cgroup(&stored.cgroup, below)?),
+        Some(below) => Some(placement::sub_cgroup(&stored.cgroup, below)?),
         None => cgroup,
     };
     let entrances =
@@ -141,31 +141,6 @@ fn spec_of(stored: &Stored, process: &Process) -> Spec {
     spec.set_hooks(None);
     spec.set_mounts(None);
     spec
-}
-
-fn sub_cgroup(record: &cgroup::Record, below: &str) -> Result<Box<dyn Backend>> {
-    let path = Path::new(below);
-    let plain = path.components().all(|part| {
-        matches!(
-            part,
-            std::path::Component::Normal(_) | std::path::Component::RootDir
-        )
-    });
-    if !plain {
-        return Err(invalid(format!(
-            "cgroup {below:?} leads out of the container's"
-        )));
-    }
-    let path = path.strip_prefix("/").unwrap_or(path);
-    let mut record = record.clone();
-    for group in &mut record.groups {
-        group.path.push(path);
-    }
-    let open = cgroup::open(&record).map_err(|source| Error::Cgroup { source })?;
-    if open.record().groups.is_empty() {
-        return Err(invalid(format!("the container has no cgroup {below:?}")));
-    }
-    Ok(open)
 }
 
 /// Everything the new process is handed.

@@ -19,6 +19,7 @@ mod init;
 mod lsm;
 mod netdev;
 mod options;
+mod placement;
 mod plan;
 mod protocol;
 mod sockets;

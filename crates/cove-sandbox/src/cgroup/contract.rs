@@ -421,6 +421,40 @@ fn a_limit_can_come_later() {
 }
 
 #[test]
+fn only_an_empty_cgroup_that_runs_is_free() {
+    for (view, host) in hosts() {
+        let name = format!("free-{}", view.replace(' ', "-"));
+        let Some(cgroup) = create(&host, &name, None) else {
+            continue;
+        };
+        let path = std::path::Path::new("/").join(&cgroup.record().groups[0].path);
+        let path = CgroupPath::resolve(Some(&path), "x", false).unwrap();
+        host.check_free(&path).unwrap();
+        let refused = || host.check_free(&path).unwrap_err().to_string();
+        // Be they in a cgroup below it.
+        let sleeper = Sleeper::start();
+        for hierarchy in cgroup.hierarchies() {
+            let below = format!("/proc/self/fd/{}/below", hierarchy.directory.as_raw_fd());
+            std::fs::create_dir(&below).unwrap();
+            std::fs::write(format!("{below}/cgroup.procs"), sleeper.0.id().to_string()).unwrap();
+        }
+        assert!(refused().contains("processes"), "{view}");
+        cgroup.signal(Signal::KILL).unwrap();
+        drop(sleeper);
+        let start = Instant::now();
+        while host.check_free(&path).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(5), "{view}");
+            std::thread::yield_now();
+        }
+        cgroup.freeze().unwrap();
+        assert!(refused().contains("frozen"), "{view}");
+        cgroup.thaw().unwrap();
+        cgroup.delete().unwrap();
+        host.check_free(&path).unwrap();
+    }
+}
+
+#[test]
 fn usage_is_counted() {
     for (view, host) in hosts() {
         let counted = resources(r#"{"memory":{},"cpu":{},"pids":{"limit":9},"blockIO":{}}"#);
@@ -536,6 +570,7 @@ fn lab_everything_on_the_unified_hierarchy() {
     a_failed_creation_leaves_nothing();
     devices_are_refused();
     a_limit_can_come_later();
+    only_an_empty_cgroup_that_runs_is_free();
     usage_is_counted();
     an_out_of_memory_kill_is_told();
     what_the_host_lacks_is_said();

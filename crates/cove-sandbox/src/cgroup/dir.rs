@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::error::{CgroupError, Result};
+use super::stats::keyed;
 
 /// Longest control file that is read (`memory.stat` and `cgroup.procs` of a
 /// crowded cgroup); more is an error, not a truncation.
@@ -252,6 +253,14 @@ impl Dir {
             }
         }
         Ok(pids)
+    }
+
+    /// Whether a process lives here or below, be it of another pid namespace.
+    pub(super) fn is_populated(&self) -> Result<bool> {
+        match self.read_if_there("cgroup.events")? {
+            Some(text) => Ok(keyed(&text, "populated") == Some(1)),
+            None => Ok(!self.procs_recursive()?.is_empty()),
+        }
     }
 
     /// Moves a process here.

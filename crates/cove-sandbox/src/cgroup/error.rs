@@ -39,6 +39,14 @@ pub enum CgroupError {
          dockerd: --exec-opt native.cgroupdriver=cgroupfs)"
     )]
     Systemd,
+    /// There is such a cgroup, and it is in use.
+    #[error("cgroup {path:?} is not this container's: {reason}")]
+    Taken {
+        /// Mount point and path.
+        path: PathBuf,
+        /// By what it is in use.
+        reason: &'static str,
+    },
     /// A directory could not be made.
     #[error("creating cgroup {path:?}")]
     Create {

@@ -7,8 +7,8 @@ use super::dir::Dir;
 use super::error::{CgroupError, Result};
 use super::limits::{is_denied, needed};
 use super::path::CgroupPath;
-use super::v1::V1;
-use super::v2::V2;
+use super::v1::{self, V1};
+use super::v2::{self, V2};
 use super::{Backend, Record, Request};
 
 /// How the host has its hierarchies mounted.
@@ -106,6 +106,34 @@ impl Host {
             }
         }
         Ok(names)
+    }
+
+    /// Refuses a path that is somebody else's: once it is a container's own, all
+    /// that lives there is limited and killed with it. An empty directory may
+    /// have been made for the container; a frozen one would hold its first
+    /// process for ever.
+    ///
+    /// # Errors
+    /// [`CgroupError::Taken`] by the first hierarchy in which it is.
+    pub fn check_free(&self, path: &CgroupPath) -> Result<()> {
+        let own = own_cgroups(path)?;
+        for mounted in &self.hierarchies {
+            let root = Dir::mount_point(&mounted.mount)?;
+            let path = place(path, mounted, own.as_deref());
+            let Some(dir) = root.open_if_there(&path)? else {
+                continue;
+            };
+            let reason = if dir.is_populated()? {
+                "processes live in it"
+            } else if v1::is_frozen(&dir)? || v2::is_frozen(&dir)? {
+                "it is frozen"
+            } else {
+                continue;
+            };
+            let path = dir.path("");
+            return Err(CgroupError::Taken { path, reason });
+        }
+        Ok(())
     }
 
     /// Makes a container's cgroup and sets its limits. Leaves nothing behind

@@ -3,7 +3,8 @@
 //! unified hierarchy and [`v1`] for named hierarchies with or without a
 //! unified one beside them (hybrid).
 //!
-//! The order of a start: [`Host::create`] makes the cgroup and sets every
+//! The order of a start: [`Host::check_free`] makes sure that nobody else is
+//! there; [`Host::create`] makes the cgroup and sets every
 //! limit, so that a process never runs unlimited; `clone3` with
 //! [`Backend::clone_fd`] puts the first process into the unified hierarchy;
 //! by the [`Backend::entrances`] it moves itself into the rest; only then may

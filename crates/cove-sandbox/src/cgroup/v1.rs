@@ -343,6 +343,11 @@ fn set_freezer(dir: &Dir, state: &'static str) -> Result<()> {
     })
 }
 
+pub(super) fn is_frozen(dir: &Dir) -> Result<bool> {
+    let state = dir.read_if_there("freezer.state")?.unwrap_or_default();
+    Ok(matches!(state.trim(), "FROZEN" | "FREEZING"))
+}
+
 impl Backend for V1 {
     fn record(&self) -> &Record {
         &self.record
@@ -385,10 +390,7 @@ impl Backend for V1 {
 
     fn is_frozen(&self) -> Result<bool> {
         match (self.groups.named("freezer"), &self.groups.unified) {
-            (Some(freezer), _) => {
-                let state = freezer.read_if_there("freezer.state")?.unwrap_or_default();
-                Ok(matches!(state.trim(), "FROZEN" | "FREEZING"))
-            }
+            (Some(freezer), _) => is_frozen(freezer),
             (None, Some(unified)) => v2::is_frozen(unified),
             (None, None) => Ok(false),
         }

@@ -120,6 +120,29 @@ fn a_stranger_with_the_recorded_pid_is_not_touched() {
 }
 
 #[test]
+fn a_cgroup_in_which_others_live_is_left_alone() {
+    let first = Sandbox::new("sleep 1000");
+    first.create();
+    let pid = first.state()["pid"].to_string();
+    let mut second = Sandbox::new("true");
+    second.spec["linux"]["cgroupsPath"] = json!(format!("/{}", first.id));
+    second.spec["linux"]["resources"] = json!({"pids": {"limit": 1}});
+    let refused = || {
+        let (_, error) = second.fails();
+        assert!(error.contains("processes live in it"), "{error}");
+    };
+    refused();
+    first.ok("start", &[]);
+    refused();
+    assert!(first.ok("ps", &[]).contains(&pid));
+    first.ok("pause", &[]);
+    refused();
+    assert_eq!(first.state()["status"], "paused");
+    first.ok("delete", &["--force"]);
+    second.run();
+}
+
+#[test]
 fn a_killed_creator_leaves_a_container_that_can_be_started_or_deleted() {
     // SIGKILL at the Nth system call of the creator, for every part of a creation.
     if std::process::Command::new("strace")

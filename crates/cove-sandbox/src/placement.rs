@@ -1,0 +1,102 @@
+//! Which cgroup a process goes into: that of a new container, or for one executed later, one below.
+
+use std::path::Path;
+
+use cove_sys::ns;
+use rustix::process::{Signal, geteuid};
+
+use crate::cgroup::{self, Backend, CgroupPath, Host};
+use crate::error::{Error, Result};
+use crate::options::{CgroupManagerChoice, CreateOptions};
+use crate::plan::{Plan, invalid};
+use crate::state::CgroupIntent;
+
+/// What finds the cgroup again should its creator be killed.
+pub(crate) fn intent(plan: &Plan<'_>, options: &CreateOptions<'_>) -> Option<CgroupIntent> {
+    let linux = plan.linux;
+    (options.cgroup != CgroupManagerChoice::None).then(|| CgroupIntent {
+        path: linux.and_then(|linux| linux.cgroups_path().clone()),
+        resources: linux.and_then(|linux| linux.resources().clone()),
+        owned: options.cgroup_owned,
+    })
+}
+
+/// Removes the cgroup of a creation that was cut off before it could be recorded: making it again
+/// finds it, whatever hierarchies it is in.
+pub(crate) fn clean_up(id: &str, intent: &CgroupIntent) -> Result<()> {
+    let clean = || {
+        let request = cgroup::Request {
+            path: CgroupPath::resolve(intent.path.as_deref(), id, false)?,
+            resources: intent.resources.as_ref(),
+            rootless: !geteuid().is_root(),
+            account: false,
+            owned: intent.owned,
+        };
+        let cgroup = Host::detect()?.create(&request)?;
+        cgroup.signal(Signal::KILL)?;
+        cgroup.delete()
+    };
+    clean().map_err(|source| Error::Cgroup { source })
+}
+
+/// What a new container's specification asks for; `None` if it goes without a cgroup.
+pub(crate) fn request<'a>(
+    plan: &Plan<'a>,
+    options: &CreateOptions<'_>,
+) -> Result<Option<cgroup::Request<'a>>> {
+    let linux = plan.linux;
+    let resources = linux.and_then(|linux| linux.resources().as_ref());
+    let systemd = match options.cgroup {
+        CgroupManagerChoice::None if resources.is_some() => {
+            return Err(invalid("linux.resources need a cgroup manager"));
+        }
+        CgroupManagerChoice::None => return Ok(None),
+        CgroupManagerChoice::Fs => false,
+        CgroupManagerChoice::Systemd => true,
+    };
+    let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
+    let path = CgroupPath::resolve(path, options.id, systemd);
+    Ok(Some(cgroup::Request {
+        path: path.map_err(|source| Error::Cgroup { source })?,
+        resources,
+        rootless: !geteuid().is_root() || plan.namespaces.joins(ns::USER),
+        account: false,
+        owned: options.cgroup_owned,
+    }))
+}
+
+/// The host, where the cgroup that is asked for is nobody else's.
+pub(crate) fn free(request: &cgroup::Request<'_>) -> Result<Host> {
+    let free = || {
+        let host = Host::detect()?;
+        host.check_free(&request.path)?;
+        Ok(host)
+    };
+    free().map_err(|source| Error::Cgroup { source })
+}
+
+/// A cgroup below the container's, by the path relative to it.
+pub(crate) fn sub_cgroup(record: &cgroup::Record, below: &str) -> Result<Box<dyn Backend>> {
+    let path = Path::new(below);
+    let plain = path.components().all(|part| {
+        matches!(
+            part,
+            std::path::Component::Normal(_) | std::path::Component::RootDir
+        )
+    });
+    if !plain {
+        return Err(invalid(format!(
+            "cgroup {below:?} leads out of the container's"
+        )));
+    }
+    let path = path.strip_prefix("/").unwrap_or(path);
+    let mut record = record.clone();
+    for group in &mut record.groups {
+        group.path.push(path);
+    }
+    let open = cgroup::open(&record).map_err(|source| Error::Cgroup { source })?;
+    if open.record().groups.is_empty() {
+        return Err(invalid(format!("the container has no cgroup {below:?}")));
+    }
+    Ok(open)
+}
