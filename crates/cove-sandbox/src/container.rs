@@ -17,7 +17,7 @@ use crate::hooks;
 use crate::options::ExecOptions;
 use crate::placement::clean_up;
 use crate::plan::HookKind;
-use crate::sockets::{signal_start, start_connection};
+use crate::sockets::{listens, signal_start};
 use crate::state::{OciState, START_SOCKET, StateDir, Status, Stored};
 
 /// How long a killed init may take to be gone.
@@ -132,12 +132,12 @@ impl Container {
         if self.living_init().is_none() {
             return Ok(Status::Stopped);
         }
-        if self.waits() {
-            return Ok(Status::Created);
+        // First, since a frozen init that waits for its start would never hear of it.
+        if cgroup()?.is_some_and(|cgroup| cgroup.is_frozen().unwrap_or(false)) {
+            return Ok(Status::Paused);
         }
-        let frozen = cgroup()?.is_some_and(|cgroup| cgroup.is_frozen().unwrap_or(false));
-        Ok(if frozen {
-            Status::Paused
+        Ok(if self.waits() {
+            Status::Created
         } else {
             Status::Running
         })
@@ -363,7 +363,7 @@ impl Container {
         if !self.stored.detached {
             return self.dir.is_locked();
         }
-        self.dir.path.join(START_SOCKET).exists() && start_connection(&self.dir).is_ok()
+        self.dir.path.join(START_SOCKET).exists() && listens(&self.dir)
     }
 
     fn end(&self, pidfd: &OwnedFd) -> Result<()> {

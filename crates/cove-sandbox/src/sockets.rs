@@ -50,15 +50,29 @@ pub(crate) fn signal_start(dir: &StateDir) -> Result<Vec<String>> {
 }
 
 /// Connects to a waiting init; fails if it does not wait.
-pub(crate) fn start_connection(dir: &StateDir) -> Result<Channel> {
+fn start_connection(dir: &StateDir) -> Result<Channel> {
     let path = dir.short_path(START_SOCKET);
     connect_unix(&path, SocketType::SEQPACKET)
         .map(Channel)
         .map_err(|e| Error::state("connect to", dir.path.join(START_SOCKET), e))
 }
 
-pub(crate) fn connect_unix(path: &Path, kind: SocketType) -> io::Result<OwnedFd> {
-    let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+/// Whether an init waits for its start, asked without waiting for it.
+pub(crate) fn listens(dir: &StateDir) -> bool {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    match connect_with(&dir.short_path(START_SOCKET), SocketType::SEQPACKET, flags) {
+        Ok(_) => true,
+        // It does, but has not looked at all those who asked before.
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    }
+}
+
+fn connect_unix(path: &Path, kind: SocketType) -> io::Result<OwnedFd> {
+    connect_with(path, kind, SocketFlags::CLOEXEC)
+}
+
+fn connect_with(path: &Path, kind: SocketType, flags: SocketFlags) -> io::Result<OwnedFd> {
+    let socket = socket_with(AddressFamily::UNIX, kind, flags, None)?;
     connect(&socket, &SocketAddrUnix::new(path)?)?;
     Ok(socket)
 }
@@ -140,4 +154,22 @@ pub(crate) fn forward_console(
     crate::protocol::send_with_fds(socket.as_fd(), &name, &[fd.as_fd()])
         .map_err(|e| Error::os("send the terminal over the console socket", e))?;
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_init_that_takes_nobody_in_is_asked_without_waiting() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = StateDir::make(root.path(), "a").unwrap();
+        assert!(!listens(&dir));
+        let socket = start_socket(&dir).unwrap();
+        for _ in 0..40 {
+            assert!(listens(&dir));
+        }
+        drop(socket);
+        assert!(!listens(&dir));
+    }
 }

@@ -120,13 +120,32 @@ fn a_stranger_with_the_recorded_pid_is_not_touched() {
 }
 
 #[test]
+fn what_is_paused_before_its_start_goes_on_and_starts() {
+    let sandbox = Sandbox::new("echo started");
+    sandbox.create();
+    sandbox.ok("pause", &[]);
+    // Nobody is left hanging by those who asked before.
+    for _ in 0..20 {
+        assert_eq!(sandbox.state()["status"], "paused");
+    }
+    let early = sandbox.call("start", &[]);
+    assert!(String::from_utf8_lossy(&early.stderr).contains("it is paused"));
+    sandbox.ok("resume", &[]);
+    assert_eq!(sandbox.state()["status"], "created");
+    sandbox.ok("start", &[]);
+    sandbox.wait_for("stopped");
+    assert_eq!(sandbox.output(), "started\n");
+    sandbox.ok("delete", &[]);
+}
+
+#[test]
 fn a_cgroup_in_which_others_live_is_left_alone() {
     let first = Sandbox::new("sleep 1000");
     first.create();
     let pid = first.state()["pid"].to_string();
     let mut second = Sandbox::new("true");
     second.spec["linux"]["cgroupsPath"] = json!(format!("/{}", first.id));
-    second.spec["linux"]["resources"] = json!({"pids": {"limit": 1}});
+    second.spec["linux"]["resources"] = json!({"pids": {"limit": 20}});
     let refused = || {
         let (_, error) = second.fails();
         assert!(error.contains("processes live in it"), "{error}");
