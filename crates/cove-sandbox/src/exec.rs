@@ -74,7 +74,11 @@ pub(crate) fn run(
         notify,
     };
     let mut guard = Guard(None);
-    let (mut pid, pidfd) = clone_joiner(joiner, &ours, cgroup.as_deref())?;
+    let elsewhere = || match options.cgroup {
+        Some(_) => Ok(None),
+        None => placement::with_init(stored),
+    };
+    let (mut pid, pidfd) = clone_joiner(joiner, &ours, cgroup.as_deref(), elsewhere)?;
     guard.0 = Some(pidfd);
     if let Some(score) = plan.process.oom_score_adj {
         crate::create::oom_score(pid.as_raw_nonzero().get(), score)?;
@@ -164,18 +168,28 @@ fn clone_joiner(
     joiner: Joiner<'_>,
     ours: &Channel,
     cgroup: Option<&dyn Backend>,
+    elsewhere: impl FnOnce() -> Result<Option<Box<dyn Backend>>>,
 ) -> Result<(Pid, OwnedFd)> {
     let early_pid = joiner.kinds & ns::PID != 0 && !joiner.late_pid;
     let _back = early_pid
         .then(|| PidNamespace::enter(joiner.init))
         .transpose()?;
-    let args = CloneArgs {
-        flags: CLEAR_SIGHAND,
-        cgroup: cgroup.and_then(Backend::clone_fd),
-    };
-    // SAFETY: by the contract of `Container::exec` the caller has one thread.
     #[expect(unsafe_code, reason = "the process is made by one clone3")]
-    let cloned = unsafe { clone3(&args) };
+    let clone = |cgroup: Option<&dyn Backend>| {
+        let args = CloneArgs {
+            flags: CLEAR_SIGHAND,
+            cgroup: cgroup.and_then(Backend::clone_fd),
+        };
+        // SAFETY: by the contract of `Container::exec` the caller has one thread.
+        unsafe { clone3(&args) }
+    };
+    let mut cloned = clone(cgroup);
+    if let Err(error) = &cloned
+        && error.raw_os_error() == Some(libc::EBUSY)
+        && let Some(cgroup) = elsewhere()?
+    {
+        cloned = clone(Some(&*cgroup));
+    }
     match cloned.map_err(|e| Error::os("make a process", e))? {
         Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
         Cloned::Child => {

@@ -1,4 +1,4 @@
-//! Which cgroup a process goes into: that of a new container, or for one executed later, one below.
+//! Which cgroup a process goes into: that of a new container, or, executed later, one below it.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::cgroup::{self, Backend, CgroupPath, Host};
 use crate::error::{Error, Result};
 use crate::options::{CgroupManagerChoice, CreateOptions};
 use crate::plan::{Plan, invalid};
-use crate::state::CgroupIntent;
+use crate::state::{CgroupIntent, Stored};
 
 /// What finds the cgroup again should its creator be killed.
 pub(crate) fn intent(plan: &Plan<'_>, options: &CreateOptions<'_>) -> Option<CgroupIntent> {
@@ -75,6 +75,15 @@ pub(crate) fn free(request: &cgroup::Request<'_>) -> Result<Host> {
     free().map_err(|source| Error::Cgroup { source })
 }
 
+/// Where the init is now, for when the container's cgroup takes no process: one that is shared out
+/// to others below (by a systemd or dockerd inside) may hold none itself.
+pub(crate) fn with_init(stored: &Stored) -> Result<Option<Box<dyn Backend>>> {
+    let path = format!("/proc/{}/cgroup", stored.pid);
+    let text = cove_sys::fs::read_to_string(Path::new(&path), 1 << 20)
+        .map_err(|e| Error::path("read", &path, e))?;
+    cgroup::open_where(&stored.cgroup, &text).map_err(|source| Error::Cgroup { source })
+}
+
 /// A cgroup below the container's, by the path relative to it.
 pub(crate) fn sub_cgroup(record: &cgroup::Record, below: &str) -> Result<Box<dyn Backend>> {
     let path = Path::new(below);
@@ -95,7 +104,8 @@ pub(crate) fn sub_cgroup(record: &cgroup::Record, below: &str) -> Result<Box<dyn
         group.path.push(path);
     }
     let open = cgroup::open(&record).map_err(|source| Error::Cgroup { source })?;
-    if open.record().groups.is_empty() {
+    // In a hierarchy in which it is not, the process would stay where the caller is.
+    if open.hierarchies().len() < record.groups.len() {
         return Err(invalid(format!("the container has no cgroup {below:?}")));
     }
     Ok(open)

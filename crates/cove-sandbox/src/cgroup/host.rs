@@ -181,6 +181,27 @@ pub fn open(record: &Record) -> Result<Box<dyn Backend>> {
     }
 }
 
+/// [`open`], but in the unified hierarchy where a process of the container is by
+/// its `/proc/PID/cgroup`. `None` unless that is in the container's own.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_where(record: &Record, process: &str) -> Result<Option<Box<dyn Backend>>> {
+    let mut record = record.clone();
+    let hierarchies = Host::detect()?.hierarchies;
+    let unified = hierarchies.iter().find(|mounted| mounted.is_unified());
+    let group = record.groups.iter_mut().find(|g| g.controllers.is_empty());
+    let (Some(unified), Some(group)) = (unified, group) else {
+        return Ok(None);
+    };
+    let path = own_path(process, unified);
+    if !path.starts_with(&group.path) {
+        return Ok(None);
+    }
+    group.path = path;
+    open(&record).map(Some)
+}
+
 /// The caller's own cgroup in a hierarchy, relative to what is mounted.
 pub(super) fn own_path(own: &str, mounted: &Mounted) -> PathBuf {
     let matching = own.lines().find_map(|line| {

@@ -48,7 +48,7 @@ mod v2_stats;
 pub use devices::default_device_rules;
 pub use entrance::Entrance;
 pub use error::{CgroupError, Result};
-pub use host::{Host, Mode, open};
+pub use host::{Host, Mode, open, open_where};
 pub use oom::OomWatch;
 pub use path::CgroupPath;
 pub use stats::Stats;

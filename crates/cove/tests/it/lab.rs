@@ -142,3 +142,20 @@ fn lab_devices_are_filtered_by_a_program() {
     let allowed = run(&["--device-cgroup-rule", "c 10:200 rwm"]);
     assert_eq!(allowed.out(), "open\nnull\n", "{allowed}");
 }
+
+#[test]
+#[ignore = "needs the lab: cargo xtask lab-tests"]
+fn lab_another_process_goes_where_the_first_has_gone() {
+    let cove = cove();
+    cove.ok(&["run", "-d", "--name", "box", IMAGE, "sleep", "1000"]);
+    let cgroup = cgroup(&cove, "box");
+    // As a systemd or a dockerd inside would do.
+    let inner = cgroup.join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    std::fs::write(inner.join("cgroup.procs"), said(&cgroup, "cgroup.procs")).unwrap();
+    std::fs::write(cgroup.join("cgroup.subtree_control"), "+pids").unwrap();
+    let shown = cove.ok(&["exec", "box", "cat", "/proc/self/cgroup"]);
+    assert_eq!(shown, "0::/inner");
+    cove.ok(&["rm", "-f", "box"]);
+    assert!(!cgroup.exists());
+}

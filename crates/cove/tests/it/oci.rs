@@ -157,6 +157,11 @@ fn another_process() {
         "{bounding}"
     );
 
+    let nowhere = exec(&["--cgroup", "none"], &["true"]);
+    assert!(
+        text(&nowhere.stderr).contains("has no cgroup"),
+        "{nowhere:?}"
+    );
     let missing = exec(&[], &["/nonexistent"]);
     assert_eq!(missing.status.code(), Some(255));
     assert!(
