@@ -1,7 +1,7 @@
 //! Hooks: programs that the specification runs at six points of a container's life, with its state
 //! on their standard input; and the hand-over of a seccomp listener, which is told the same state.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use oci_spec::runtime::Hook;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::io::{Errno, ioctl_fionbio};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::json;
 
 use crate::error::{Error, Result};
@@ -64,70 +65,111 @@ fn one(hook: &Hook, input: &[u8]) -> io::Result<()> {
         let (key, value) = entry.split_once('=').unwrap_or((entry, ""));
         command.env(key, value);
     }
-    let mut child = command.spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A hook need not read its input.
-        match stdin.write_all(input) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
-            _ => {}
-        }
+    // SAFETY: between fork and execution only the signal mask is set.
+    #[expect(unsafe_code, reason = "the caller may hold signals back for itself")]
+    unsafe {
+        command.pre_exec(cove_sys::signalfd::unblock_all);
     }
+    let mut child = command.spawn()?;
     let limit = hook.timeout().filter(|seconds| *seconds > 0);
     let limit = limit.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
-    let finished = wait(&child, limit);
-    if !matches!(finished, Ok(true)) {
-        child.kill()?;
-        child.wait()?;
-        finished?;
-        return Err(io::Error::other("it did not end within its timeout"));
-    }
+    let said = match attend(&mut child, input, limit) {
+        Ok(Some(said)) => said,
+        other => {
+            child.kill()?;
+            child.wait()?;
+            other?;
+            return Err(io::Error::other("it did not end within its timeout"));
+        }
+    };
     let status = child.wait()?;
     if status.success() {
         return Ok(());
     }
-    Err(io::Error::other(format!(
-        "{status}{}",
-        last_words(&mut child)
-    )))
+    let said = String::from_utf8_lossy(&said);
+    Err(io::Error::other(match said.trim() {
+        "" => status.to_string(),
+        said => format!("{status}: {said}"),
+    }))
 }
 
-/// Waits for the end; `false` if the time is over before.
-fn wait(child: &Child, limit: Option<Duration>) -> io::Result<bool> {
-    let Some(limit) = limit else { return Ok(true) };
+/// Gives a hook its input, listens to its standard error and waits for its end; answers with the
+/// last of what it said. `None` if the time is over before.
+fn attend(
+    child: &mut Child,
+    mut input: &[u8],
+    limit: Option<Duration>,
+) -> io::Result<Option<Vec<u8>>> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| io::Error::other("it has no pid"))?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-    let end = Instant::now() + limit;
+    let (mut stdin, mut stderr) = (child.stdin.take(), child.stderr.take());
+    stdin
+        .as_ref()
+        .map_or(Ok(()), |pipe| ioctl_fionbio(pipe, true))?;
+    stderr
+        .as_ref()
+        .map_or(Ok(()), |pipe| ioctl_fionbio(pipe, true))?;
+    let mut said = Vec::new();
+    let end = limit.and_then(|limit| Instant::now().checked_add(limit));
     loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let left = Timespec::try_from(left).map_err(|_| io::Error::other("timeout too long"))?;
-        let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
-        match poll(&mut fds, Some(&left)) {
-            Ok(0) => {
-                let _ = pidfd_send_signal(&pidfd, Signal::KILL);
-                return Ok(false);
-            }
-            Ok(_) => return Ok(true),
-            Err(rustix::io::Errno::INTR) => {}
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        let left = left.map(Timespec::try_from).transpose();
+        let left = left.map_err(|_| io::Error::other("timeout too long"))?;
+        let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
+        fds.extend(stdin.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::OUT)));
+        fds.extend(stderr.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        match poll(&mut fds, left.as_ref()) {
+            Ok(0) => return Ok(None),
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
             Err(error) => return Err(error.into()),
+        }
+        let ended = !fds[0].revents().is_empty();
+        if let Some(pipe) = &stdin
+            && !feed(pipe, &mut input)?
+        {
+            stdin = None;
+        }
+        if let Some(pipe) = &stderr
+            && !listen(pipe, &mut said)?
+        {
+            stderr = None;
+        }
+        // The pipe may be open for ever in the hands of a grandchild.
+        if ended {
+            return Ok(Some(said));
         }
     }
 }
 
-fn last_words(child: &mut Child) -> String {
-    let mut text = Vec::new();
-    if let Some(stderr) = child.stderr.take() {
-        // Only what is there already: a grandchild may hold the pipe open for ever.
-        let _ = rustix::io::ioctl_fionbio(&stderr, true);
-        let _end = stderr.take(1024).read_to_end(&mut text);
+/// Writes what the pipe takes now; false when nothing more is to be written.
+fn feed(pipe: impl AsFd, input: &mut &[u8]) -> io::Result<bool> {
+    match rustix::io::write(pipe, input) {
+        Ok(length) => {
+            *input = &input[length..];
+            Ok(!input.is_empty())
+        }
+        Err(Errno::AGAIN | Errno::INTR) => Ok(true),
+        // A hook need not read its input.
+        Err(Errno::PIPE) => Ok(false),
+        Err(error) => Err(error.into()),
     }
-    let text = String::from_utf8_lossy(&text);
-    let text = text.trim();
-    if text.is_empty() {
-        String::new()
-    } else {
-        format!(": {text}")
+}
+
+/// Reads all that a pipe holds now and keeps the end of it; false when nothing more will come.
+fn listen(pipe: impl AsFd, said: &mut Vec<u8>) -> io::Result<bool> {
+    const PIPE: usize = 64 << 10;
+    const KEPT: usize = 1024;
+    let mut bytes = vec![0; PIPE];
+    match rustix::io::read(pipe, &mut bytes[..]) {
+        Ok(0) => return Ok(false),
+        Ok(length) => said.extend_from_slice(&bytes[..length]),
+        Err(Errno::AGAIN | Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
     }
+    said.drain(..said.len().saturating_sub(KEPT));
+    Ok(true)
 }
 
 /// Sends a seccomp listener, the pid of its process and the state of the container to the agent at
@@ -196,5 +238,35 @@ mod tests {
         let text = fails("echo broken >&2; exit 3", None);
         assert!(text.contains("prestart") && text.contains("broken") && text.contains('3'));
         assert!(fails("exec sleep 1000", Some(1)).contains("timeout"));
+        // More than a pipe holds; the end is what is told.
+        let much = "head -c 200000 /dev/zero | tr '\\0' x >&2; echo no good >&2; exit 3";
+        let text = fails(much, Some(60));
+        assert!(text.ends_with("no good") && text.len() < 2000, "{text}");
+    }
+
+    #[test]
+    fn a_hook_may_leave_more_input_than_a_pipe_holds() {
+        let mut state = state();
+        let long = "x".repeat(200_000);
+        state.annotations.insert("long".into(), long);
+        let run = |script, timeout| run(&[hook(script, timeout)], HookKind::Prestart, &state);
+        run("exit 0", None).unwrap();
+        run("test $(wc -c) -gt 200000", None).unwrap();
+        let late = run("exec sleep 1000", Some(1)).unwrap_err();
+        assert!(late.to_string().contains("timeout"), "{late}");
+    }
+
+    #[test]
+    fn signals_that_the_caller_holds_back_reach_a_hook() {
+        let killed = std::thread::spawn(|| {
+            let _held = cove_sys::signalfd::SignalFd::block(&[15]).unwrap();
+            run(
+                &[hook("kill $$; exit 0", None)],
+                HookKind::Poststop,
+                &state(),
+            )
+        });
+        let killed = killed.join().unwrap().unwrap_err();
+        assert!(killed.to_string().contains("signal: 15"), "{killed}");
     }
 }

@@ -37,7 +37,7 @@ use crate::netdev::{self, NetDevice};
 use crate::options::Stdio;
 use crate::plan::{HookKind, Plan, filled};
 use crate::protocol::{Channel, Command, Failure, Report};
-use crate::state::OciState;
+use crate::state::{OciState, Status};
 
 /// Everything the init is handed.
 #[derive(Debug)]
@@ -385,7 +385,11 @@ fn go(finish: &Finish<'_>, file: &CString) -> Step<Never> {
     let starter = ManuallyDrop::new(starter);
     let channel = starter.as_ref().unwrap_or(finish.channel);
     let last = || {
-        run_hooks(plan, HookKind::StartContainer, finish.state)?;
+        let created = OciState {
+            status: Status::Created,
+            ..finish.state.clone()
+        };
+        run_hooks(plan, HookKind::StartContainer, &created)?;
         process::descriptor_limit(&plan.process, channel)?;
         if plan.process.no_new_privileges {
             rustix::thread::set_no_new_privs(true).during(|| "set no_new_privs")?;

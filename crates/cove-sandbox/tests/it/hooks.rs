@@ -22,7 +22,7 @@ fn order_status_and_namespaces() {
     let mut sandbox = Sandbox::new("readlink /proc/self/ns/uts; cat /log");
     sandbox.mount(json!({"destination": "/log", "type": "tmpfs", "source": "tmpfs"}));
     sandbox.spec["process"]["args"] = json!(["sh", "-c", "cat /inside; exec sleep 1000"]);
-    let inside = "cat > /dev/null; readlink /proc/self/ns/uts > /inside";
+    let inside = "cat > /state; readlink /proc/self/ns/uts > /inside";
     sandbox.spec["hooks"] = json!({
         "prestart": hook(&sandbox, "prestart"),
         "createRuntime": hook(&sandbox, "createRuntime"),
@@ -55,6 +55,8 @@ fn order_status_and_namespaces() {
     );
     let inside = fs::read_to_string(sandbox.rootfs().join("inside")).unwrap();
     assert_eq!(inside.trim(), theirs);
+    let state = fs::read_to_string(sandbox.rootfs().join("state")).unwrap();
+    assert!(state.contains(r#""status":"created""#), "{state}");
 }
 
 #[test]
