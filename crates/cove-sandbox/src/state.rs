@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -213,14 +214,20 @@ impl StateDir {
     }
 
     /// Waits for the lock that every operation which changes the container holds. It belongs to
-    /// the open directory, so it ends with this value.
+    /// the open directory, so it ends with this value. Only who holds it removes the directory:
+    /// from here on the path leads to this one, and not to a later container's of the same id.
     pub(crate) fn lock(&self) -> Result<()> {
-        loop {
-            match rustix::fs::flock(&self.fd, FlockOperation::LockExclusive) {
-                Err(Errno::INTR) => {}
-                other => return other.map_err(|e| Error::state("lock", &self.path, e)),
+        let failed = |e| Error::state("lock", &self.path, e);
+        while let Err(error) = rustix::fs::flock(&self.fd, FlockOperation::LockExclusive) {
+            if error != Errno::INTR {
+                return Err(failed(error));
             }
         }
+        if rustix::fs::fstat(&self.fd).map_err(failed)?.st_nlink == 0 {
+            let id = self.path.file_name().unwrap_or_default();
+            return Err(Error::NotFound(id.to_string_lossy().into_owned()));
+        }
+        Ok(())
     }
 
     pub(crate) fn unlock(&self) {
@@ -241,7 +248,11 @@ impl StateDir {
 
     pub(crate) fn read(&self) -> Result<Stored> {
         let path = self.path.join(STATE);
-        let bytes = cove_sys::fs::read(&path, LIMIT).map_err(|e| Error::state("read", &path, e))?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let bytes = rustix::fs::openat(&self.fd, STATE, flags, Mode::empty())
+            .map_err(io::Error::from)
+            .and_then(|file| cove_sys::fs::read_from(File::from(file), LIMIT))
+            .map_err(|e| Error::state("read", &path, e))?;
         serde_json::from_slice(&bytes).map_err(|source| Error::ParseState { path, source })
     }
 
@@ -304,11 +315,18 @@ mod tests {
             StateDir::make(root.path(), "a"),
             Err(Error::Exists(_))
         ));
-        assert!(StateDir::open(root.path(), "a").unwrap().is_locked());
+        let second = StateDir::open(root.path(), "a").unwrap();
+        assert!(second.is_locked());
         first.remove().unwrap();
         assert!(matches!(
             StateDir::open(root.path(), "a"),
             Err(Error::NotFound(_))
         ));
+        // Who came before that waits for a lock that nobody gives up to it, whoever has the id now.
+        drop(first);
+        let third = StateDir::make(root.path(), "a").unwrap();
+        third.write(&Stored::unfinished("a")).unwrap();
+        assert!(second.read().is_err());
+        assert!(matches!(second.lock(), Err(Error::NotFound(id)) if id == "a"));
     }
 }

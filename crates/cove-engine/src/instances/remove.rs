@@ -174,9 +174,10 @@ pub(super) fn forget_runtime(roots: &Roots, id: &str) -> Result<()> {
 
 /// Removes what the sandbox has of an instance, its processes included.
 pub(crate) fn forget_sandbox(roots: &Roots, id: &str) -> Result<()> {
-    match cove_sandbox::Container::load(&roots.sandbox(), id) {
-        Ok(container) => container.delete(true).map(drop).map_err(Error::Sandbox),
-        Err(cove_sandbox::Error::NotFound(_)) => Ok(()),
+    let container = cove_sandbox::Container::load(&roots.sandbox(), id);
+    match container.and_then(|container| container.delete(true)) {
+        // Somebody may have been faster.
+        Ok(_) | Err(cove_sandbox::Error::NotFound(_)) => Ok(()),
         Err(error) => Err(Error::Sandbox(error)),
     }
 }

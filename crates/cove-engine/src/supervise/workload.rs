@@ -244,15 +244,8 @@ impl Workload for Container {
 
     fn cleanup(&mut self, _exited: &Exited) -> Result<(), Failure> {
         self.created = None;
-        match self.sandbox() {
-            Ok(container) => container
-                .delete(true)
-                .map(drop)
-                .map_err(|source| failure("cleanup", &Error::Sandbox(source))),
-            // Somebody was faster.
-            Err(Error::Sandbox(cove_sandbox::Error::NotFound(_))) => Ok(()),
-            Err(error) => Err(failure("cleanup", &error)),
-        }
+        crate::instances::forget_sandbox(&self.roots, self.id())
+            .map_err(|error| failure("cleanup", &error))
     }
 
     fn remove(&mut self) -> Result<(), Failure> {

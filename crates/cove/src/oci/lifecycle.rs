@@ -145,19 +145,7 @@ pub(super) fn run(globals: &Globals, parser: &mut Parser) -> Outcome {
         if request.keep {
             return Ok(());
         }
-        match Container::load(&globals.root, &request.id) {
-            // Somebody else was quicker.
-            Err(Error::NotFound(_)) => Ok(()),
-            Err(error) => Err(Failure::from(error)),
-            Ok(container) => match container.delete(true) {
-                Ok(warnings) => {
-                    warn(globals, &warnings);
-                    Ok(())
-                }
-                Err(Error::NotFound(_)) => Ok(()),
-                Err(error) => Err(Failure::from(error)),
-            },
-        }
+        delete_one(globals, &request.id, true)
     };
     let console = created.console.take();
     let child = foreground::Child::of(created.pid, &created.pidfd)?;
@@ -228,13 +216,17 @@ pub(super) fn delete(globals: &Globals, parser: &mut Parser) -> Outcome {
             other => return Err(other.unexpected().into()),
         }
     }
-    let id = required(id, "delete")?;
-    let container = match Container::load(&globals.root, &id) {
-        Err(Error::NotFound(_)) if force => return Ok(0),
-        other => other?,
-    };
-    warn(globals, &container.delete(force)?);
+    delete_one(globals, &required(id, "delete")?, force)?;
     Ok(0)
+}
+
+/// With `force`, one that is gone already is no failure.
+fn delete_one(globals: &Globals, id: &str, force: bool) -> Result<(), Failure> {
+    match Container::load(&globals.root, id).and_then(|container| container.delete(force)) {
+        Err(Error::NotFound(_)) if force => {}
+        other => warn(globals, &other?),
+    }
+    Ok(())
 }
 
 pub(super) fn pause(globals: &Globals, parser: &mut Parser) -> Outcome {
