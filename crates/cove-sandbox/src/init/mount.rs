@@ -160,7 +160,7 @@ fn configure(
     fsconfig_create(fs)?;
     let mut set = plan.set | plan.set_all;
     if plan.fstype == "tmpfs" {
-        // Its top directory is still to be adapted; see `adopt`.
+        // It is still to be filled; see `seal`.
         set &= !attr::RDONLY;
     }
     Ok(fsmount(
@@ -220,8 +220,18 @@ fn adopt(plan: &MountPlan<'_>, target: &OwnedFd, mount: &OwnedFd) -> Step {
     if plan.copy_up {
         copyup::copy(target.as_fd(), mount.as_fd()).during(text)?;
     }
-    if (plan.set | plan.set_all) & attr::RDONLY != 0 {
-        make_read_only(mount).during(text)?;
+    Ok(())
+}
+
+/// Makes a tmpfs read-only that is to be. Only now, when devices and mount points have been made
+/// in it.
+pub(crate) fn seal(plan: &MountPlan<'_>, prepared: &Prepared) -> Step {
+    if plan.fstype == "tmpfs"
+        && plan.kind == Kind::New
+        && (plan.set | plan.set_all) & attr::RDONLY != 0
+    {
+        let text = || format!("make tmpfs {} read-only", plan.dest.display());
+        make_read_only(&prepared.mount).during(text)?;
     }
     Ok(())
 }

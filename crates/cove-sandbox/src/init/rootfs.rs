@@ -258,8 +258,14 @@ impl Tree {
         console(root)
     }
 
-    /// Read-only root, sysctls, read-only and masked paths: after this nothing is made any more.
+    /// Read-only mounts and root, sysctls, read-only and masked paths: after this nothing is made
+    /// any more.
     pub(crate) fn seal(&mut self, plan: &Plan<'_>) -> Step {
+        for (entry, prepared) in plan.mounts.iter().zip(&self.mounts) {
+            if let Some(prepared) = prepared {
+                mount::seal(entry, prepared)?;
+            }
+        }
         if plan.readonly_root {
             mount::make_read_only(&self.root).during(|| "make the root filesystem read-only")?;
         }

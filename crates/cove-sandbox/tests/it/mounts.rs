@@ -113,6 +113,22 @@ fn a_file_a_missing_target_and_a_remount() {
 }
 
 #[test]
+fn a_read_only_tmpfs_is_filled_before_it_is_sealed() {
+    let script = "for d in dev run run/open; do touch /$d/x 2>/dev/null && echo $d; done; \
+        echo y > /dev/null && test -d /dev/pts && echo devices";
+    let mut sandbox = Sandbox::new(script);
+    let dev = &mut sandbox.spec["mounts"][1];
+    assert_eq!(dev["destination"], "/dev");
+    dev["options"] = json!(["nosuid", "mode=755", "ro"]);
+    sandbox.mount(
+        json!({"destination": "/run", "type": "tmpfs", "source": "tmpfs",
+        "options": ["ro"]}),
+    );
+    sandbox.mount(json!({"destination": "/run/open", "type": "tmpfs", "source": "tmpfs"}));
+    assert_eq!(sandbox.run(), "run/open\ndevices\n");
+}
+
+#[test]
 fn a_tmpfs_begins_with_what_the_image_has() {
     let mut sandbox =
         Sandbox::new("ls -ln /etc/a/b; readlink /etc/a/l; cat /etc/a/b; touch /etc/n");
