@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::pty::OpenptFlags;
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -51,10 +51,6 @@ pub(crate) fn open(root: BorrowedFd<'_>, process: &ProcessPlan<'_>) -> Step<Term
             ws_ypixel: 0,
         };
         tcsetwinsize(&slave, size).during(|| "set the size of the terminal")?;
-    }
-    if process.uid != 0 {
-        let owner = Uid::from_raw(process.uid);
-        rustix::fs::fchown(&slave, Some(owner), None).during(|| "give the terminal to its user")?;
     }
     Ok(Terminal { master, slave })
 }

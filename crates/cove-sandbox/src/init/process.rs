@@ -8,10 +8,13 @@ use cove_sys::caps::{self, CapSets};
 use oci_spec::runtime::{
     Linux, LinuxPersonalityDomain, MemoryPolicyFlagType, MemoryPolicyModeType,
 };
+use rustix::fs::FileType;
+use rustix::io::Errno;
 use rustix::process::{Gid, Resource, Rlimit, Uid, getrlimit, setrlimit};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::fail::{During, Step, reason, refuse};
+use super::path;
 use crate::error::InitFault;
 use crate::plan::ProcessPlan;
 use crate::protocol::{Channel, Failure, Report};
@@ -58,7 +61,7 @@ fn limit(resource: Resource, soft: u64, hard: u64, channel: &Channel) -> Step {
     };
     match setrlimit(resource, wanted) {
         Ok(()) => Ok(()),
-        Err(rustix::io::Errno::PERM) => {
+        Err(Errno::PERM) => {
             let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
             let (soft, hard) = (soft.min(most), hard.min(most));
             warn(
@@ -186,12 +189,13 @@ pub(crate) fn identity(
         .collect();
     match set_thread_groups(&groups) {
         // A user namespace made without privilege denies setgroups; nobody asked for any.
-        Err(rustix::io::Errno::PERM) if groups.is_empty() && in_userns => {}
+        Err(Errno::PERM) if groups.is_empty() && in_userns => {}
         other => other.during(|| "set supplementary groups")?,
     }
+    let uid = Uid::from_raw(process.uid);
+    own_streams(uid)?;
     let gid = Gid::from_raw(process.gid);
     set_thread_res_gid(gid, gid, gid).during(|| format!("set gid {}", process.gid))?;
-    let uid = Uid::from_raw(process.uid);
     set_thread_res_uid(uid, uid, uid).during(|| format!("set uid {}", process.uid))?;
     if keep {
         caps::keep_across_setuid(false).during(|| "keep capabilities")?;
@@ -229,6 +233,32 @@ pub(crate) fn streams(fds: [&dyn AsRaw; 3]) -> Step {
     for (number, fd) in (0..).zip(fds) {
         // SAFETY: the init uses no standard stream itself.
         unsafe { cove_sys::fds::place(fd.fd(), number) }.during(|| "set up standard streams")?;
+    }
+    Ok(())
+}
+
+/// Gives the standard streams to the user, who may open them again by name (`/dev/stdout`). A device
+/// that is no terminal is everybody's, `/dev/null` before all.
+fn own_streams(uid: Uid) -> Step {
+    let text = || "give the standard streams to the user";
+    for stream in [
+        rustix::stdio::stdin(),
+        rustix::stdio::stdout(),
+        rustix::stdio::stderr(),
+    ] {
+        let stat = match rustix::fs::fstat(stream) {
+            Err(Errno::BADF) => continue,
+            other => other.during(text)?,
+        };
+        let device = path::kind(&stat) == FileType::CharacterDevice;
+        if stat.st_uid == uid.as_raw() || (device && !rustix::termios::isatty(stream)) {
+            continue;
+        }
+        match rustix::fs::fchown(stream, Some(uid), None) {
+            // Not ours to give: of a user that is not mapped here, or on a read-only mount.
+            Ok(()) | Err(Errno::INVAL | Errno::PERM | Errno::ROFS) => {}
+            Err(error) => return Err(error).during(text),
+        }
     }
     Ok(())
 }

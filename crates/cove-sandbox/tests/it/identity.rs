@@ -144,3 +144,18 @@ fn the_console_socket_gets_the_master() {
     assert!(String::from_utf8_lossy(&text[..length]).starts_with("over the wire"));
     assert!(child.wait().unwrap().success());
 }
+
+#[test]
+fn the_standard_streams_are_the_users() {
+    use std::os::unix::fs::MetadataExt;
+    let mut sandbox = Sandbox::new("echo out > /dev/stdout; echo err > /dev/stderr");
+    sandbox.spec["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+    let output = sandbox.call("run", &[]);
+    assert_eq!(
+        (&output.stdout[..], &output.stderr[..]),
+        (&b"out\n"[..], &b"err\n"[..]),
+        "{output:?}"
+    );
+    // Standard input was this one, which is everybody's.
+    assert_eq!(std::fs::metadata("/dev/null").unwrap().uid(), 0);
+}
