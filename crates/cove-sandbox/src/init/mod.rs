@@ -9,6 +9,7 @@ mod console;
 mod copyup;
 mod devices;
 mod fail;
+mod home;
 mod listen;
 mod mask;
 pub(crate) mod mount;
@@ -359,6 +360,7 @@ pub(crate) fn finish(finish: Finish<'_>) -> Step<Never> {
         .collect();
     process::close_others(finish.inherited, &keep)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(process.umask));
+    let env = home::with(finish.env, process.uid);
     let entered = process::working_directory(process.cwd);
     process::identity(process, finish.in_userns, filter_privilege(plan), channel)?;
     if let Err(failure) = entered {
@@ -368,14 +370,14 @@ pub(crate) fn finish(finish: Finish<'_>) -> Step<Never> {
         // A directory that only its user may enter.
         process::working_directory(process.cwd)?;
     }
-    let file = program::find(&process.args[0], finish.env)?;
+    let file = program::find(&process.args[0], &env)?;
     channel
         .report(&Report::Ready)
         .during(|| "report to the creator")?;
-    go(&finish, &file)
+    go(&finish, &file, &env)
 }
 
-fn go(finish: &Finish<'_>, file: &CString) -> Step<Never> {
+fn go(finish: &Finish<'_>, file: &CString, env: &[CString]) -> Step<Never> {
     let plan = finish.plan;
     wait_for(finish.channel, Command::Go)?;
     let starter = match finish.listener {
@@ -395,7 +397,7 @@ fn go(finish: &Finish<'_>, file: &CString) -> Step<Never> {
             rustix::thread::set_no_new_privs(true).during(|| "set no_new_privs")?;
         }
         filter(finish)?;
-        Ok(program::execute(file, &plan.process.args, finish.env))
+        Ok(program::execute(file, &plan.process.args, env))
     };
     end(channel, last().unwrap_or_else(|failure: Failure| failure))
 }

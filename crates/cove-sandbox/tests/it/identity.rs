@@ -159,3 +159,26 @@ fn the_standard_streams_are_the_users() {
     // Standard input was this one, which is everybody's.
     assert_eq!(std::fs::metadata("/dev/null").unwrap().uid(), 0);
 }
+
+#[test]
+fn a_home_that_is_not_given_is_the_accounts() {
+    let mut sandbox = Sandbox::new("echo $HOME");
+    let passwd = sandbox.rootfs().join("etc/passwd");
+    std::fs::write(&passwd, "one:x:1000:1000::/home/one:/bin/sh\n").unwrap();
+    sandbox.spec["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+    assert_eq!(sandbox.run(), "/home/one\n");
+    sandbox.spec["process"]["user"]["uid"] = json!(1001);
+    assert_eq!(sandbox.run(), "/\n");
+    // An image whose accounts nobody can read to the end.
+    std::fs::remove_file(&passwd).unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &passwd,
+        rustix::fs::FileType::Fifo,
+        mode,
+        0,
+    )
+    .unwrap();
+    assert_eq!(sandbox.run(), "/\n");
+}
