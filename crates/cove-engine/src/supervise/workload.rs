@@ -1,7 +1,7 @@
 //! What a supervisor runs: an instance as namespaces, through the sandbox.
 
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use cove_model::control::{Exited, Failure};
@@ -14,7 +14,6 @@ use cove_sandbox::{
 use cove_state::State;
 use cove_supervisor::workload::{ContainerStdio, Created, Workload};
 use cove_sys::overlay::Overlay;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use super::{devices, files, propagation, shm};
 use crate::Roots;
@@ -89,7 +88,6 @@ impl Container {
         files::write(&runtime, spec)?;
         let root = self.mount_root()?;
         let identity = Accounts::read(root.as_fd())?.identify(&spec.run.user, &spec.groups)?;
-        make_working_dir(root.as_fd(), &spec.run.working_dir)?;
         let facts = Facts {
             identity: &identity,
             cgroup: cgroup(&self.roots, spec, &self.record.id),
@@ -297,41 +295,6 @@ fn cgroup(roots: &Roots, spec: &InstanceSpec, id: &InstanceId) -> PathBuf {
     PathBuf::from("/")
         .join(parent.trim_start_matches('/'))
         .join(id.as_str())
-}
-
-/// As Docker does, a working directory that the image lacks is made.
-fn make_working_dir(root: BorrowedFd<'_>, path: &str) -> Result<()> {
-    let mut walked = PathBuf::new();
-    for part in path
-        .split('/')
-        .filter(|part| !part.is_empty() && *part != ".")
-    {
-        let fail = |errno: rustix::io::Errno| Error::File {
-            action: "make the working directory",
-            path: path.into(),
-            source: errno.into(),
-        };
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let open = |path: &std::path::Path| {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let path = if path.as_os_str().is_empty() {
-                std::path::Path::new(".")
-            } else {
-                path
-            };
-            rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)
-        };
-        let parent = open(&walked).map_err(fail)?;
-        walked.push(part);
-        match open(&walked) {
-            Ok(_) => {}
-            Err(rustix::io::Errno::NOENT) => {
-                rustix::fs::mkdirat(&parent, part, Mode::from_raw_mode(0o755)).map_err(fail)?;
-            }
-            Err(errno) => return Err(fail(errno)),
-        }
-    }
-    Ok(())
 }
 
 /// What the supervisor reports: the sentence with its causes, and the exit

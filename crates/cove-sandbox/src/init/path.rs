@@ -130,6 +130,15 @@ pub(crate) fn parent<'p>(
     Ok((target(root, above, Need::Directory, links)?, name))
 }
 
+/// Makes a directory that is missing, with those above it. What else may be there is told by whoever
+/// uses it.
+pub(crate) fn directory(root: BorrowedFd<'_>, path: &Path) -> Step {
+    match locate(root, path, Links::Inside, OFlags::empty()) {
+        Err(Errno::NOENT) => make(root, path, Need::Directory, Links::Inside).map(drop),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 /// Walks down from the root, making directories; a dangling link is followed to where it points,
 /// still inside the root, as every other runtime does.
 fn make(root: BorrowedFd<'_>, dest: &Path, need: Need, links: Links) -> Step<OwnedFd> {

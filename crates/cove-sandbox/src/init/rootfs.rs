@@ -18,6 +18,7 @@ use super::devices::{self, HostNodes};
 use super::fail::{During, Step, refuse};
 use super::mask;
 use super::mount::{self, Prepared};
+use super::path;
 use super::procfs::Procfs;
 use crate::cgroup;
 use crate::error::InitFault;
@@ -62,7 +63,7 @@ pub(crate) fn prepare(
         )
         .during(|| format!("open root filesystem {}", plan.rootfs.display()))?,
     };
-    if !super::path::is_directory(&root).during(|| "examine the root filesystem")? {
+    if !path::is_directory(&root).during(|| "examine the root filesystem")? {
         let text = format!(
             "root filesystem {} is not a directory",
             plan.rootfs.display()
@@ -227,7 +228,7 @@ impl Tree {
         rustix::process::chdir("/").during(|| "change to the new root")
     }
 
-    /// Puts every mount in its place, in order, then the devices.
+    /// Puts every mount in its place, in order, then the devices, and what the program needs.
     pub(crate) fn fill(
         &self,
         plan: &Plan<'_>,
@@ -255,6 +256,8 @@ impl Tree {
                 .unwrap_or_default();
             devices::listed(root, listed, self.nodes.as_ref())?;
         }
+        // A working directory that the image lacks is made, as by other runtimes.
+        path::directory(root, plan.process.cwd)?;
         console(root)
     }
 

@@ -48,7 +48,7 @@ fn nothing_is_left_by_any_failing_step() {
         ),
         (
             "cwd",
-            |s| s.spec["process"]["cwd"] = json!("/nowhere"),
+            |s| s.spec["process"]["cwd"] = json!("/bin/busybox"),
             "cwd",
         ),
         (

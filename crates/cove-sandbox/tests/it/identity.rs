@@ -182,3 +182,18 @@ fn a_home_that_is_not_given_is_the_accounts() {
     .unwrap();
     assert_eq!(sandbox.run(), "/\n");
 }
+
+#[test]
+fn a_working_directory_that_is_missing_is_made() {
+    let mut sandbox = Sandbox::new("pwd; touch x 2>/dev/null || echo read-only");
+    sandbox.spec["root"]["readonly"] = json!(true);
+    sandbox.spec["process"]["cwd"] = json!("/srv/deep/er");
+    assert_eq!(sandbox.run(), "/srv/deep/er\nread-only\n");
+    // Through a link of the image's it is made inside as well.
+    let outside = tempfile::tempdir().unwrap();
+    let link = sandbox.rootfs().join("out");
+    std::os::unix::fs::symlink(outside.path().join("x"), link).unwrap();
+    sandbox.spec["process"]["cwd"] = json!("/out");
+    sandbox.run();
+    assert!(!outside.path().join("x").exists());
+}
