@@ -136,29 +136,28 @@ pub(super) fn run(globals: &Globals, parser: &mut Parser) -> Outcome {
         rustix::process::set_child_subreaper(Some(own))
             .map_err(|error| Failure::new(format!("become a subreaper: {error}")))?;
     }
-    let mut created = make(globals, &request, &spec, StartMode::Direct)?;
+    let created = make(globals, &request, &spec, StartMode::Direct)?;
+    let outcome = started(globals, &request, created);
+    if request.keep || (request.detach && outcome.is_ok()) {
+        return outcome;
+    }
+    let deleted = delete_one(globals, &request.id, true);
+    let status = outcome?;
+    deleted?;
+    Ok(status)
+}
+
+/// Starts what `run` has made and, in the foreground, stays with it to its end.
+fn started(globals: &Globals, request: &Request, mut created: Created) -> Outcome {
     if request.detach {
         warn(globals, &created.start()?);
         return Ok(0);
     }
-    let finish = || {
-        if request.keep {
-            return Ok(());
-        }
-        delete_one(globals, &request.id, true)
-    };
     let console = created.console.take();
     let child = foreground::Child::of(created.pid, &created.pidfd)?;
     let watch = foreground::Watch::begin(console)?;
-    let started = created.start().map_err(Failure::from);
-    let status = started.and_then(|warnings| {
-        warn(globals, &warnings);
-        watch.wait(&child)
-    });
-    let finished = finish();
-    let status = status?;
-    finished?;
-    Ok(status)
+    warn(globals, &created.start()?);
+    watch.wait(&child)
 }
 
 /// runc's rules about who holds the terminal.

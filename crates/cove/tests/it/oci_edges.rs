@@ -4,11 +4,14 @@
     reason = "the program under test is another process"
 )]
 
-use std::process::{Command, Output};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
 
-use crate::bundle::{Bundle, text};
+use crate::bundle::{Bundle, cgroups, text};
 
 /// Runs a command of the bundle from a shell that closes descriptors 3 to 9 first.
 fn without_descriptors(bundle: &Bundle, words: &[&str]) -> Output {
@@ -41,4 +44,22 @@ fn descriptors_of_coves_own_are_not_handed_on() {
     let exec = ["--log", "log", "exec", "--preserve-fds", "2", id, "true"];
     let output = without_descriptors(&bundle, &exec);
     assert_eq!(output.status.code(), Some(255), "{output:?}");
+}
+
+#[test]
+fn a_run_that_cannot_start_leaves_nothing() {
+    let bundle = Bundle::new("bad", &["/bin/bad"]);
+    let program = bundle.path().join("rootfs/bin/bad");
+    std::fs::write(&program, "#!/no/interpreter\n").unwrap();
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    for words in [&["run"][..], &["run", "-d"]] {
+        let mut run = bundle.command(words);
+        let error = std::fs::File::create(bundle.path().join("error")).unwrap();
+        run.arg(&bundle.id).stdout(Stdio::null()).stderr(error);
+        assert_eq!(run.status().unwrap().code(), Some(1), "{words:?}");
+        let error = std::fs::read_to_string(bundle.path().join("error")).unwrap();
+        assert!(error.contains("no such file"), "{words:?}: {error}");
+        assert!(!bundle.path().join("state").join(&bundle.id).exists());
+        assert_eq!(cgroups(&bundle.id), Vec::<PathBuf>::new());
+    }
 }
