@@ -200,7 +200,7 @@ fn socketcall_is_the_same_socket() {
 #[test]
 fn what_cannot_be_is_refused() {
     type Check = fn(&SeccompError) -> bool;
-    let cases: [(&str, Check); 6] = [
+    let cases: [(&str, Check); 7] = [
         (
             r#"{"defaultAction":"SCMP_ACT_ALLOW","defaultErrnoRet":1}"#,
             |e| matches!(e, SeccompError::ErrnoUnsupported { .. }),
@@ -216,6 +216,11 @@ fn what_cannot_be_is_refused() {
         (
             r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/x","syscalls":[
                 {"names":["write"],"action":"SCMP_ACT_NOTIFY"}]}"#,
+            |e| matches!(e, SeccompError::Notify { .. }),
+        ),
+        (
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/x","syscalls":[
+                {"names":["mkdir","sendmsg"],"action":"SCMP_ACT_NOTIFY"}]}"#,
             |e| matches!(e, SeccompError::Notify { .. }),
         ),
         (
