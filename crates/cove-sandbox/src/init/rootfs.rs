@@ -5,12 +5,13 @@
 //! place: then no lookup in the container can meet the host at all. With such hooks it is changed
 //! last, and the lookups are confined by the kernel (see [`super::path`]).
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use cove_sys::mountattr::{MountAttr, mount_setattr, mount_setattr_path};
-use rustix::fs::CWD;
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount};
 
 use super::cgroups::{self, Groups};
@@ -206,11 +207,13 @@ impl Tree {
     }
 
     /// On an initramfs the root cannot be pivoted: it is covered, and what a process could still
-    /// reach beneath it, the host's proc and sys, is taken away first.
+    /// reach beneath it, the host's proc and sys, is taken away first. After hooks the container's
+    /// own are in place already.
     fn move_to_root(&self) -> Step {
         let text = || "hide the host's kernel filesystems";
         let table = cove_sys::fs::read(Path::new("/proc/self/mountinfo"), 64 << 20).during(text)?;
-        for path in kernel_mounts(&String::from_utf8_lossy(&table)) {
+        let own = statx(&self.root, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).during(text)?;
+        for path in kernel_mounts(&String::from_utf8_lossy(&table), own.stx_mnt_id) {
             if let Err(error) = unmount(&path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
                 && error != rustix::io::Errno::INVAL
                 && error != rustix::io::Errno::NOENT
@@ -307,19 +310,30 @@ impl Tree {
     }
 }
 
-/// Mount points of proc and sysfs, deepest first.
-fn kernel_mounts(mountinfo: &str) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = mountinfo
+/// Mount points of proc and sysfs, deepest first, but for those that stand on the mount `own`.
+fn kernel_mounts(mountinfo: &str, own: u64) -> Vec<PathBuf> {
+    let lines: Vec<(u64, u64, &str, &str)> = mountinfo
         .lines()
         .filter_map(|line| {
             let (front, back) = line.split_once(" - ")?;
-            let kind = back.split(' ').next()?;
-            let path = front.split(' ').nth(4)?;
-            matches!(kind, "proc" | "sysfs").then(|| PathBuf::from(path.replace("\\040", " ")))
+            let mut front = front.split(' ');
+            let (id, parent) = (front.next()?.parse().ok()?, front.next()?.parse().ok()?);
+            Some((id, parent, front.nth(2)?, back.split(' ').next()?))
         })
         .collect();
-    paths.reverse();
-    paths
+    let parents: HashMap<u64, u64> = lines.iter().map(|line| (line.0, line.1)).collect();
+    let stands_on_own = |id: u64| {
+        let below = std::iter::successors(Some(id), |id| parents.get(id).copied());
+        // The first mount of all may be its own parent.
+        below.take(lines.len()).any(|id| id == own)
+    };
+    let kernels = lines
+        .iter()
+        .rev()
+        .filter(|(id, _, _, kind)| matches!(*kind, "proc" | "sysfs") && !stands_on_own(*id));
+    kernels
+        .map(|(_, _, path, _)| PathBuf::from(path.replace("\\040", " ")))
+        .collect()
 }
 
 /// Used by callers that open trees for the init.
@@ -339,10 +353,12 @@ mod tests {
     fn kernel_filesystems_of_a_mount_table() {
         let table = "22 1 0:21 / /proc rw - proc proc rw\n\
             23 1 0:22 / /a\\040b rw shared:1 - sysfs sysfs rw\n\
-            24 1 8:1 / / rw - ext4 /dev/a rw\n";
-        assert_eq!(
-            kernel_mounts(table),
-            [PathBuf::from("/a b"), PathBuf::from("/proc")]
-        );
+            1 1 8:1 / / rw - ext4 /dev/a rw\n\
+            30 1 8:2 / /root rw - ext4 /dev/b rw\n\
+            25 30 0:3 / /root/dev rw - tmpfs tmpfs rw\n\
+            26 25 0:21 / /root/dev/proc rw - proc proc rw\n";
+        let hosts = ["/a b", "/proc"].map(PathBuf::from);
+        assert_eq!(kernel_mounts(table, 30), hosts);
+        assert_eq!(kernel_mounts(table, 99).len(), 3);
     }
 }

@@ -222,3 +222,12 @@ fn root_from_a_detached_mount_and_without_pivot() {
         }
     }
 }
+
+#[test]
+fn without_pivot_but_with_hooks_the_containers_own_mounts_stay() {
+    let mut sandbox = Sandbox::new("readlink /proc/self/exe; ls /sys | grep -c kernel");
+    sandbox.spec["hooks"]["createContainer"] = json!([{"path": "/bin/true"}]);
+    let output = sandbox.call("run", &["--no-pivot"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(text, "/bin/busybox\n1\n", "{output:?}");
+}
