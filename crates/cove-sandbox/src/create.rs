@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cove_sys::clone::{CLEAR_SIGHAND, CloneArgs, Cloned, clone3};
-use cove_sys::mountattr::{MountAttr, attr, mount_setattr};
+use cove_sys::mountattr::{MountAttr, attr, mount_setattr, set_propagation};
 use cove_sys::ns;
 use oci_spec::runtime::Spec;
 use rustix::fs::{CWD, Mode, OFlags};
@@ -407,9 +407,14 @@ fn given(plan: &Plan<'_>, root: Option<OwnedFd>, new_userns: bool) -> Result<Giv
             continue;
         }
         let prepared: Prepared = init::mount::bind(entry, recursive)?;
-        // The copy was made among the host's mounts and must not answer to them.
-        init::rootfs::private(&prepared.mount)
-            .map_err(|e| Error::path("make private", &entry.source, e))?;
+        // The copy was made among the host's mounts, and the init's own are cut off from them: it
+        // hears of them, for `rslave`, and tells them nothing.
+        let propagation = match plan.propagation {
+            Some((flag, _)) if flag == libc::MS_PRIVATE => libc::MS_PRIVATE,
+            Some(_) | None => libc::MS_SLAVE,
+        };
+        set_propagation(&prepared.mount, true, propagation)
+            .map_err(|e| Error::path("cut off", &entry.source, e))?;
         if let Some(maps) = &entry.idmap {
             let userns = userns::for_mount(maps)?;
             let change = MountAttr {
@@ -429,7 +434,7 @@ fn given(plan: &Plan<'_>, root: Option<OwnedFd>, new_userns: bool) -> Result<Giv
                 | rustix::mount::OpenTreeFlags::AT_RECURSIVE;
             let tree = rustix::mount::open_tree(CWD, &plan.rootfs, flags)
                 .map_err(|e| Error::path("open root filesystem", &plan.rootfs, e))?;
-            init::rootfs::private(&tree)
+            set_propagation(&tree, true, libc::MS_PRIVATE)
                 .map_err(|e| Error::path("make private", &plan.rootfs, e))?;
             Some(tree)
         }

@@ -63,6 +63,18 @@ pub fn mount_setattr(mount: impl AsFd, recursive: bool, change: &MountAttr<'_>) 
     setattr(mount.as_fd().as_raw_fd(), c"", recursive, change)
 }
 
+/// [`mount_setattr`] of the propagation alone.
+///
+/// # Errors
+/// See [`mount_setattr`].
+pub fn set_propagation(mount: impl AsFd, recursive: bool, propagation: u64) -> io::Result<()> {
+    let change = MountAttr {
+        propagation,
+        ..MountAttr::default()
+    };
+    mount_setattr(mount, recursive, &change)
+}
+
 /// As [`mount_setattr`] for the mount at an absolute path.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use cove_sys::mountattr::{MountAttr, attr, mount_setattr};
+use cove_sys::mountattr::{MountAttr, attr, mount_setattr, set_propagation};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -81,11 +81,7 @@ pub(crate) fn attributes(plan: &MountPlan<'_>, mount: BorrowedFd<'_>) -> Step {
 
 pub(crate) fn propagate(plan: &MountPlan<'_>, mount: BorrowedFd<'_>) -> Step {
     for &(flag, recursive) in &plan.propagation {
-        let change = MountAttr {
-            propagation: flag,
-            ..MountAttr::default()
-        };
-        mount_setattr(mount, recursive, &change)
+        set_propagation(mount, recursive, flag)
             .during(|| format!("set propagation of mount {}", plan.dest.display()))?;
     }
     Ok(())

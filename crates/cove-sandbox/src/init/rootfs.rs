@@ -6,11 +6,10 @@
 //! last, and the lookups are confined by the kernel (see [`super::path`]).
 
 use std::collections::HashMap;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use cove_sys::mountattr::{MountAttr, mount_setattr, mount_setattr_path};
+use cove_sys::mountattr::{MountAttr, mount_setattr_path, set_propagation};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount};
 
@@ -75,11 +74,8 @@ pub(crate) fn prepare(
         .propagation
         .is_some_and(|(flag, _)| flag == libc::MS_SHARED)
     {
-        let private = MountAttr {
-            propagation: libc::MS_PRIVATE,
-            ..MountAttr::default()
-        };
-        mount_setattr(&root, true, &private).during(|| "make the root filesystem private")?;
+        set_propagation(&root, true, libc::MS_PRIVATE)
+            .during(|| "make the root filesystem private")?;
     }
     let label = filled(plan.linux.and_then(|linux| linux.mount_label().as_ref()));
     if let Some(label) = label
@@ -302,11 +298,7 @@ impl Tree {
         let Some((flag, recursive)) = plan.propagation else {
             return Ok(());
         };
-        let change = MountAttr {
-            propagation: flag,
-            ..MountAttr::default()
-        };
-        mount_setattr(&self.root, recursive, &change).during(|| "set rootfsPropagation")
+        set_propagation(&self.root, recursive, flag).during(|| "set rootfsPropagation")
     }
 }
 
@@ -334,15 +326,6 @@ fn kernel_mounts(mountinfo: &str, own: u64) -> Vec<PathBuf> {
     kernels
         .map(|(_, _, path, _)| PathBuf::from(path.replace("\\040", " ")))
         .collect()
-}
-
-/// Used by callers that open trees for the init.
-pub(crate) fn private(mount: impl AsFd) -> io::Result<()> {
-    let change = MountAttr {
-        propagation: libc::MS_PRIVATE,
-        ..MountAttr::default()
-    };
-    mount_setattr(mount, true, &change)
 }
 
 #[cfg(test)]

@@ -101,6 +101,32 @@ fn recursive_read_only_reaches_the_mounts_below() {
 }
 
 #[test]
+fn a_bind_hears_of_the_hosts_mounts_in_a_user_namespace_too() {
+    let source = tempfile::tempdir().unwrap();
+    for mapped in [false, true] {
+        let mut sandbox = Sandbox::new(SHOW);
+        fs::create_dir(sandbox.rootfs().join("mnt/x")).unwrap();
+        if mapped {
+            sandbox.namespace(json!({"type": "user"}));
+            let all = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+            sandbox.spec["linux"]["uidMappings"] = all.clone();
+            sandbox.spec["linux"]["gidMappings"] = all;
+        }
+        sandbox.mount(
+            json!({"destination": "/mnt/x", "type": "bind", "source": source.path(),
+            "options": ["rbind", "rslave"]}),
+        );
+        let run = sandbox.command("run", &[]);
+        let mut shell = std::process::Command::new("unshare");
+        let script = "mount -t tmpfs none \"$0\" && mount --make-shared \"$0\" && exec \"$@\"";
+        shell.args(["-m", "sh", "-c", script]).arg(source.path());
+        let output = under(&mut shell, &run);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains(" master:"), "{mapped}: {output:?}");
+    }
+}
+
+#[test]
 fn a_file_a_missing_target_and_a_remount() {
     let source = tempfile::NamedTempFile::new().unwrap();
     fs::write(source.path(), "hello").unwrap();
