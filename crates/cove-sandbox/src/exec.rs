@@ -10,15 +10,15 @@ use cove_sys::ns;
 use oci_spec::runtime::{Linux, Process, Spec};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, geteuid, pidfd_open, pidfd_send_signal};
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::cgroup::{self, Backend};
 use crate::create::{PidNamespace, environment, inherited, keyring_name, write_pid_file};
-use crate::error::{Error, InitFault, Result};
-use crate::init::{self, During, Finish, Procfs, Step, refuse};
+use crate::error::{Error, Result};
+use crate::init::{self, During, Finish, Procfs, Step};
 use crate::options::{ExecOptions, Stdio};
 use crate::placement;
-use crate::plan::Plan;
+use crate::plan::{Plan, invalid};
 use crate::protocol::{Channel, Command, Report};
 use crate::sockets::{
     console_socket, forward_console, forward_pidfd, next, notify_socket, pidfd_socket,
@@ -63,6 +63,7 @@ pub(crate) fn run(
         channel: theirs,
         init: init.as_fd(),
         entrances,
+        cpus: cpu_set(plan.process.affinity.1.as_deref())?,
         kinds: stored.namespaces,
         stdio: std::mem::take(&mut options.stdio),
         env: environment(&plan, 0),
@@ -78,7 +79,12 @@ pub(crate) fn run(
         Some(_) => Ok(None),
         None => placement::with_init(stored),
     };
-    let (mut pid, pidfd) = clone_joiner(joiner, &ours, cgroup.as_deref(), elsewhere)?;
+    let (mut pid, pidfd) = {
+        // Before it is in the container's cgroup, whose processors it may not disturb yet.
+        let initial = cpu_set(plan.process.affinity.0.as_deref())?;
+        let _back = initial.as_ref().map(Pinned::to).transpose()?;
+        clone_joiner(joiner, &ours, cgroup.as_deref(), elsewhere)?
+    };
     guard.0 = Some(pidfd);
     if let Some(score) = plan.process.oom_score_adj {
         crate::create::oom_score(pid.as_raw_nonzero().get(), score)?;
@@ -153,6 +159,8 @@ struct Joiner<'a> {
     channel: Channel,
     init: BorrowedFd<'a>,
     entrances: Vec<cgroup::Entrance>,
+    /// Where it runs once it is in the container's cgroup.
+    cpus: Option<CpuSet>,
     kinds: u64,
     stdio: Stdio,
     env: Vec<CString>,
@@ -204,13 +212,13 @@ fn clone_joiner(
 fn steps(joiner: &mut Joiner<'_>) -> Step<init::Never> {
     let plan = joiner.plan;
     init::enter(&joiner.entrances)?;
-    let affinity = &plan.process.affinity;
-    pin(affinity.0.as_deref())?;
     match joiner.channel.next_command() {
         Ok(Some(Command::Continue)) => {}
         _ => exit_now(1),
     }
-    pin(affinity.1.as_deref())?;
+    if let Some(cpus) = &joiner.cpus {
+        sched_setaffinity(None, cpus).during(|| "set the final execCPUAffinity")?;
+    }
     // Before the container's processes can see this one.
     cove_sys::sched::set_undumpable().during(|| "hide from ptrace")?;
     // The host's procfs goes on telling the host's pid from within the container's namespaces.
@@ -280,21 +288,40 @@ fn second_process(joiner: &Joiner<'_>) -> Step {
     }
 }
 
-fn pin(cpus: Option<&[u32]>) -> Step {
+fn cpu_set(cpus: Option<&[u32]>) -> Result<Option<CpuSet>> {
     let Some(cpus) = cpus.filter(|cpus| !cpus.is_empty()) else {
-        return Ok(());
+        return Ok(None);
     };
     let mut set = CpuSet::new();
     for &cpu in cpus {
         if cpu as usize >= CpuSet::MAX_CPU {
-            return refuse(
-                InitFault::Setup,
-                format!("CPU {cpu} of execCPUAffinity is too large"),
-            );
+            let text = format!("CPU {cpu} of execCPUAffinity is too large");
+            return Err(invalid(text));
         }
         set.set(cpu as usize);
     }
-    sched_setaffinity(None, &set).during(|| "set execCPUAffinity")
+    Ok(Some(set))
+}
+
+/// For the time it lives, this thread runs on certain processors, and its children begin there.
+struct Pinned {
+    own: CpuSet,
+}
+
+impl Pinned {
+    fn to(set: &CpuSet) -> Result<Self> {
+        let failed = |e| Error::os("set the initial execCPUAffinity", e);
+        let own = sched_getaffinity(None).map_err(failed)?;
+        sched_setaffinity(None, set).map_err(failed)?;
+        Ok(Self { own })
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // Where it ran a moment ago it may run again.
+        let _ = sched_setaffinity(None, &self.own);
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 
 use serde_json::json;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, under};
 
 fn process(sandbox: &Sandbox, script: &str) -> serde_json::Value {
     let mut process = sandbox.spec["process"].clone();
@@ -129,6 +129,40 @@ fn its_seccomp_listener_goes_to_the_agent() {
         assert_eq!(second["metadata"], "mine");
         sandbox.ok("delete", &["--force"]);
     }
+}
+
+#[test]
+fn it_is_pinned_before_it_enters_and_after() {
+    let sandbox = Sandbox::new("sleep 1000");
+    sandbox.create();
+    sandbox.ok("start", &[]);
+    let shown = |affinity: serde_json::Value| {
+        let mut process = process(&sandbox, "grep Cpus_allowed_list /proc/self/status");
+        process["execCPUAffinity"] = affinity;
+        let file = sandbox.dir.path().join("process.json");
+        fs::write(&file, process.to_string()).unwrap();
+        let trace = sandbox.dir.path().join("trace");
+        let exec = sandbox.command("exec", &[file.to_str().unwrap()]);
+        let mut traced = std::process::Command::new("strace");
+        traced.args(["-f", "-e", "trace=clone3,sched_setaffinity", "-o"]);
+        traced.arg(&trace);
+        let output = under(&mut traced, &exec);
+        let trace = fs::read_to_string(trace).unwrap();
+        let calls = trace.lines().filter_map(|line| {
+            let call = line.split_once(' ')?.1.trim_start();
+            let call = call.split_once('(')?.0;
+            (!call.starts_with('<')).then(|| call.to_owned())
+        });
+        (output.stdout, calls.collect::<Vec<_>>())
+    };
+    let cpu = |list: &str| format!("Cpus_allowed_list:\t{list}\n").into_bytes();
+    let (output, calls) = shown(json!({"initial": "0"}));
+    assert_eq!(output, cpu("0"));
+    assert_eq!(calls[..2], ["sched_setaffinity", "clone3"], "{calls:?}");
+    let (output, calls) = shown(json!({"final": "0"}));
+    assert_eq!(output, cpu("0"));
+    assert_eq!(calls, ["clone3", "sched_setaffinity"]);
+    sandbox.ok("delete", &["--force"]);
 }
 
 #[test]
