@@ -11,22 +11,21 @@ use cove_sys::mountattr::{MountAttr, attr, mount_setattr, set_propagation};
 use cove_sys::ns;
 use oci_spec::runtime::Spec;
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, geteuid, pidfd_open, pidfd_send_signal, waitid,
-};
+use rustix::process::{Pid, Signal, geteuid, pidfd_send_signal};
 
 use crate::cgroup::{self, Backend};
 use crate::error::{Error, Result};
 use crate::hooks;
 use crate::init::{self, Given, Init, mount::Prepared};
 use crate::netdev::{self, NetDevice};
+use crate::newborn::Newborn;
 use crate::options::{CreateOptions, StartMode};
 use crate::placement;
 use crate::plan::{HookKind, Kind, Plan, invalid};
-use crate::protocol::{Channel, Command, Report};
+use crate::protocol::{Channel, Command};
 use crate::sockets::{
-    console_socket, forward_console, forward_pidfd, next, notify_socket, pidfd_socket,
-    signal_start, start_socket, until_executed,
+    console_socket, forward_console, forward_pidfd, notify_socket, pidfd_socket, signal_start,
+    start_socket, until_executed,
 };
 use crate::state::{StateDir, Status, Stored};
 use crate::userns;
@@ -99,7 +98,7 @@ pub fn create(spec: &Spec, mut options: CreateOptions<'_>) -> Result<Created> {
     let mut undo = Undo {
         dir: Some(dir),
         cgroup: None,
-        pidfd: None,
+        process: None,
     };
     create_in(
         &plan,
@@ -167,9 +166,8 @@ fn create_in(
         notify,
     };
     let (gate, listens) = (init.gate, init.listener.is_some());
-    let (mut pid, pidfd) = clone_init(plan, init, &ours, cgroup)?;
-    undo.pidfd = Some(pidfd);
-    stored.pid = pid.as_raw_nonzero().get();
+    let process = undo.process.insert(clone_init(plan, init, &ours, cgroup)?);
+    stored.pid = process.number();
     if in_new_userns {
         let linux = plan.linux;
         let uid = linux
@@ -190,39 +188,21 @@ fn create_in(
         // A failing init has closed its end; its report says why.
         drop(ours.command(Command::Continue));
     }
-    let mut heard = Heard {
-        warnings: plan.warnings.clone(),
-        master: None,
-    };
-    loop {
-        match next(&ours, "set-up")? {
-            Report::Ready => break,
-            Report::Failure(failure) => return Err(failure.into()),
-            Report::Warning(text) => heard.warnings.push(text),
-            Report::Console(master) => heard.master = Some(master),
-            Report::Sibling(number) => {
-                reap(undo.pidfd.take());
-                pid = Pid::from_raw(number).ok_or(Error::InitDied("set-up"))?;
-                stored.pid = number;
-                undo.pidfd = Some(
-                    pidfd_open(pid, PidfdFlags::empty()).map_err(|e| Error::os("pidfd_open", e))?,
-                );
-            }
-            Report::Hooks => {
-                let state = stored.oci(Status::Creating);
-                for kind in [HookKind::Prestart, HookKind::CreateRuntime] {
-                    hooks::run(plan.hooks(kind), kind, &state)?;
-                }
-                ours.command(Command::Continue)
-                    .map_err(|e| Error::os("go on after hooks", e))?;
-            }
+    let heard = process.hear_out(&ours, "set-up", |pid| {
+        stored.pid = pid;
+        let state = stored.oci(Status::Creating);
+        for kind in [HookKind::Prestart, HookKind::CreateRuntime] {
+            hooks::run(plan.hooks(kind), kind, &state)?;
         }
-    }
+        ours.command(Command::Continue)
+            .map_err(|e| Error::os("go on after hooks", e))
+    })?;
+    stored.pid = process.number();
     let (start_time, _) =
         cove_sys::proc::start_time(stored.pid).map_err(|e| Error::os("identify the init", e))?;
     stored.start_time = start_time;
     let console = forward_console(heard.master, console)?;
-    forward_pidfd(undo.pidfd.as_ref(), "standard", pidfd_socket)?;
+    forward_pidfd(process.pidfd(), "standard", pidfd_socket)?;
     let dir = undo
         .dir
         .as_ref()
@@ -237,13 +217,15 @@ fn create_in(
             .map_err(|e| Error::os("release the init", e))?;
         dir.unlock();
     }
-    let pidfd = undo.pidfd.take().ok_or(Error::InitDied("set-up"))?;
+    let process = undo.process.take().ok_or(Error::InitDied("set-up"))?;
+    let (pid, pidfd) = process.release("set-up")?;
     let dir = undo
         .dir
         .take()
         .ok_or_else(|| invalid("no state directory"))?;
     undo.cgroup = None;
-    let warnings = heard.warnings;
+    let mut warnings = plan.warnings.clone();
+    warnings.extend(heard.warnings);
     Ok(Created {
         pid,
         pidfd,
@@ -256,26 +238,18 @@ fn create_in(
     })
 }
 
-struct Heard {
-    warnings: Vec<String>,
-    master: Option<OwnedFd>,
-}
-
 /// What has been made so far; undone when dropped, in reverse.
 #[derive(Debug)]
 struct Undo {
     dir: Option<StateDir>,
     cgroup: Option<Box<dyn Backend>>,
-    pidfd: Option<OwnedFd>,
+    process: Option<Newborn>,
 }
 
 impl Drop for Undo {
     fn drop(&mut self) {
         // The first error is what the caller hears; a failure here could only hide it.
-        if let Some(pidfd) = &self.pidfd {
-            let _ = pidfd_send_signal(pidfd, Signal::KILL);
-        }
-        reap(self.pidfd.take());
+        drop(self.process.take());
         if let Some(cgroup) = self.cgroup.take() {
             drop(cgroup.signal(Signal::KILL));
             drop(cgroup.delete());
@@ -283,13 +257,6 @@ impl Drop for Undo {
         if let Some(dir) = self.dir.take() {
             drop(dir.remove());
         }
-    }
-}
-
-pub(crate) fn reap(pidfd: Option<OwnedFd>) {
-    if let Some(pidfd) = pidfd {
-        let wait = || waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
-        while wait().is_err_and(|error| error == rustix::io::Errno::INTR) {}
     }
 }
 
@@ -341,7 +308,7 @@ fn clone_init(
     init: Init<'_>,
     ours: &Channel,
     cgroup: Option<&dyn Backend>,
-) -> Result<(Pid, OwnedFd)> {
+) -> Result<Newborn> {
     let names = &plan.namespaces;
     // Joining a user namespace comes before making others; cgroup and time cannot be made here.
     let flags = if names.joins(ns::USER) {
@@ -365,7 +332,7 @@ fn clone_init(
             ours.close_copy();
             init::run(init)
         }
-        Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
+        Cloned::Parent { pid, pidfd } => Ok(Newborn::new(pid, pidfd)),
     }
 }
 

@@ -5,24 +5,24 @@ use std::ffi::CString;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use cove_sys::clone::{CLEAR_SIGHAND, CloneArgs, Cloned, SIBLING, clone3, exit_now};
+use cove_sys::clone::{CLEAR_SIGHAND, CloneArgs, Cloned, clone3, exit_now};
 use cove_sys::ns;
 use oci_spec::runtime::{Linux, Process, Spec};
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::process::{Pid, PidfdFlags, Signal, geteuid, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, geteuid};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::cgroup::{self, Backend};
 use crate::create::{PidNamespace, environment, inherited, keyring_name, write_pid_file};
 use crate::error::{Error, Result};
 use crate::init::{self, During, Finish, Procfs, Step};
+use crate::newborn::Newborn;
 use crate::options::{ExecOptions, Stdio};
 use crate::placement;
 use crate::plan::{Plan, invalid};
-use crate::protocol::{Channel, Command, Report};
+use crate::protocol::{Channel, Command};
 use crate::sockets::{
-    console_socket, forward_console, forward_pidfd, next, notify_socket, pidfd_socket,
-    until_executed,
+    console_socket, forward_console, forward_pidfd, notify_socket, pidfd_socket, until_executed,
 };
 use crate::state::{Status, Stored};
 
@@ -74,68 +74,40 @@ pub(crate) fn run(
         state: stored.oci(Status::Running),
         notify,
     };
-    let mut guard = Guard(None);
     let elsewhere = || match options.cgroup {
         Some(_) => Ok(None),
         None => placement::with_init(stored),
     };
-    let (mut pid, pidfd) = {
+    let mut child = {
         // Before it is in the container's cgroup, whose processors it may not disturb yet.
         let initial = cpu_set(plan.process.affinity.0.as_deref())?;
         let _back = initial.as_ref().map(Pinned::to).transpose()?;
         clone_joiner(joiner, &ours, cgroup.as_deref(), elsewhere)?
     };
-    guard.0 = Some(pidfd);
     if let Some(score) = plan.process.oom_score_adj {
-        crate::create::oom_score(pid.as_raw_nonzero().get(), score)?;
+        crate::create::oom_score(child.number(), score)?;
     }
     // A failing process has closed its end; its report says why.
     drop(ours.command(Command::Continue));
-    let mut warnings = plan.warnings.clone();
-    let mut master = None;
-    loop {
-        match next(&ours, "exec")? {
-            Report::Ready => break,
-            Report::Failure(failure) => return Err(failure.into()),
-            Report::Warning(text) => warnings.push(text),
-            Report::Console(fd) => master = Some(fd),
-            Report::Sibling(number) => {
-                crate::create::reap(guard.0.take());
-                pid = Pid::from_raw(number).ok_or(Error::InitDied("exec"))?;
-                let pidfd = pidfd_open(pid, PidfdFlags::empty());
-                guard.0 = Some(pidfd.map_err(|e| Error::os("pidfd_open", e))?);
-            }
-            Report::Hooks => return Err(Error::InitDied("exec")),
-        }
-    }
-    let console = forward_console(master, console.as_ref())?;
-    forward_pidfd(guard.0.as_ref(), "setns", pidfd_socket.as_ref())?;
+    // Hooks belong to the container's start.
+    let heard = child.hear_out(&ours, "exec", |_| Err(Error::InitDied("exec")))?;
+    let console = forward_console(heard.master, console.as_ref())?;
+    forward_pidfd(child.pidfd(), "setns", pidfd_socket.as_ref())?;
     if let Some(path) = options.pid_file {
-        write_pid_file(path, pid.as_raw_nonzero().get())?;
+        write_pid_file(path, child.number())?;
     }
     ours.command(Command::Go)
         .map_err(|e| Error::os("start the process", e))?;
+    let mut warnings = plan.warnings.clone();
+    warnings.extend(heard.warnings);
     warnings.extend(until_executed(&ours)?);
-    let pidfd = guard.0.take().ok_or(Error::InitDied("exec"))?;
+    let (pid, pidfd) = child.release("exec")?;
     Ok(ExecChild {
         pid,
         pidfd,
         console,
         warnings,
     })
-}
-
-/// Ends the process unless all went well.
-struct Guard(Option<OwnedFd>);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if let Some(pidfd) = &self.0 {
-            // It may have ended by itself, which is as good.
-            let _ = pidfd_send_signal(pidfd, Signal::KILL);
-        }
-        crate::create::reap(self.0.take());
-    }
 }
 
 fn spec_of(stored: &Stored, process: &Process) -> Spec {
@@ -177,7 +149,7 @@ fn clone_joiner(
     ours: &Channel,
     cgroup: Option<&dyn Backend>,
     elsewhere: impl FnOnce() -> Result<Option<Box<dyn Backend>>>,
-) -> Result<(Pid, OwnedFd)> {
+) -> Result<Newborn> {
     let early_pid = joiner.kinds & ns::PID != 0 && !joiner.late_pid;
     let _back = early_pid
         .then(|| PidNamespace::enter(joiner.init))
@@ -199,7 +171,7 @@ fn clone_joiner(
         cloned = clone(Some(&*cgroup));
     }
     match cloned.map_err(|e| Error::os("make a process", e))? {
-        Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
+        Cloned::Parent { pid, pidfd } => Ok(Newborn::new(pid, pidfd)),
         Cloned::Child => {
             ours.close_copy();
             let mut joiner = ManuallyDrop::new(joiner);
@@ -227,7 +199,7 @@ fn steps(joiner: &mut Joiner<'_>) -> Step<init::Never> {
     let kinds = joiner.kinds & !if joiner.late_pid { 0 } else { ns::PID };
     ns::setns(joiner.init, kinds).during(|| "join the container's namespaces")?;
     if joiner.late_pid && kinds & ns::PID != 0 {
-        second_process(joiner)?;
+        init::go_on_as_sibling(0, &joiner.channel)?;
     }
     let in_userns = joiner.kinds & ns::USER != 0;
     if in_userns {
@@ -264,28 +236,6 @@ fn steps(joiner: &mut Joiner<'_>) -> Step<init::Never> {
 fn directory(path: &str) -> Step<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, path, flags, Mode::empty()).during(|| format!("open {path}"))
-}
-
-fn second_process(joiner: &Joiner<'_>) -> Step {
-    // SAFETY: this process has one thread.
-    #[expect(unsafe_code, reason = "a pid namespace only counts for children")]
-    let cloned = unsafe {
-        clone3(&CloneArgs {
-            flags: SIBLING,
-            cgroup: None,
-        })
-    };
-    match cloned.during(|| "make a process")? {
-        Cloned::Child => Ok(()),
-        Cloned::Parent { pid, .. } => {
-            let pid = pid.as_raw_nonzero().get();
-            joiner
-                .channel
-                .report(&Report::Sibling(pid))
-                .during(|| "report the process")?;
-            exit_now(0)
-        }
-    }
 }
 
 fn cpu_set(cpus: Option<&[u32]>) -> Result<Option<CpuSet>> {

@@ -18,6 +18,7 @@ mod hooks;
 mod init;
 mod lsm;
 mod netdev;
+mod newborn;
 mod options;
 mod placement;
 mod plan;

@@ -192,21 +192,26 @@ fn join(init: &mut Init<'_>) -> Step {
     if new & ns::PID == 0 {
         return ns::unshare(new).during(|| "make namespaces");
     }
-    // SAFETY: this process has one thread.
-    #[expect(unsafe_code, reason = "the one case that takes a second process")]
-    let cloned = unsafe {
-        clone3(&CloneArgs {
-            flags: new | SIBLING,
-            cgroup: None,
-        })
+    go_on_as_sibling(new, &init.channel)
+}
+
+/// Goes on in a second process, in new namespaces of these kinds: that of pids, new or joined, only
+/// counts for children.
+pub(crate) fn go_on_as_sibling(new: u64, channel: &Channel) -> Step {
+    let args = CloneArgs {
+        flags: new | SIBLING,
+        cgroup: None,
     };
-    match cloned.during(|| "make namespaces")? {
+    // SAFETY: this process has one thread.
+    #[expect(unsafe_code, reason = "the cases that take a second process")]
+    let cloned = unsafe { clone3(&args) };
+    match cloned.during(|| "make a second process")? {
         Cloned::Child => Ok(()),
         Cloned::Parent { pid, .. } => {
             let pid = pid.as_raw_nonzero().get();
-            init.channel
+            channel
                 .report(&Report::Sibling(pid))
-                .during(|| "report the init")?;
+                .during(|| "report the second process")?;
             exit_now(0)
         }
     }
