@@ -78,7 +78,11 @@ pub struct Descriptor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
     /// Free annotations.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -108,7 +112,11 @@ pub struct Index {
     /// The manifests, in order of preference.
     pub manifests: Vec<Descriptor>,
     /// Free annotations.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -124,9 +132,14 @@ pub struct Manifest {
     /// The configuration blob.
     pub config: Descriptor,
     /// The layers, base first.
+    #[serde(default, deserialize_with = "null_as_default")]
     pub layers: Vec<Descriptor>,
     /// Free annotations.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -152,8 +165,10 @@ pub struct ImageConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
     /// Go's name of the processor architecture.
+    #[serde(default, deserialize_with = "null_as_default")]
     pub architecture: String,
     /// Go's name of the operating system.
+    #[serde(default, deserialize_with = "null_as_default")]
     pub os: String,
     /// The architecture's variant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -172,13 +187,41 @@ pub struct ImageConfig {
     pub history: Vec<History>,
 }
 
+impl ImageConfig {
+    /// Reads a configuration. Whoever accepts one and whoever reads it again
+    /// later come here, so that what was accepted can be read.
+    ///
+    /// # Errors
+    /// When it is no JSON, or says something other than a configuration does.
+    pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+
+    /// What the image is for.
+    #[must_use]
+    pub fn platform(&self) -> Platform {
+        Platform {
+            // Images of before 2014 leave it out.
+            os: if self.os.is_empty() {
+                "linux".to_owned()
+            } else {
+                self.os.clone()
+            },
+            architecture: self.architecture.clone(),
+            variant: self.variant.clone(),
+        }
+    }
+}
+
 /// The layers of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootFs {
     /// Always `layers`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Digests of the uncompressed layers, base first.
+    /// Digests of the uncompressed layers, base first; Docker leaves the list
+    /// of an image without layers out, Go's OCI types write `null`.
+    #[serde(default, deserialize_with = "null_as_default")]
     pub diff_ids: Vec<Digest>,
 }
 
@@ -271,7 +314,10 @@ pub struct RunConfig {
 pub struct Empty {}
 
 /// Go writes an absent map or list as `null`.
-fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+///
+/// # Errors
+/// Those of the value that is there.
+pub fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
     T: Default + Deserialize<'de>,
@@ -288,12 +334,34 @@ mod tests {
         let text = r#"{"architecture":"amd64","os":"linux","config":{"Env":null,"Cmd":["sh"],
             "Volumes":{"/v":{}},"Labels":null,"ExposedPorts":{"80/tcp":{}},"WorkingDir":""},
             "rootfs":{"type":"layers","diff_ids":[]},"history":null}"#;
-        let config: ImageConfig = serde_json::from_str(text).unwrap();
+        let config = ImageConfig::parse(text.as_bytes()).unwrap();
         assert_eq!(config.config.cmd.unwrap(), ["sh"]);
         assert!(config.config.volumes.contains_key("/v"));
         assert!(config.history.is_empty());
         let bare = r#"{"architecture":"amd64","os":"linux","config":null,
             "rootfs":{"type":"layers","diff_ids":[]}}"#;
-        assert!(serde_json::from_str::<ImageConfig>(bare).is_ok());
+        assert!(ImageConfig::parse(bare.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn an_image_without_layers_is_read_as_each_tool_writes_it() {
+        for rootfs in [
+            r#"{"type":"layers"}"#,
+            r#"{"type":"layers","diff_ids":null}"#,
+            r#"{"type":"layers","diff_ids":[]}"#,
+        ] {
+            let text = format!(r#"{{"os":null,"rootfs":{rootfs}}}"#);
+            let config = ImageConfig::parse(text.as_bytes()).unwrap();
+            assert_eq!(config.rootfs, RootFs::default(), "{rootfs}");
+            assert_eq!(config.platform().os, "linux");
+        }
+        assert!(ImageConfig::parse(b"{}").is_err());
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"layers":null,"annotations":null,
+                "config":{{"mediaType":"c","size":1,"digest":"sha256:{}","annotations":null}}}}"#,
+            "a".repeat(64)
+        );
+        let manifest: Manifest = serde_json::from_str(&manifest).unwrap();
+        assert!(manifest.layers.is_empty());
     }
 }

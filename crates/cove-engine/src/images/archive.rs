@@ -39,26 +39,24 @@ impl Engine {
     fn to_save(&self, names: &[String]) -> Result<Vec<Saved>> {
         let mut saved: Vec<Saved> = Vec::new();
         for name in names {
-            let image = self.image(name)?;
+            let image = self.find_image(name)?;
+            let id = image.record.id;
             let named: Vec<Reference> = match Reference::parse_docker(name) {
                 Ok(reference) if reference.tag().is_some() => image
-                    .tags
+                    .names
                     .into_iter()
                     .filter(|tag| *tag == reference)
                     .collect(),
                 Ok(reference) => image
-                    .tags
+                    .names
                     .into_iter()
                     .filter(|tag| tag.name() == reference.name())
                     .collect(),
                 Err(_) => Vec::new(),
             };
-            match saved.iter_mut().find(|known| known.id == image.id) {
+            match saved.iter_mut().find(|known| known.id == id) {
                 Some(known) => known.names.extend(named),
-                None => saved.push(Saved {
-                    id: image.id,
-                    names: named,
-                }),
+                None => saved.push(Saved { id, names: named }),
             }
         }
         Ok(saved)

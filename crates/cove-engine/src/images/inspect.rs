@@ -6,7 +6,7 @@ use cove_storage::{BLOB_LIMIT, Image};
 
 use super::ImageInfo;
 use crate::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, sentence};
 
 /// One step of an image's making.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,22 +26,35 @@ pub struct HistoryEntry {
 }
 
 impl Engine {
-    /// All images, the newest first.
+    /// All images, the newest first; also one whose configuration is damaged,
+    /// as its record says.
     ///
     /// # Errors
-    /// When a record or a configuration is damaged.
+    /// When a record is damaged.
     pub fn images(&self) -> Result<Vec<ImageInfo>> {
         let images = self.store.images().map_err(Error::Storage)?;
-        images.into_iter().map(|image| self.info(image)).collect()
+        let info = |image: Image| match self.config_of(&image.record.id) {
+            Ok(config) => info(image, config, None),
+            Err(error) => info(image, ImageConfig::default(), Some(sentence(&error))),
+        };
+        Ok(images.into_iter().map(info).collect())
     }
 
     /// The image that a name, an id or the beginning of one stands for.
     ///
     /// # Errors
-    /// [`Error::NoSuchImage`], or when several ids begin so.
+    /// [`Error::NoSuchImage`], when several ids begin so, or when its
+    /// configuration is damaged.
     pub fn image(&self, text: &str) -> Result<ImageInfo> {
+        let image = self.find_image(text)?;
+        let config = self.config_of(&image.record.id)?;
+        Ok(info(image, config, None))
+    }
+
+    /// [`Engine::image`] without what its configuration says.
+    pub(super) fn find_image(&self, text: &str) -> Result<Image> {
         match self.store.find_image(text) {
-            Ok(image) => self.info(image),
+            Ok(image) => Ok(image),
             Err(cove_storage::Error::NotFound { kind: "image", .. }) => {
                 let name = Reference::parse_docker(text).map_or_else(
                     |_| text.to_owned(),
@@ -53,30 +66,12 @@ impl Engine {
         }
     }
 
-    fn info(&self, image: Image) -> Result<ImageInfo> {
-        let record = image.record;
-        let bytes = self
-            .store
-            .blob(&record.id, BLOB_LIMIT)
-            .map_err(Error::Storage)?;
-        let config: ImageConfig =
-            serde_json::from_slice(&bytes).map_err(|source| Error::Document {
-                what: format!("the configuration of image {}", record.id),
-                source,
-            })?;
-        Ok(ImageInfo {
-            id: record.id,
-            tags: image.names,
-            repo_digests: record
-                .repo_digests
-                .iter()
-                .filter_map(|text| Reference::parse_docker(text).ok())
-                .collect(),
-            created: config.created.clone().unwrap_or_default(),
-            size: record.size,
-            layers: record.layers.iter().map(|layer| layer.diff_id).collect(),
-            manifest: record.manifest,
-            config,
+    /// What the configuration of the image `id` says.
+    pub(crate) fn config_of(&self, id: &Digest) -> Result<ImageConfig> {
+        let bytes = self.store.blob(id, BLOB_LIMIT).map_err(Error::Storage)?;
+        ImageConfig::parse(&bytes).map_err(|source| Error::Document {
+            what: format!("the configuration of image {id}"),
+            source,
         })
     }
 
@@ -131,7 +126,7 @@ impl Engine {
     /// # Errors
     /// When there is no such image, or the name is none.
     pub fn tag(&self, source: &str, target: &str) -> Result<()> {
-        let image = self.image(source)?;
+        let image = self.find_image(source)?;
         let name = Reference::parse_docker(target).map_err(Error::Reference)?;
         if name.digest().is_some() {
             return Err(Error::Invalid(
@@ -139,7 +134,7 @@ impl Engine {
             ));
         }
         self.store
-            .tag(&image.id, &name.with_default_tag())
+            .tag(&image.record.id, &name.with_default_tag())
             .map_err(Error::Storage)
     }
 
@@ -153,16 +148,36 @@ impl Engine {
     }
 }
 
+fn info(image: Image, config: ImageConfig, damage: Option<String>) -> ImageInfo {
+    let record = image.record;
+    ImageInfo {
+        id: record.id,
+        tags: image.names,
+        repo_digests: record
+            .repo_digests
+            .iter()
+            .filter_map(|text| Reference::parse_docker(text).ok())
+            .collect(),
+        created: record.created.unwrap_or_default(),
+        size: record.size,
+        layers: record.layers.iter().map(|layer| layer.diff_id).collect(),
+        manifest: record.manifest,
+        config,
+        damage,
+    }
+}
+
 impl ImageInfo {
     /// Whether the image is for a platform; a variant that one of them leaves
     /// open fits any.
     #[must_use]
     pub fn is_for(&self, wanted: &Platform) -> bool {
-        let variant = match (&self.config.variant, &wanted.variant) {
+        let own = self.config.platform();
+        let variant = match (&own.variant, &wanted.variant) {
             (Some(own), Some(wanted)) => own == wanted,
             (None, _) | (_, None) => true,
         };
-        self.config.os == wanted.os && self.config.architecture == wanted.architecture && variant
+        own.os == wanted.os && own.architecture == wanted.architecture && variant
     }
 
     #[cfg(test)]
@@ -175,6 +190,7 @@ impl ImageInfo {
             created: String::new(),
             size: 0,
             config: ImageConfig::default(),
+            damage: None,
             layers: Vec::new(),
             manifest: id,
         }

@@ -30,6 +30,8 @@ pub struct ImageInfo {
     pub size: u64,
     /// Its configuration.
     pub config: ImageConfig,
+    /// Why the configuration cannot be read, which is empty then.
+    pub damage: Option<String>,
     /// Uncompressed digests of its layers, base first.
     pub layers: Vec<Digest>,
     /// The digest of its manifest.

@@ -37,9 +37,9 @@ impl Engine {
     /// # Errors
     /// When there is no such image, or an instance uses it.
     pub fn remove_image(&self, name: &str, force: bool) -> Result<Vec<Removal>> {
-        let image = self.image(name)?;
+        let image = self.find_image(name)?;
         let mut usage = Usage::Unused;
-        for record in self.records_of(&image)? {
+        for record in self.records_of(&image.record.id)? {
             let container = record.id.short().to_owned();
             if !self.is_down(&record)? {
                 usage = Usage::Running(container);
@@ -119,11 +119,11 @@ impl Engine {
         self.store.fsck(repair, &mounted).map_err(Error::Storage)
     }
 
-    fn records_of(&self, image: &ImageInfo) -> Result<Vec<Record>> {
+    fn records_of(&self, image: &Digest) -> Result<Vec<Record>> {
         let records = self.state.list().map_err(Error::State)?;
         Ok(records
             .into_iter()
-            .filter(|record| record.image.id == image.id)
+            .filter(|record| record.image.id == *image)
             .collect())
     }
 }

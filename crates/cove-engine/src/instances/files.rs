@@ -4,11 +4,11 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use cove_model::image::{History, ImageConfig};
+use cove_model::image::History;
 use cove_model::instance::Record;
 use cove_model::{Digest, Reference};
-use cove_storage::{BLOB_LIMIT, Lease, Snapshot};
 pub use cove_storage::{Change, ChangeKind};
+use cove_storage::{Lease, Snapshot};
 use rustix::fs::{Mode, OFlags};
 
 use crate::Engine;
@@ -80,15 +80,7 @@ impl Engine {
         let _frozen = (request.pause && running)
             .then(|| self.hold(record))
             .transpose()?;
-        let base = self
-            .store
-            .blob(&record.image.id, BLOB_LIMIT)
-            .map_err(Error::Storage)?;
-        let mut config: ImageConfig =
-            serde_json::from_slice(&base).map_err(|source| Error::Document {
-                what: format!("the configuration of image {}", record.image.id),
-                source,
-            })?;
+        let mut config = self.config_of(&record.image.id)?;
         // The container's configuration, as Docker commits it.
         config.config = record.spec.run.clone();
         changes::apply(&mut config.config, &request.changes)?;

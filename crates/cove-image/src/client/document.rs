@@ -89,7 +89,7 @@ impl Document {
     /// Reads a document that was declared as `declared`: the `Content-Type`
     /// or the media type of the descriptor that led here.
     pub(super) fn parse(bytes: &[u8], declared: Option<&str>) -> Result<Self, DocumentError> {
-        let mut value: Value = serde_json::from_slice(bytes).map_err(DocumentError::Json)?;
+        let value: Value = serde_json::from_slice(bytes).map_err(DocumentError::Json)?;
         let declared = declared.map(essence).filter(|text| !is_generic(text));
         let own = value
             .get("mediaType")
@@ -133,16 +133,10 @@ impl Document {
             return Err(DocumentError::Ambiguous);
         }
         foreign(&value)?;
-        drop_nulls(&mut value);
         if is_index {
             return Ok(Self::Index(
                 serde_json::from_value(value).map_err(DocumentError::Json)?,
             ));
-        }
-        // Go prints an empty list that was never made as null.
-        if let Some(map) = value.as_object_mut() {
-            map.entry("layers")
-                .or_insert_with(|| Value::Array(Vec::new()));
         }
         Ok(Self::Manifest(
             serde_json::from_value(value).map_err(DocumentError::Json)?,
@@ -152,13 +146,7 @@ impl Document {
 
 /// Reads a configuration.
 pub(super) fn parse_config(bytes: &[u8]) -> Result<ImageConfig, DocumentError> {
-    let mut value: Value = serde_json::from_slice(bytes).map_err(DocumentError::Json)?;
-    if let Some(rootfs) = value.get_mut("rootfs").and_then(Value::as_object_mut)
-        && rootfs.get("diff_ids").is_none_or(Value::is_null)
-    {
-        rootfs.insert("diff_ids".to_owned(), Value::Array(Vec::new()));
-    }
-    let config: ImageConfig = serde_json::from_value(value).map_err(DocumentError::Json)?;
+    let config = ImageConfig::parse(bytes).map_err(DocumentError::Json)?;
     if config.rootfs.kind != "layers" {
         return Err(DocumentError::RootFs(config.rootfs.kind));
     }
@@ -206,17 +194,6 @@ fn foreign(value: &Value) -> Result<(), DocumentError> {
         }
     }
     Ok(())
-}
-
-fn drop_nulls(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            map.retain(|_, field| !field.is_null());
-            map.values_mut().for_each(drop_nulls);
-        }
-        Value::Array(list) => list.iter_mut().for_each(drop_nulls),
-        _ => {}
-    }
 }
 
 #[cfg(test)]

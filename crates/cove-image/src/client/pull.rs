@@ -59,18 +59,12 @@ impl ResolvedImage {
             .map_or(self.manifest_descriptor.digest, |(index, _)| index.digest)
     }
 
-    /// What the configuration says that the image is for.
-    #[must_use]
-    pub fn platform(&self) -> Platform {
-        platform_of(&self.config)
-    }
-
     /// Whether the image is for the platform of this build; a single manifest
     /// for another one is taken when none was asked for, which the user is
     /// warned of.
     #[must_use]
     pub fn is_for_host(&self) -> bool {
-        platform::runs_on(&self.platform(), &platform::host_platform())
+        platform::runs_on(&self.config.platform(), &platform::host_platform())
     }
 
     /// Compressed bytes of all layers.
@@ -270,7 +264,7 @@ fn check_platform(
     config: &ImageConfig,
     wanted: Option<&Platform>,
 ) -> Result<(), Error> {
-    let actual = platform_of(config);
+    let actual = config.platform();
     if let Some(wanted) = wanted
         && !platform::runs_on(&actual, wanted)
     {
@@ -284,17 +278,4 @@ fn check_platform(
         return Err(Error::OperatingSystem(actual.os));
     }
     Ok(())
-}
-
-fn platform_of(config: &ImageConfig) -> Platform {
-    Platform {
-        // Images of before 2014 leave it out.
-        os: if config.os.is_empty() {
-            "linux".to_owned()
-        } else {
-            config.os.clone()
-        },
-        architecture: config.architecture.clone(),
-        variant: config.variant.clone(),
-    }
 }

@@ -184,7 +184,7 @@ fn platforms_that_do_not_match_are_told() {
     let taken = client().0.resolve(&candidates, None).unwrap();
     assert_eq!(
         taken.is_for_host(),
-        taken.platform() == cove_image::client::host_platform()
+        taken.config.platform() == cove_image::client::host_platform()
     );
 
     let mut windows = Image::new();

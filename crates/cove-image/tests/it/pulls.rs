@@ -137,7 +137,7 @@ fn a_manifest_that_breaks_off_is_asked_for_again() {
     });
     let (client, clock) = client();
     let image = client.resolve(&fake.image("a:1"), None).unwrap();
-    assert_eq!(image.platform().os, host_platform().os);
+    assert_eq!(image.config.platform().os, host_platform().os);
     assert_eq!(clock.waits().len(), 6);
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cove_model::image::null_as_default;
 use serde::{Deserialize, Serialize};
 
 /// One image of `manifest.json`.
@@ -10,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct DockerImage {
     pub(crate) config: String,
     pub(crate) repo_tags: Option<Vec<String>>,
+    /// Docker writes `null` for an image without layers.
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(crate) layers: Vec<String>,
 }
 

@@ -414,7 +414,10 @@ fn plan(
     layers: &[Known],
     names: Vec<Reference>,
 ) -> Result<Plan> {
-    let parsed: ImageConfig = parse("the configuration of an image", config)?;
+    let parsed = ImageConfig::parse(config).map_err(|source| Error::Document {
+        what: "the configuration of an image".to_owned(),
+        source,
+    })?;
     let found: Vec<Digest> = layers.iter().map(|layer| layer.diff_id).collect();
     if parsed.rootfs.diff_ids.len() != found.len() {
         return Err(Error::Archive(

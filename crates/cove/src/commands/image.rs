@@ -116,6 +116,7 @@ pub(crate) fn images(session: &Session, matches: &Matches) -> Outcome {
     let mut patterns: Vec<String> = filters.get("reference").to_vec();
     patterns.extend(matches.args.iter().cloned());
     let mut list = engine.images()?;
+    list.iter().for_each(warn_of_damage);
     list.sort_by(|a, b| b.created.cmp(&a.created));
     let digests = matches.on("digests") || matches.text("format").contains(".Digest");
     let mut listed = Vec::new();
@@ -150,6 +151,13 @@ pub(crate) fn images(session: &Session, matches: &Matches) -> Outcome {
     };
     output::text(&COLUMNS.render(matches.text("format"), default, &rows)?)?;
     Ok(0)
+}
+
+/// An image that cannot be used is listed all the same: it can be removed.
+fn warn_of_damage(image: &ImageInfo) {
+    if let Some(damage) = &image.damage {
+        output::note(&format!("WARNING: {damage}"));
+    }
 }
 
 /// The rows of an image: one per name that a pattern matches.
@@ -387,7 +395,9 @@ pub(crate) fn prune(
     let report = session.engine()?.prune_images(all, |image| {
         let old = until
             .is_none_or(|until| time::read(&image.created).is_some_and(|created| created < until));
-        !(old && filters.labels(&image.config.config.labels))
+        // Nobody knows what labels a damaged image has.
+        let unknown = image.damage.is_some() && !filters.get("label!").is_empty();
+        !(old && !unknown && filters.labels(&image.config.config.labels))
     })?;
     if report.removals.is_empty() {
         return Ok((String::new(), report.reclaimed));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cove_engine::{Engine, ErrorKind, Object};
+use cove_engine::{Engine, ErrorKind, ImageInfo, Object};
 use cove_model::status::State;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -273,9 +273,10 @@ pub(crate) fn system_fsck(session: &Session, matches: &Matches) -> Outcome {
     let repair = matches.on("repair");
     let engine = session.engine()?;
     let problems = engine.fsck(repair)?;
+    let known = engine.images()?;
     let mut lines = String::new();
     for problem in &problems {
-        let images: Vec<String> = problem.images.iter().map(|id| named(engine, id)).collect();
+        let images: Vec<String> = problem.images.iter().map(|id| named(&known, id)).collect();
         let what = match &problem.object {
             Object::Blob(digest) => format!("blob {digest}"),
             Object::Layer(digest) => format!("layer {digest}"),
@@ -311,9 +312,9 @@ pub(crate) fn system_fsck(session: &Session, matches: &Matches) -> Outcome {
 }
 
 /// An image by the name people know, or else by its id.
-fn named(engine: &Engine, id: &cove_model::Digest) -> String {
-    let known = engine.image(&id.to_string()).ok();
-    let name = known.and_then(|image| image.tags.first().map(cove_model::Reference::familiar));
+fn named(images: &[ImageInfo], id: &cove_model::Digest) -> String {
+    let image = images.iter().find(|image| image.id == *id);
+    let name = image.and_then(|image| image.tags.first().map(cove_model::Reference::familiar));
     name.unwrap_or_else(|| id.to_string())
 }
 

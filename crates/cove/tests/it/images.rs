@@ -116,3 +116,59 @@ fn an_imported_archive_is_an_image() {
     assert!(id.out().starts_with("sha256:"), "{id}");
     assert_eq!(cove.ok(&["run", "--rm", "made:2"]), "hi");
 }
+
+/// A docker-archive of these members.
+fn archive(members: &[(&str, &str)]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (path, text) in members {
+        let mut header = tar::Header::new_ustar();
+        header.set_mode(0o644);
+        header.set_size(text.len() as u64);
+        archive
+            .append_data(&mut header, path, text.as_bytes())
+            .unwrap();
+    }
+    archive.into_inner().unwrap()
+}
+
+#[test]
+fn an_image_without_layers_is_one_like_any() {
+    let cove = cove();
+    for (name, rootfs) in [
+        ("docker", r#"{"type":"layers"}"#),
+        ("oci", r#"{"type":"layers","diff_ids":null}"#),
+    ] {
+        let config = format!(
+            r#"{{"os":"linux","architecture":"amd64","author":"{name}","rootfs":{rootfs}}}"#
+        );
+        let manifest = format!(r#"[{{"Config":"c","RepoTags":["{name}:bare"],"Layers":null}}]"#);
+        let members = [("c", config.as_str()), ("manifest.json", &manifest)];
+        cove.cmd(["load"]).input(archive(&members)).ok();
+        assert_eq!(cove.ok(&["images", "--format", "{{.Tag}}", name]), "bare");
+        cove.ok(&["rmi", &format!("{name}:bare")]);
+    }
+    assert_eq!(cove.ok(&["images", "--format", "{{.Tag}}"]), "test");
+}
+
+#[test]
+fn a_damaged_configuration_hinders_nothing_but_its_own_image() {
+    let cove = cove();
+    let id = cove.ok(&["images", "-q", "--no-trunc"]);
+    cove.ok(&["tag", IMAGE, "damaged:1"]);
+    let hex = id.trim_start_matches("sha256:");
+    std::fs::write(cove.roots().root().join("blobs/sha256").join(hex), "{}").unwrap();
+    let listed = cove.cmd(["images", "--format", "{{.Repository}}"]).ok();
+    assert_eq!(listed.out(), "busybox\ndamaged\n");
+    assert!(listed.err().starts_with("WARNING: "), "{listed}");
+    assert_eq!(cove.ok(&["info", "--format", "{{.Images}}"]), "1");
+    cove.ok(&["system", "df"]);
+    assert!(cove.fails(1, &["system", "fsck"]).contains("1 problems"));
+    cove.fails(1, &["image", "inspect", IMAGE]);
+    assert_eq!(
+        cove.ok(&["image", "prune", "-af", "--filter", "label!=keep"]),
+        "Total reclaimed space: 0B"
+    );
+    assert_eq!(cove.ok(&["rmi", "damaged:1"]), "Untagged: damaged:1");
+    cove.ok(&["image", "prune", "-af"]);
+    assert_eq!(cove.ok(&["images", "-q"]), "");
+}
