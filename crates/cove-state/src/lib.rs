@@ -454,7 +454,7 @@ impl State {
     /// Removes the directory of a creation that failed. What cannot be
     /// removed now is found by the next sweep.
     fn discard(&self, id: &InstanceId) {
-        drop(fs::remove_dir_all(self.directory(id)));
+        drop(cove_sys::fs::remove_tree(&self.directory(id)));
     }
 }
 

@@ -65,7 +65,7 @@ impl Drop for Staging {
     fn drop(&mut self) {
         if !self.kept {
             // A leftover is swept by the next process; nothing to tell here.
-            let _swept_later = std::fs::remove_dir_all(&self.path);
+            let _swept_later = cove_sys::fs::remove_tree(&self.path);
         }
     }
 }
@@ -126,38 +126,40 @@ impl Drop for StagedFile {
 }
 
 /// Removes every entry of `tmp` that no living process owns; returns how many.
+/// One that cannot be removed does not keep the others; its error is told.
 pub(crate) fn sweep(tmp: &Path) -> Result<usize> {
-    let mut swept = 0;
+    let mut swept = Ok(0);
     for entry in std::fs::read_dir(tmp).at(Step::List, tmp)? {
         let path = entry.at(Step::List, tmp)?.path();
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let fd = match rustix::fs::open(&path, flags, Mode::empty()) {
-            Ok(fd) => fd,
-            Err(Errno::NOENT) => continue,
-            Err(errno) => return Err(errno).at(Step::Open, &path),
-        };
-        if !try_lock(&fd, &path)? || !still_there(&fd, &path)? {
-            continue;
+        match (sweep_entry(&path), &mut swept) {
+            (Ok(removed), Ok(count)) => *count += usize::from(removed),
+            (Err(error), Ok(_)) => swept = Err(error),
+            (_, Err(_)) => {}
         }
-        // The lock is ours now, so a creator that has not locked yet finds it
-        // taken and makes another entry.
-        remove(&path)?;
-        swept += 1;
     }
-    Ok(swept)
+    swept
+}
+
+/// False when the entry is somebody's, or gone.
+fn sweep_entry(path: &Path) -> Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let fd = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(Errno::NOENT) => return Ok(false),
+        Err(errno) => return Err(errno).at(Step::Open, path),
+    };
+    if !try_lock(&fd, path)? || !still_there(&fd, path)? {
+        return Ok(false);
+    }
+    // The lock is ours now, so a creator that has not locked yet finds it
+    // taken and makes another entry.
+    remove(path)?;
+    Ok(true)
 }
 
 /// Removes the file or the tree at `path`; nothing there is fine.
 pub(crate) fn remove(path: &Path) -> Result<()> {
-    let result = match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path),
-        Ok(_) => std::fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match result {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other.at(Step::Remove, path),
-    }
+    cove_sys::fs::remove_tree(path).at(Step::Remove, path)
 }
 
 /// A name no other process picks: 128 random bits.
@@ -257,5 +259,33 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let _swept_later = std::fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_swept_does_not_keep_the_rest() {
+        let directory = tempfile::tempdir().unwrap();
+        let tmp = directory.path();
+        for name in ["a", "b", "c", "d"] {
+            std::fs::write(tmp.join(name), "").unwrap();
+            // Nobody can open a link here.
+            std::os::unix::fs::symlink(name, tmp.join(format!("{name}-link"))).unwrap();
+        }
+        assert!(matches!(
+            sweep(tmp),
+            Err(crate::Error::Io {
+                step: Step::Open,
+                ..
+            })
+        ));
+        for name in ["a", "b", "c", "d"] {
+            assert!(!tmp.join(name).exists(), "{name} is still there");
+            std::fs::remove_file(tmp.join(format!("{name}-link"))).unwrap();
+        }
+        assert_eq!(sweep(tmp).unwrap(), 0);
     }
 }

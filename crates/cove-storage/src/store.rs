@@ -114,7 +114,8 @@ impl Store {
     /// # Errors
     /// When an entry cannot be removed.
     pub fn sweep(&self) -> Result<usize> {
-        Ok(staging::sweep(&self.tmp())? + crate::lease::sweep(self)?)
+        let (staged, leases) = (staging::sweep(&self.tmp()), crate::lease::sweep(self));
+        Ok(staged? + leases?)
     }
 
     /// Waits until no other process or thread makes the content `digest`

@@ -1,4 +1,6 @@
-//! Bounded reads and atomic writes of small files.
+//! Bounded reads and atomic writes of small files, and the removal of trees.
+
+mod remove_tree;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -9,6 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, openat, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
+
+pub use remove_tree::remove_tree;
 
 /// What a record, a status or a list of accounts usually fits in, in bytes.
 const USUAL: usize = 4096;

@@ -29,37 +29,46 @@ impl Engine {
     /// were to be removed at an end which a boot or a power cut was.
     ///
     /// # Errors
-    /// When something cannot be removed; the rest is left for the next call.
+    /// The first, when something cannot be removed; the rest is all the same.
     pub fn recover(&self) -> Result<()> {
-        self.state.sweep().map_err(Error::State)?;
-        self.store.sweep().map_err(Error::Storage)?;
+        let creations = self.state.sweep().map_err(Error::State);
+        let staged = self.store.sweep().map_err(Error::Storage);
+        let instances = self.recover_instances();
+        creations.and(staged).and(instances)
+    }
+
+    fn recover_instances(&self) -> Result<()> {
         // First what runs, then what exists: an instance exists before it runs.
         let mut running = self.awake()?;
         let known = self.state.ids().map_err(Error::State)?;
+        let mut first = Ok(());
         for id in &known {
             if !running.remove(id.as_str()) {
-                self.end_transient(id)?;
+                first = first.and(self.end_transient(id));
             }
         }
-        for id in running {
-            let runtime = self.roots.runtime_dir(&id);
+        for id in &running {
+            first = first.and(self.end_runtime(id));
+        }
+        first
+    }
+
+    /// Removes what runs of an instance that does not exist.
+    fn end_runtime(&self, id: &str) -> Result<()> {
+        let runtime = self.roots.runtime_dir(id);
+        match take_over(&runtime) {
             // A supervisor that lives removes its own things.
-            match take_over(&runtime) {
-                Ok(None) => {}
-                Ok(Some(_lock)) => forget_runtime(&self.roots, &id)?,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    forget_runtime(&self.roots, &id)?;
-                }
-                Err(source) => {
-                    return Err(Error::File {
-                        action: "lock",
-                        path: runtime,
-                        source,
-                    });
-                }
+            Ok(None) => Ok(()),
+            Ok(Some(_lock)) => forget_runtime(&self.roots, id),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                forget_runtime(&self.roots, id)
             }
+            Err(source) => Err(Error::File {
+                action: "lock",
+                path: runtime,
+                source,
+            }),
         }
-        Ok(())
     }
 
     /// The ids of which there is anything that dies with a boot. All others are

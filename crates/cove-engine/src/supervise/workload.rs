@@ -1,6 +1,5 @@
 //! What a supervisor runs: an instance as namespaces, through the sandbox.
 
-use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -333,8 +332,7 @@ pub(crate) fn remove_tree(path: &std::path::Path) -> std::io::Result<()> {
     let mut left = ATTEMPTS;
     loop {
         left -= 1;
-        match fs::remove_dir_all(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        match cove_sys::fs::remove_tree(path) {
             Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty && left > 0 => {}
             other => return other,
         }

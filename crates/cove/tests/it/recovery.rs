@@ -164,3 +164,16 @@ fn a_killed_rename_leaves_one_name() {
     }
     assert!(seen.iter().all(|times| *times > 0), "{seen:?}");
 }
+
+#[test]
+fn a_container_with_more_levels_than_there_are_descriptors_is_removed() {
+    let cove = cove();
+    cove.ok(&["run", "--rm", "--network", "none", IMAGE, "true"]);
+    let before = Snapshot::take(cove.roots());
+    let deep = "i=0; while [ $i -lt 300 ]; do mkdir d && cd d || exit 1; i=$((i+1)); done";
+    let run = ["run", "--network", "none", "--name", "deep", IMAGE];
+    cove.ok(&[&run[..], &["sh", "-c", deep]].concat());
+    let rm = cove.cmd(["rm", "deep"]);
+    rm.under("prlimit", &["--nofile=128", "--"]).ok();
+    assert_no_leaks(&before, cove.roots());
+}
