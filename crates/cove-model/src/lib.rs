@@ -6,6 +6,7 @@ pub mod digest;
 pub mod error;
 pub mod image;
 pub mod instance;
+pub mod platform;
 pub mod reference;
 pub mod restart;
 pub mod signal;

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
-use cove_model::image::{History, ImageConfig};
+use cove_model::image::{History, ImageConfig, Platform};
 use cove_model::{Digest, Reference};
 pub use cove_storage::{Format as SaveFormat, Loaded};
 use cove_storage::{Lease, Saved};
@@ -96,7 +96,7 @@ impl Engine {
             .map(|name| Reference::parse_docker(name).map(Reference::with_default_tag))
             .transpose()
             .map_err(Error::Reference)?;
-        let platform = cove_image::client::host_platform();
+        let platform = Platform::host();
         let now = jiff::Timestamp::now().to_string();
         let mut config = ImageConfig {
             created: Some(now.clone()),

@@ -168,16 +168,10 @@ fn info(image: Image, config: ImageConfig, damage: Option<String>) -> ImageInfo 
 }
 
 impl ImageInfo {
-    /// Whether the image is for a platform; a variant that one of them leaves
-    /// open fits any.
+    /// Whether the image runs on a platform: whether a pull would take it.
     #[must_use]
     pub fn is_for(&self, wanted: &Platform) -> bool {
-        let own = self.config.platform();
-        let variant = match (&own.variant, &wanted.variant) {
-            (Some(own), Some(wanted)) => own == wanted,
-            (None, _) | (_, None) => true,
-        };
-        own.os == wanted.os && own.architecture == wanted.architecture && variant
+        self.config.platform().runs_on(wanted)
     }
 
     #[cfg(test)]
@@ -193,6 +187,28 @@ impl ImageInfo {
             damage: None,
             layers: Vec::new(),
             manifest: id,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_that_a_pull_would_take_is_not_pulled_again() {
+        let mut image = ImageInfo::for_tests();
+        image.config.architecture = "arm".to_owned();
+        for (variant, wanted, fits) in [
+            (Some("v6"), "linux/arm/v7", true),
+            (Some("v7"), "linux/arm/v6", false),
+            (None, "linux/arm/v7", true),
+            (Some("v7"), "linux/arm", true),
+            (Some("v7"), "linux/arm64", false),
+        ] {
+            image.config.variant = variant.map(str::to_owned);
+            let wanted = Platform::parse(wanted).unwrap();
+            assert_eq!(image.is_for(&wanted), fits, "{variant:?} on {wanted:?}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use cove_model::image::Platform;
 use cove_model::instance::{InstanceSpec, SeccompProfile, Security};
 use oci_spec::runtime::{
     Arch, Capabilities, Capability, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxSeccomp,
@@ -173,7 +174,7 @@ pub(super) fn seccomp(spec: &InstanceSpec) -> Result<Option<LinuxSeccomp>> {
         SeccompProfile::Unconfined => Ok(None),
         SeccompProfile::Default => default_seccomp(&spec.security).map(Some),
         SeccompProfile::Custom(json) => {
-            let platform = cove_image::client::host_platform();
+            let platform = Platform::host();
             let release = rustix::system::uname();
             let facts = profile::Facts {
                 capabilities: &bounding(&spec.security)?,

@@ -9,7 +9,6 @@ mod blob;
 mod document;
 mod login;
 mod manifest;
-mod platform;
 mod pull;
 mod request;
 mod token;
@@ -18,7 +17,6 @@ mod verified;
 pub use crate::http::transport::Timeouts;
 pub use blob::{BlobError, BlobReader};
 pub use document::DocumentError;
-pub use platform::{host_platform, parse_platform};
 pub use pull::{ImageLayer, ResolvedImage};
 pub use verified::Verified;
 

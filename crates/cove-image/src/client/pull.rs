@@ -6,7 +6,7 @@ use cove_model::{Digest, Reference};
 use super::document::{self, Document, DocumentError};
 use super::manifest::Fetched;
 use super::token::Session;
-use super::{Client, Inner, platform};
+use super::{Client, Inner};
 use crate::error::Error;
 use crate::registries::{Candidate, Endpoint};
 
@@ -64,7 +64,7 @@ impl ResolvedImage {
     /// warned of.
     #[must_use]
     pub fn is_for_host(&self) -> bool {
-        platform::runs_on(&self.config.platform(), &platform::host_platform())
+        self.config.platform().runs_on(&Platform::host())
     }
 
     /// Compressed bytes of all layers.
@@ -182,24 +182,17 @@ impl Inner {
         first: Fetched,
         wanted: Option<&Platform>,
     ) -> Result<(Option<(Descriptor, Vec<u8>)>, Fetched), Error> {
-        let wanted = wanted.cloned().unwrap_or_else(platform::host_platform);
+        let wanted = wanted.cloned().unwrap_or_else(Platform::host);
         let mut outermost = None;
         let mut fetched = first;
         for _ in 0..NESTING {
             let Document::Index(index) = &fetched.document else {
                 return Ok((outermost, fetched));
             };
-            let entry = match platform::choose(&index.manifests, &wanted) {
-                Some(entry) => entry.clone(),
-                // The only entry of an index may leave its platform out.
-                None => match &index.manifests[..] {
-                    [only] if only.platform.is_none() => only.clone(),
-                    _ => {
-                        return Err(Error::NoPlatform {
-                            platform: Box::new(wanted),
-                        });
-                    }
-                },
+            let Some(entry) = index.entry_for(&wanted).cloned() else {
+                return Err(Error::NoPlatform {
+                    platform: Box::new(wanted),
+                });
             };
             let digest = Some(entry.digest);
             let next = self.manifest(session, reference, digest, Some(&entry))?;
@@ -266,7 +259,7 @@ fn check_platform(
 ) -> Result<(), Error> {
     let actual = config.platform();
     if let Some(wanted) = wanted
-        && !platform::runs_on(&actual, wanted)
+        && !actual.runs_on(wanted)
     {
         return Err(Error::OtherPlatform {
             name: name.familiar(),

@@ -1,8 +1,8 @@
 //! Documents that are not what they say.
 
-use cove_image::client::parse_platform;
 use cove_image::{Error, ResolvedImage};
 use cove_model::error::sentence;
+use cove_model::image::Platform;
 use serde_json::{Value, json};
 
 use crate::fake::{Fake, INDEX, Image, MANIFEST, Reply, client, digest};
@@ -150,8 +150,8 @@ fn an_index_entry_binds_what_it_points_to() {
         ),
     ];
     for (what, bend, expected) in cases {
-        let image = Image::of(&cove_image::client::host_platform().architecture);
-        let host = cove_image::client::host_platform();
+        let image = Image::of(&Platform::host().architecture);
+        let host = Platform::host();
         let mut entry = json!({"mediaType": MANIFEST, "size": image.bytes().len(),
             "digest": digest(&image.bytes()), "platform": host});
         bend(&mut entry);
@@ -169,7 +169,7 @@ fn an_index_entry_binds_what_it_points_to() {
 
 #[test]
 fn platforms_that_do_not_match_are_told() {
-    let wanted = parse_platform("linux/s390x").unwrap();
+    let wanted = Platform::parse("linux/s390x").unwrap();
     let fake = Fake::start(|request, _| Image::of("arm64").reply(request));
     let candidates = fake.image("a:1");
     let error = client()
@@ -184,7 +184,7 @@ fn platforms_that_do_not_match_are_told() {
     let taken = client().0.resolve(&candidates, None).unwrap();
     assert_eq!(
         taken.is_for_host(),
-        taken.config.platform() == cove_image::client::host_platform()
+        taken.config.platform() == Platform::host()
     );
 
     let mut windows = Image::new();
@@ -203,7 +203,7 @@ fn an_endless_nest_of_indexes_ends() {
     for _ in 0..6 {
         let inner = chain.last().unwrap();
         let entry = json!({"mediaType": INDEX, "size": inner.len(),
-            "digest": digest(inner.as_bytes()), "platform": cove_image::client::host_platform()});
+            "digest": digest(inner.as_bytes()), "platform": Platform::host()});
         chain.push(json!({"schemaVersion": 2, "manifests": [entry]}).to_string());
     }
     let fake = Fake::start(move |request, _| {

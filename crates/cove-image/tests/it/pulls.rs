@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use cove_image::client::{Timeouts, host_platform, parse_platform};
+use cove_image::client::Timeouts;
 use cove_image::registries::Document;
 use cove_image::{CredentialStore, Environment, Error, Registries};
+use cove_model::image::Platform;
 use serde_json::json;
 
 use crate::fake::{
@@ -39,7 +40,7 @@ fn an_index_leads_to_the_platforms_image() {
     });
     let (client, _) = client();
     for name in ["amd64", "s390x"] {
-        let platform = parse_platform(name).unwrap();
+        let platform = Platform::parse(name).unwrap();
         let image = client.resolve(&fake.image("a/b"), Some(&platform)).unwrap();
         assert_eq!(image.config.architecture, name);
         assert_eq!(image.digest(), expected);
@@ -58,7 +59,7 @@ fn an_index_leads_to_the_platforms_image() {
         accept.iter().filter(|(name, _)| name == "accept").count(),
         4
     );
-    let unknown = parse_platform("linux/arm/v7").unwrap();
+    let unknown = Platform::parse("linux/arm/v7").unwrap();
     let error = client
         .resolve(&fake.image("a/b"), Some(&unknown))
         .unwrap_err();
@@ -137,7 +138,7 @@ fn a_manifest_that_breaks_off_is_asked_for_again() {
     });
     let (client, clock) = client();
     let image = client.resolve(&fake.image("a:1"), None).unwrap();
-    assert_eq!(image.config.platform().os, host_platform().os);
+    assert_eq!(image.config.platform().os, Platform::host().os);
     assert_eq!(clock.waits().len(), 6);
 }
 
