@@ -153,9 +153,18 @@ pub(super) fn parse_config(bytes: &[u8]) -> Result<ImageConfig, DocumentError> {
     Ok(config)
 }
 
-/// Whether a media type is one of an image's configuration.
+/// Whether a media type is one of an image's configuration; the generic ones
+/// are those that Docker takes too, because old registries wrote them.
 pub(super) fn is_config(kind: &str) -> bool {
-    matches!(kind, media_type::OCI_CONFIG | media_type::DOCKER_CONFIG)
+    matches!(
+        kind,
+        media_type::OCI_CONFIG
+            | media_type::DOCKER_CONFIG
+            | "application/octet-stream"
+            | "application/json"
+            | "text/html"
+            | ""
+    )
 }
 
 /// A media type without parameters.
@@ -292,6 +301,17 @@ mod tests {
             Document::parse(deep.as_bytes(), None),
             Err(DocumentError::Json(_))
         ));
+    }
+
+    #[test]
+    fn a_configuration_has_a_type_that_docker_takes() {
+        for kind in ["application/octet-stream", "text/html", "application/json"] {
+            assert!(is_config(kind), "{kind}");
+        }
+        // Artifacts say what they are.
+        for kind in ["application/vnd.oci.empty.v1+json", media_type::OCI_LAYER] {
+            assert!(!is_config(kind), "{kind}");
+        }
     }
 
     #[test]
