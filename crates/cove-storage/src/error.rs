@@ -80,8 +80,8 @@ pub enum Error {
         /// The limit in bytes.
         limit: u64,
     },
-    /// A layer inflates far beyond what honest content does.
-    #[error("the layer inflates to more than {ratio} times its size")]
+    /// A stream inflates far beyond what honest content does.
+    #[error("the stream inflates to more than {ratio} times its size")]
     Ratio {
         /// The limit.
         ratio: u32,

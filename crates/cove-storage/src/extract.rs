@@ -8,7 +8,7 @@
 //! set. A hostile container can only make its own copy fail.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
 
 use crate::error::{At, Error, Result, Step};
+use crate::inflate::{Decoder, detect};
 use crate::tar::reader::TarReader;
 use crate::tar::{Entry, Kind, Limits, TarError, Time, names};
 use crate::tree::{BENEATH, join, timestamps};
@@ -69,7 +70,9 @@ pub fn extract(
     if kernel::has(&dir).at(Step::Stat, what)? {
         return Err(io::Error::from(Errno::OPNOTSUPP)).at(Step::Write, what);
     }
-    let mut input = plain(reader).map_err(Error::Source)?;
+    let (compression, reader) = detect(reader)?;
+    let decoder = Decoder::new(compression, reader).map_err(Error::Source)?;
+    let mut input = BufReader::with_capacity(128 << 10, decoder);
     let limits = Limits {
         // Disk space is the limit: what comes is the user's own.
         entries: u64::MAX,
@@ -448,25 +451,6 @@ impl Target<'_> {
             self.skipped.push(format!("{what} {path}"));
         }
     }
-}
-
-/// The stream without its compression, which its first bytes tell.
-fn plain<'a>(mut reader: impl Read + 'a) -> io::Result<Box<dyn BufRead + 'a>> {
-    const BUFFER: usize = 128 << 10;
-    let mut head = Vec::new();
-    reader.by_ref().take(4).read_to_end(&mut head)?;
-    let gzip = head.starts_with(&[0x1f, 0x8b]);
-    let zstd = head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
-    let whole = BufReader::with_capacity(BUFFER, Cursor::new(head).chain(reader));
-    Ok(if gzip {
-        let inflated = flate2::bufread::MultiGzDecoder::new(whole);
-        Box::new(BufReader::with_capacity(BUFFER, inflated))
-    } else if zstd {
-        let inflated = zstd::stream::read::Decoder::with_buffer(whole)?;
-        Box::new(BufReader::with_capacity(BUFFER, inflated))
-    } else {
-        Box::new(whole)
-    })
 }
 
 /// The reader puts offset and member in.

@@ -9,6 +9,7 @@ use cove_model::image::Compression;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
+use crate::inflate::{Decoder, check_limits};
 use crate::tar::Limits;
 
 /// Length of the pieces that pass between the threads.
@@ -81,21 +82,14 @@ impl Inflater {
                 progress,
             },
         );
-        let finished = match compression {
-            Compression::None => self.pump(&mut wire, Read::read, limits, "tar"),
-            Compression::Gzip => self.pump(
-                &mut flate2::bufread::MultiGzDecoder::new(&mut wire),
-                Read::read,
-                limits,
-                "gzip",
-            ),
-            Compression::Zstd => zstd::stream::read::Decoder::with_buffer(&mut wire)
-                .map_err(|source| Error::Decompress {
-                    format: "zstd",
-                    source,
-                })
-                .and_then(|mut decoder| self.pump(&mut decoder, Read::read, limits, "zstd")),
+        let format = match compression {
+            Compression::None => "tar",
+            Compression::Gzip => "gzip",
+            Compression::Zstd => "zstd",
         };
+        let finished = Decoder::new(compression, &mut wire)
+            .map_err(|source| Error::Decompress { format, source })
+            .and_then(|decoder| self.pump(decoder, limits, format));
         let finished = match finished {
             // The decoder only passes on what the source said.
             Err(Error::Decompress { source, .. }) if wire.get_ref().failed => {
@@ -119,10 +113,9 @@ impl Inflater {
     }
 
     /// False when the other side is gone.
-    fn pump<D: Counted>(
+    fn pump<R: Read>(
         &self,
-        decoder: &mut D,
-        mut read: impl FnMut(&mut D, &mut [u8]) -> io::Result<usize>,
+        mut decoder: Decoder<&mut BufReader<WireReader<'_, R>>>,
         limits: &Limits,
         format: &'static str,
     ) -> Result<bool> {
@@ -132,7 +125,7 @@ impl Inflater {
             chunk.resize(CHUNK, 0);
             let mut filled = 0;
             while filled < CHUNK {
-                match read(decoder, &mut chunk[filled..]) {
+                match decoder.read(&mut chunk[filled..]) {
                     Ok(0) => break,
                     Ok(count) => filled += count,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -143,52 +136,12 @@ impl Inflater {
                 return Ok(true);
             }
             total += filled as u64;
-            check_limits(total, decoder.wire_bytes(), limits)?;
+            check_limits(total, decoder.get_ref().get_ref().count, limits)?;
             chunk.truncate(filled);
             if self.out.send(Message::Chunk(chunk)).is_err() {
                 return Ok(false);
             }
         }
-    }
-}
-
-fn check_limits(total: u64, wire: u64, limits: &Limits) -> Result<()> {
-    if total > limits.bytes {
-        return Err(Error::TooLarge {
-            what: "the uncompressed layer",
-            limit: limits.bytes,
-        });
-    }
-    if total > limits.ratio_from && total / u64::from(limits.ratio) > wire {
-        return Err(Error::Ratio {
-            ratio: limits.ratio,
-        });
-    }
-    Ok(())
-}
-
-/// A decoder that can say how much of the wire was read for it.
-trait Counted {
-    fn wire_bytes(&self) -> u64;
-}
-
-type WireBuffer<'a, R> = BufReader<WireReader<'a, R>>;
-
-impl<R: Read> Counted for WireBuffer<'_, R> {
-    fn wire_bytes(&self) -> u64 {
-        self.get_ref().count
-    }
-}
-
-impl<R: Read> Counted for flate2::bufread::MultiGzDecoder<&mut WireBuffer<'_, R>> {
-    fn wire_bytes(&self) -> u64 {
-        self.get_ref().get_ref().count
-    }
-}
-
-impl<R: Read> Counted for zstd::stream::read::Decoder<'_, &mut WireBuffer<'_, R>> {
-    fn wire_bytes(&self) -> u64 {
-        self.get_ref().get_ref().count
     }
 }
 

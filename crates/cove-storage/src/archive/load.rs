@@ -9,10 +9,11 @@ use cove_model::image::{Compression, Descriptor, ImageConfig, Index, Manifest, m
 use cove_model::{Digest, Reference};
 
 use super::documents::DockerImage;
-use super::{FULL_NAME, REF_NAME, compression_of, detect, parse};
+use super::{FULL_NAME, REF_NAME, parse};
 use crate::blob::{BLOB_LIMIT, digest_of};
 use crate::error::{Error, Result};
 use crate::image::{ImageLayer, ImageRecord};
+use crate::inflate::{Decoder, compression_of, detect};
 use crate::layer::open_directory;
 use crate::lease::Lease;
 use crate::pack::{export, through_a_pipe};
@@ -44,20 +45,8 @@ impl Store {
     /// is recorded then.
     pub fn load(&self, reader: impl Read + Send) -> Result<Vec<Loaded>> {
         let (compression, reader) = detect(reader)?;
-        match compression {
-            Compression::None => self.load_tar(reader),
-            Compression::Gzip => self.load_tar(flate2::bufread::MultiGzDecoder::new(reader)),
-            Compression::Zstd => {
-                let decoder =
-                    zstd::stream::read::Decoder::with_buffer(reader).map_err(|source| {
-                        Error::Decompress {
-                            format: "zstd",
-                            source,
-                        }
-                    })?;
-                self.load_tar(decoder)
-            }
-        }
+        let decoder = Decoder::new(compression, reader).map_err(Error::Source)?;
+        self.load_tar(decoder)
     }
 
     /// Reads images from an OCI layout, or an unpacked docker-archive, in a

@@ -6,14 +6,15 @@ mod load;
 mod save;
 
 use std::collections::BTreeSet;
-use std::io::{self, BufRead, Read};
+use std::io::Read;
 
-use cove_model::image::{Compression, Descriptor, ImageConfig, Manifest, media_type};
+use cove_model::image::{Descriptor, ImageConfig, Manifest, media_type};
 use cove_model::{Digest, Reference};
 
 use crate::blob::digest_of;
 use crate::error::{Error, Result};
 use crate::image::{ImageLayer, ImageRecord};
+use crate::inflate::detect;
 use crate::lease::Lease;
 use crate::store::Store;
 use crate::unpack::{StagedLayer, Unpack};
@@ -122,29 +123,4 @@ fn parse<T: serde::de::DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> 
         what: what.to_owned(),
         source,
     })
-}
-
-/// Tells the compression of a stream by its first bytes and gives the stream
-/// back from its start.
-///
-/// # Errors
-/// When the stream fails or is compressed in a way that images do not use.
-pub fn detect<R: Read>(reader: R) -> Result<(Compression, io::BufReader<R>)> {
-    let mut reader = io::BufReader::with_capacity(64 << 10, reader);
-    let start = reader.fill_buf().map_err(Error::Source)?;
-    let compression = compression_of(start)?;
-    Ok((compression, reader))
-}
-
-fn compression_of(start: &[u8]) -> Result<Compression> {
-    match start {
-        [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
-        // A frame, or a skippable one before it.
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Compression::Zstd),
-        [b'B', b'Z', b'h', ..] => Err(Error::Archive("bzip2 streams are not supported".into())),
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => {
-            Err(Error::Archive("xz streams are not supported".into()))
-        }
-        _ => Ok(Compression::None),
-    }
 }

@@ -1,0 +1,99 @@
+//! What a stream is compressed with, and the stream without it.
+
+use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
+
+use cove_model::image::Compression;
+
+use crate::error::{Error, Result};
+use crate::tar::Limits;
+
+/// As many bytes as tell any compression.
+const HEAD: u64 = 6;
+const BUFFER: usize = 128 << 10;
+
+/// A stream whose first bytes were looked at, from its start.
+pub type Whole<R> = BufReader<Chain<Cursor<Vec<u8>>, R>>;
+
+/// Tells the compression of a stream by its first bytes and gives the stream
+/// back from its start.
+///
+/// # Errors
+/// When the stream fails or is compressed in a way that images do not use.
+pub fn detect<R: Read>(mut reader: R) -> Result<(Compression, Whole<R>)> {
+    let mut head = Vec::new();
+    // A pipe may give them one by one.
+    reader
+        .by_ref()
+        .take(HEAD)
+        .read_to_end(&mut head)
+        .map_err(Error::Source)?;
+    let compression = compression_of(&head)?;
+    let whole = BufReader::with_capacity(BUFFER, Cursor::new(head).chain(reader));
+    Ok((compression, whole))
+}
+
+/// The compression of a stream that begins so.
+pub(crate) fn compression_of(start: &[u8]) -> Result<Compression> {
+    match start {
+        [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
+        // A frame, or a skippable one before it.
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Compression::Zstd),
+        [b'B', b'Z', b'h', ..] => Err(Error::Archive("bzip2 streams are not supported".into())),
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => {
+            Err(Error::Archive("xz streams are not supported".into()))
+        }
+        _ => Ok(Compression::None),
+    }
+}
+
+/// A stream without its compression.
+pub(crate) enum Decoder<R: BufRead> {
+    Plain(R),
+    Gzip(Box<flate2::bufread::MultiGzDecoder<R>>),
+    Zstd(zstd::stream::read::Decoder<'static, R>),
+}
+
+impl<R: BufRead> Decoder<R> {
+    pub(crate) fn new(compression: Compression, reader: R) -> io::Result<Self> {
+        Ok(match compression {
+            Compression::None => Self::Plain(reader),
+            Compression::Gzip => Self::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(reader))),
+            Compression::Zstd => Self::Zstd(zstd::stream::read::Decoder::with_buffer(reader)?),
+        })
+    }
+
+    /// The compressed side.
+    pub(crate) fn get_ref(&self) -> &R {
+        match self {
+            Self::Plain(reader) => reader,
+            Self::Gzip(decoder) => decoder.get_ref(),
+            Self::Zstd(decoder) => decoder.get_ref(),
+        }
+    }
+}
+
+impl<R: BufRead> Read for Decoder<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(reader) => reader.read(buffer),
+            Self::Gzip(decoder) => decoder.read(buffer),
+            Self::Zstd(decoder) => decoder.read(buffer),
+        }
+    }
+}
+
+/// Whether `total` bytes that came out of `wire` bytes are an honest content.
+pub(crate) fn check_limits(total: u64, wire: u64, limits: &Limits) -> Result<()> {
+    if total > limits.bytes {
+        return Err(Error::TooLarge {
+            what: "the uncompressed stream",
+            limit: limits.bytes,
+        });
+    }
+    if total > limits.ratio_from && total / u64::from(limits.ratio) > wire {
+        return Err(Error::Ratio {
+            ratio: limits.ratio,
+        });
+    }
+    Ok(())
+}
