@@ -89,18 +89,27 @@ impl Index {
     /// entry of an index may leave its platform out.
     #[must_use]
     pub fn entry_for(&self, wanted: &Platform) -> Option<&Descriptor> {
-        let fitting = self.manifests.iter().filter_map(|entry| {
-            let distance = entry.platform.as_ref()?.distance(wanted)?;
-            Some((distance, entry))
-        });
-        // min_by_key keeps the first of equals.
-        let nearest = fitting.min_by_key(|(distance, _)| *distance);
-        match (nearest, &self.manifests[..]) {
-            (Some((_, entry)), _) => Some(entry),
+        match (nearest(&self.manifests, wanted), &self.manifests[..]) {
+            (Some(entry), _) => Some(entry),
             (None, [only]) if only.platform.is_none() => Some(only),
             (None, _) => None,
         }
     }
+}
+
+/// The entry that is nearest to a platform, among equals the first.
+#[must_use]
+pub fn nearest<'a>(
+    entries: impl IntoIterator<Item = &'a Descriptor>,
+    wanted: &Platform,
+) -> Option<&'a Descriptor> {
+    let fitting = entries.into_iter().filter_map(|entry| {
+        let distance = entry.platform.as_ref()?.distance(wanted)?;
+        Some((distance, entry))
+    });
+    // min_by_key keeps the first of equals.
+    let (_, entry) = fitting.min_by_key(|(distance, _)| *distance)?;
+    Some(entry)
 }
 
 /// The spellings that Docker takes for the same.

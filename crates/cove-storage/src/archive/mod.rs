@@ -1,8 +1,10 @@
 //! Archives of images: docker-archive and OCI layout, as tar streams or
 //! directories.
 
+mod contents;
 mod documents;
 mod load;
+mod plan;
 mod save;
 
 use std::collections::BTreeSet;

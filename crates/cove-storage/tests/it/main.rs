@@ -9,6 +9,7 @@ mod crash;
 mod differential;
 mod hostile;
 mod images;
+mod layouts;
 mod round_trip;
 mod snapshots;
 mod support;
