@@ -82,6 +82,48 @@ impl<R: BufRead> Read for Decoder<R> {
     }
 }
 
+/// A stream without its compression that fails where it is a bomb.
+pub(crate) struct Guarded<R: Read> {
+    decoder: Decoder<BufReader<Counting<Whole<R>>>>,
+    total: u64,
+    limits: Limits,
+}
+
+impl<R: Read> Guarded<R> {
+    pub(crate) fn new(reader: R, limits: Limits) -> Result<Self> {
+        let (compression, reader) = detect(reader)?;
+        let wire = BufReader::with_capacity(BUFFER, Counting { reader, count: 0 });
+        Ok(Self {
+            decoder: Decoder::new(compression, wire).map_err(Error::Source)?,
+            total: 0,
+            limits,
+        })
+    }
+}
+
+impl<R: Read> Read for Guarded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.decoder.read(buffer)?;
+        self.total += count as u64;
+        let wire = self.decoder.get_ref().get_ref().count;
+        check_limits(self.total, wire, &self.limits).map_err(io::Error::other)?;
+        Ok(count)
+    }
+}
+
+struct Counting<R> {
+    reader: R,
+    count: u64,
+}
+
+impl<R: Read> Read for Counting<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.count += count as u64;
+        Ok(count)
+    }
+}
+
 /// Whether `total` bytes that came out of `wire` bytes are an honest content.
 pub(crate) fn check_limits(total: u64, wire: u64, limits: &Limits) -> Result<()> {
     if total > limits.bytes {
@@ -96,4 +138,27 @@ pub(crate) fn check_limits(total: u64, wire: u64, limits: &Limits) -> Result<()>
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compression_is_told_by_a_pipe_that_gives_single_bytes() {
+        struct Slow<'a>(&'a [u8]);
+        impl Read for Slow<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                let end = self.0.len().min(1);
+                self.0.read(&mut buffer[..end])
+            }
+        }
+        let zstd = zstd::encode_all(&b"content"[..], 1).unwrap();
+        let (compression, whole) = detect(Slow(&zstd)).unwrap();
+        assert_eq!(compression, Compression::Zstd);
+        let mut text = String::new();
+        let mut decoder = Decoder::new(compression, whole).unwrap();
+        decoder.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "content");
+    }
 }

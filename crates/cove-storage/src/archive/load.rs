@@ -12,7 +12,7 @@ use super::contents::{Contents, Known};
 use super::plan::{Plan, plans};
 use crate::error::{Error, Result};
 use crate::image::{ImageLayer, ImageRecord};
-use crate::inflate::{Decoder, compression_of, detect};
+use crate::inflate::{Guarded, compression_of};
 use crate::layer::open_directory;
 use crate::lease::Lease;
 use crate::pack::{export, through_a_pipe};
@@ -39,9 +39,16 @@ impl Store {
     /// When the archive is damaged, incomplete or of another form; no image
     /// is recorded then.
     pub fn load(&self, reader: impl Read + Send) -> Result<Vec<Loaded>> {
-        let (compression, reader) = detect(reader)?;
-        let decoder = Decoder::new(compression, reader).map_err(Error::Source)?;
-        self.load_tar(decoder)
+        // An archive may hold any number of layers, each with its own limits.
+        let limits = Limits {
+            bytes: u64::MAX,
+            ..Limits::default()
+        };
+        self.load_within(reader, limits)
+    }
+
+    fn load_within(&self, reader: impl Read + Send, limits: Limits) -> Result<Vec<Loaded>> {
+        self.load_tar(Guarded::new(reader, limits)?)
     }
 
     /// Reads images from an OCI layout, or an unpacked docker-archive, in a
@@ -253,5 +260,27 @@ impl<R: io::BufRead, W: Write> Read for PayloadReader<'_, R, W> {
             Error::Source(error) => error,
             other => io::Error::other(other),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cove_model::error::sentence;
+
+    #[test]
+    fn an_archive_that_is_a_bomb_from_outside_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open_with(directory.path(), false).unwrap();
+        let limits = Limits {
+            ratio_from: 64 << 10,
+            ..Limits::default()
+        };
+        // Zeros: an empty archive, however long.
+        let bomb = zstd::encode_all(io::repeat(0).take(4 << 20), 1).unwrap();
+        let error = store.load_within(bomb.as_slice(), limits).unwrap_err();
+        assert!(sentence(&error).contains("inflates to more"), "{error:?}");
+        let plain = store.load_within(io::repeat(0).take(4 << 20), limits);
+        assert!(matches!(plain, Err(Error::Archive(_))), "{plain:?}");
     }
 }
