@@ -92,8 +92,18 @@ pub fn export(root: impl AsFd, what: &Path, out: impl Write) -> Result<()> {
     // From the mount's root, also when the descriptor is only a path.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::openat(root, ".", flags, Mode::empty()).at(Step::Open, what)?;
-    let mut packer = Packer::new(&root, what, out);
-    packer.tree(&root, b"")?;
+    export_tree(Packer::new(&root, what, out))
+}
+
+/// [`export`] of the directory `root`, each file with all of its bytes.
+pub(crate) fn export_whole(root: &OwnedFd, what: &Path, out: impl Write) -> Result<()> {
+    let mut packer = Packer::new(root, what, out);
+    packer.maps = false;
+    export_tree(packer)
+}
+
+fn export_tree(mut packer: Packer<'_, impl Write>) -> Result<()> {
+    packer.tree(packer.root, b"")?;
     packer.finish().map(drop)
 }
 
@@ -136,6 +146,8 @@ struct Packer<'a, W> {
     tar: TarWriter<W>,
     /// For [`pack`]: other mounts count too, parts of seconds do not.
     copies: bool,
+    /// Whether holes are left out.
+    maps: bool,
     members: u64,
     /// Whether the first member must be something else than a symbolic link.
     refuses_link: bool,
@@ -152,6 +164,7 @@ impl<'a, W: Write> Packer<'a, W> {
             what,
             tar: TarWriter::new(out),
             copies: false,
+            maps: true,
             members: 0,
             refuses_link: false,
             links: HashMap::new(),
@@ -298,7 +311,7 @@ impl<'a, W: Write> Packer<'a, W> {
             offset: 0,
             length: member.size,
         }];
-        let runs = if member.size - data >= WORTH_A_MAP {
+        let runs = if self.maps && member.size - data >= WORTH_A_MAP {
             member.sparse = Some(&segments);
             segments.as_slice()
         } else {

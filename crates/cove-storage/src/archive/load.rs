@@ -15,7 +15,7 @@ use crate::image::{ImageLayer, ImageRecord};
 use crate::inflate::{Guarded, compression_of};
 use crate::layer::open_directory;
 use crate::lease::Lease;
-use crate::pack::{export, through_a_pipe};
+use crate::pack::{export_whole, through_a_pipe};
 use crate::store::Store;
 use crate::tar::reader::TarReader;
 use crate::tar::{BLOCK, Entry, Kind, Limits};
@@ -59,7 +59,7 @@ impl Store {
     pub fn load_layout(&self, path: &Path) -> Result<Vec<Loaded>> {
         let directory = open_directory(path)?;
         through_a_pipe(
-            |out| export(&directory, path, out),
+            |out| export_whole(&directory, path, out),
             |archive| self.load(archive),
         )
     }
@@ -161,6 +161,10 @@ impl Loading<'_> {
     ) -> Result<()> {
         let path = String::from_utf8_lossy(&entry.path).into_owned();
         match entry.kind {
+            // What is stored is not the file then, and a map may make it endless.
+            Kind::File if entry.sparse.is_some() => Err(Error::Archive(format!(
+                "{path} is stored as a sparse file, which an archive of images must not have"
+            ))),
             Kind::File => self.file(tar, path),
             Kind::HardLink => {
                 let target = String::from_utf8_lossy(&entry.link).into_owned();

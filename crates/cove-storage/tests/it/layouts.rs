@@ -6,7 +6,7 @@ use cove_model::image::{Descriptor, ImageConfig, Index, Manifest, Platform, medi
 use cove_model::{Digest, Reference};
 use cove_storage::{Error, digest_of};
 
-use crate::support::{Fixture, archive, member};
+use crate::support::{Fixture, archive, assert_exact, member, run};
 
 /// The members of a layout so far.
 #[derive(Default)]
@@ -157,4 +157,46 @@ fn what_is_named_often_is_one_image() {
     assert_eq!(loaded.unwrap().len(), 2);
     let refused = to.store.load(archive(5000).as_slice());
     assert!(matches!(refused, Err(Error::Archive(_))), "{refused:?}");
+}
+
+#[test]
+fn a_layout_with_holes_is_read_and_an_archive_with_maps_refused() {
+    let from = Fixture::new();
+    let mut layout = Layout::default();
+    let zeros = "\0".repeat(4 << 20);
+    let tar = archive(&[member("zeros", b'0', "", zeros.as_bytes())]);
+    let layer = layout.blob(media_type::OCI_LAYER, &tar);
+    let config = format!(
+        r#"{{"rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#,
+        layer.digest
+    );
+    let config = layout.blob(media_type::OCI_CONFIG, config.as_bytes());
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: None,
+        config,
+        layers: vec![layer.clone()],
+        annotations: BTreeMap::new(),
+    };
+    let manifest = serde_json::to_vec(&manifest).unwrap();
+    let entry = layout.blob(media_type::OCI_MANIFEST, &manifest);
+    let whole = layout.archive(vec![named(entry, "app:1")]);
+    let directory = from.scratch("layout");
+    tar::Archive::new(whole.as_slice())
+        .unpack(&directory)
+        .unwrap();
+    let blob = directory.join("blobs/sha256").join(layer.digest.hex());
+    run(
+        "fallocate",
+        &["--dig-holes", blob.to_str().unwrap()],
+        &directory,
+    );
+
+    let to = Fixture::new();
+    to.store.load_layout(&directory).unwrap();
+    assert_exact(&to.store.layer(&layer.digest).unwrap(), &tar);
+
+    let sparse = run("tar", &["--sparse", "-cf", "-", "."], &directory);
+    let refused = Fixture::new().store.load(sparse.as_slice()).unwrap_err();
+    assert!(refused.to_string().contains("sparse"), "{refused:?}");
 }
