@@ -1,6 +1,7 @@
 //! Layers that are in the store: where they lie and how their archive is
 //! given back byte for byte.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -49,8 +50,8 @@ pub struct LayerInfo {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<String>,
     /// Numbers of the payloads whose file a later member replaced.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub replaced: Vec<u64>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub replaced: BTreeSet<u64>,
 }
 
 /// A layer in the store. Its files never change; a [`crate::Lease`] or an
@@ -161,7 +162,7 @@ pub struct LayerTar {
     recipe: RecipeReader,
     diff: OwnedFd,
     aside: Option<OwnedFd>,
-    replaced: Vec<u64>,
+    replaced: BTreeSet<u64>,
     payloads: u64,
     literal: Vec<u8>,
     position: usize,

@@ -5,7 +5,7 @@ mod clear;
 mod enter;
 mod metadata;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -60,7 +60,7 @@ pub(crate) struct Tree {
     /// takes its place.
     payloads: HashMap<u64, u64>,
     aside: PathBuf,
-    pub(crate) replaced: Vec<u64>,
+    pub(crate) replaced: BTreeSet<u64>,
     pub(crate) root_metadata: Option<RootMetadata>,
     pub(crate) opaque_root: bool,
     pub(crate) skipped: Vec<String>,
@@ -103,7 +103,7 @@ impl Tree {
             names_kept: 0,
             payloads: HashMap::new(),
             aside,
-            replaced: Vec::new(),
+            replaced: BTreeSet::new(),
             root_metadata: None,
             opaque_root: false,
             skipped: Vec::new(),

@@ -103,6 +103,9 @@ pub struct Limits {
     pub file: u64,
     /// Data segments of one sparse file.
     pub segments: usize,
+    /// Files that later members replace; each is remembered as long as the
+    /// layer is there.
+    pub replaced: usize,
 }
 
 impl Default for Limits {
@@ -118,6 +121,7 @@ impl Default for Limits {
             extended_header: 1 << 20,
             file: 1 << 40,
             segments: 1 << 17,
+            replaced: 1 << 20,
         }
     }
 }

@@ -76,13 +76,19 @@ impl Tree {
     }
 
     pub(super) fn set_aside(&mut self, parent: &OwnedFd, name: &[u8], number: u64) -> Result<()> {
+        if self.replaced.len() == self.limits.replaced {
+            return Err(refused(TarError::Limit {
+                what: "files that others replace",
+                limit: self.limits.replaced as u64,
+            }));
+        }
         if self.replaced.is_empty() {
             rustix::fs::mkdir(&self.aside, Mode::from_raw_mode(0o700))
                 .at(Step::Create, &self.aside)?;
         }
         let to = self.aside.join(number.to_string());
         rustix::fs::renameat(parent, name, rustix::fs::CWD, &to).at(Step::Rename, &to)?;
-        self.replaced.push(number);
+        self.replaced.insert(number);
         Ok(())
     }
 }

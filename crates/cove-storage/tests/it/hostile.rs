@@ -239,6 +239,7 @@ fn bombs_end_with_a_clear_error() {
         extended_header: 4096,
         file: 1 << 30,
         segments: 3,
+        replaced: 2,
     };
     let many = |n: usize| {
         (0..n)
@@ -273,6 +274,7 @@ fn bombs_end_with_a_clear_error() {
             member("f", b'0', "", b""),
         ]),
         archive(&[member("a/b/c/d/e", b'0', "", b"")]),
+        archive(&vec![member("f", b'0', "", b"x"); 4]),
         archive(&[
             pax(&[("comment", &"x".repeat(5000))]),
             member("f", b'0', "", b""),
