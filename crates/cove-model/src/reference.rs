@@ -34,6 +34,9 @@ pub enum ReferenceError {
     /// Sixty-four hexadecimal digits are an image id, not a name.
     #[error("invalid repository name ({0}), cannot specify 64-byte hexadecimal strings")]
     LooksLikeId(String),
+    /// A name by content was to be given to an image.
+    #[error("refusing to create a tag with a digest reference")]
+    TagWithDigest,
     /// The name is too long.
     #[error("repository name must not be more than 255 characters")]
     TooLong,
@@ -68,6 +71,19 @@ impl Reference {
             path.to_owned()
         };
         Self::build(text, registry, &repository, tag, digest)
+    }
+
+    /// Reads a name that an image can be given: with `latest` where it says no
+    /// tag, and without a digest, which the content alone gives.
+    ///
+    /// # Errors
+    /// When the text breaks the grammar or has a digest.
+    pub fn parse_tag(text: &str) -> Result<Self, ReferenceError> {
+        let name = Self::parse_docker(text)?;
+        if name.digest.is_some() {
+            return Err(ReferenceError::TagWithDigest);
+        }
+        Ok(name.with_default_tag())
     }
 
     /// Whether the text names no registry, so that short-name rules apply to it.
@@ -381,6 +397,13 @@ mod tests {
                 "{bad:?} was accepted"
             );
         }
+        let by_digest = format!("busybox:1@{}", Digest::from_bytes([1; 32]));
+        assert!(Reference::parse_docker(&by_digest).is_ok());
+        assert_eq!(
+            Reference::parse_tag(&by_digest),
+            Err(ReferenceError::TagWithDigest)
+        );
+        assert_eq!(Reference::parse_tag("a").unwrap().tag(), Some("latest"));
         assert!(matches!(
             Reference::parse_docker("me/App"),
             Err(ReferenceError::Uppercase(_))

@@ -93,7 +93,7 @@ impl Engine {
     ) -> Result<Digest> {
         self.require_root()?;
         let name = name
-            .map(|name| Reference::parse_docker(name).map(Reference::with_default_tag))
+            .map(Reference::parse_tag)
             .transpose()
             .map_err(Error::Reference)?;
         let platform = Platform::host();

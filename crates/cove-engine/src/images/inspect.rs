@@ -127,14 +127,9 @@ impl Engine {
     /// When there is no such image, or the name is none.
     pub fn tag(&self, source: &str, target: &str) -> Result<()> {
         let image = self.find_image(source)?;
-        let name = Reference::parse_docker(target).map_err(Error::Reference)?;
-        if name.digest().is_some() {
-            return Err(Error::Invalid(
-                "refusing to create a tag with a digest reference".to_owned(),
-            ));
-        }
+        let name = Reference::parse_tag(target).map_err(Error::Reference)?;
         self.store
-            .tag(&image.record.id, &name.with_default_tag())
+            .tag(&image.record.id, &name)
             .map_err(Error::Storage)
     }
 

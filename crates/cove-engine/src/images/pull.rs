@@ -122,7 +122,11 @@ impl Engine {
             self.store.put_bytes(bytes).map_err(Error::Storage)?;
         }
         let id = image.manifest.config.digest;
-        let name = image.name.tag().map(|_| image.name.clone());
+        // A digest beside a tag says what to take, not what to call it.
+        let name = match image.name.digest() {
+            None => Some(image.name.clone()),
+            Some(_) => None,
+        };
         let before = match &name {
             Some(name) => self.store.find_reference(name).map_err(Error::Storage)?,
             None => self.store.image_record(&id).is_ok().then_some(id),

@@ -72,7 +72,7 @@ impl Engine {
         let name = request
             .name
             .as_deref()
-            .map(|name| Reference::parse_docker(name).map(Reference::with_default_tag))
+            .map(Reference::parse_tag)
             .transpose()
             .map_err(Error::Reference)?;
         let running = self.status(record)?.state.is_running();

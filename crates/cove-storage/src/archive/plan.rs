@@ -80,9 +80,9 @@ impl<'a> Planner<'a, '_> {
         let layers = layers(&image.layers, |path| self.contents.layer(path))?;
         let mut names = Vec::new();
         for tag in image.repo_tags.iter().flatten() {
-            let name = Reference::parse_docker(tag)
+            let name = Reference::parse_tag(tag)
                 .map_err(|error| Error::Archive(format!("manifest.json: {error}")))?;
-            names.push(name.with_default_tag());
+            names.push(name);
         }
         self.plan(config, None, layers, names)
     }
@@ -255,6 +255,5 @@ fn reference_of(entry: &Descriptor) -> Option<Reference> {
     let name = name_of(entry)?;
     // A tag alone names no image.
     let names = entry.annotations.contains_key(FULL_NAME) || name.contains([':', '/']);
-    let reference = Reference::parse_docker(name).ok().filter(|_| names)?;
-    Some(reference.with_default_tag())
+    Reference::parse_tag(name).ok().filter(|_| names)
 }

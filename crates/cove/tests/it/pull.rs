@@ -93,6 +93,20 @@ fn a_digest_names_one_image() {
     let name = registry.reference(&format!("box@{digest}"));
     assert_eq!(cove.ok(&["pull", "-q", &name]), name);
     assert_eq!(cove.ok(&["run", "--rm", &name, "echo", "x"]), "x");
+    // A tag beside the digest is no name that the image gets.
+    let both = registry.reference(&format!("box:1@{digest}"));
+    cove.ok(&["pull", "-q", &both]);
+    let untagged = registry.reference("box:<none>");
+    assert_eq!(listed(&cove), format!("{untagged} {digest}"));
+    cove.ok(&["create", "--name", "made", &both]);
+    for command in [
+        &["tag", &name, &both][..],
+        &["commit", "made", &both],
+        &["import", "/dev/null", &both],
+    ] {
+        let text = cove.fails(1, command);
+        assert!(text.contains("digest reference"), "{text}");
+    }
     let absent = testkit::image::absent_digest();
     let absent = registry.reference(&format!("box@{absent}"));
     let text = cove.fails(1, &["pull", &absent]);
