@@ -49,16 +49,23 @@ impl Store {
     /// Removes what `text` names: a tag or a repository digest only goes by
     /// itself while others remain, or by `force` from an image that runs; an
     /// id takes its tag along, by `force` also several. Layers stay until
-    /// [`Store::collect`].
+    /// [`Store::collect`]. How containers use the image is asked while its
+    /// names cannot change.
     ///
     /// # Errors
     /// [`Error::NameInUse`], [`Error::InUse`] and [`Error::SeveralNames`] where
     /// Docker refuses too; otherwise those of [`Store::find_image`] and of the
     /// file system.
-    pub fn remove_image(&self, text: &str, force: bool, usage: &Usage) -> Result<Removal> {
+    pub fn remove_image(
+        &self,
+        text: &str,
+        force: bool,
+        usage: impl FnOnce(&Digest) -> io::Result<Usage>,
+    ) -> Result<Removal> {
         let _guard = self.lock_images()?;
         let image = self.find_image(text)?;
         let id = image.record.id;
+        let usage = &usage(&id).map_err(Error::Usage)?;
         let several = has_several_names(&image);
         if let Some(name) = named_by(text, &image) {
             return match usage {
@@ -98,21 +105,24 @@ impl Store {
         }
     }
 
-    /// Removes dangling images, or with `all` every image that `used` does
-    /// not hold; returns what went.
+    /// Removes those of `fitting` that are dangling, or with `all` every one
+    /// that containers do not use; returns what went. What `used` gives is
+    /// asked for while no image can get a name.
     ///
     /// # Errors
     /// When a record cannot be read or removed.
     pub fn prune_images(
         &self,
         all: bool,
-        used: &BTreeSet<Digest>,
-        keep: impl Fn(&Image) -> bool,
+        fitting: &BTreeSet<Digest>,
+        used: impl FnOnce() -> io::Result<BTreeSet<Digest>>,
     ) -> Result<Vec<Removal>> {
         let _guard = self.lock_images()?;
+        let used = used().map_err(Error::Usage)?;
         let mut removals = Vec::new();
         for image in self.images()? {
-            if (all || image.is_dangling()) && !used.contains(&image.record.id) && !keep(&image) {
+            let id = &image.record.id;
+            if (all || image.is_dangling()) && fitting.contains(id) && !used.contains(id) {
                 removals.push(self.delete(&image)?);
             }
         }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::io;
 
 use cove_model::Digest;
-use cove_model::instance::Record;
 use cove_storage::Usage;
 pub use cove_storage::{Object, Problem};
 
@@ -37,19 +36,11 @@ impl Engine {
     /// # Errors
     /// When there is no such image, or an instance uses it.
     pub fn remove_image(&self, name: &str, force: bool) -> Result<Vec<Removal>> {
-        let image = self.find_image(name)?;
-        let mut usage = Usage::Unused;
-        for record in self.records_of(&image.record.id)? {
-            let container = record.id.short().to_owned();
-            if !self.is_down(&record)? {
-                usage = Usage::Running(container);
-                break;
-            }
-            usage = Usage::Stopped(container);
-        }
+        self.find_image(name)?;
+        let usage = |id: &Digest| self.usage_of(id).map_err(io::Error::other);
         let removal = self
             .store
-            .remove_image(name, force, &usage)
+            .remove_image(name, force, usage)
             .map_err(Error::Storage)?;
         if removal.deleted.is_some() {
             self.collect()?;
@@ -67,17 +58,19 @@ impl Engine {
         all: bool,
         keep: impl Fn(&ImageInfo) -> bool,
     ) -> Result<PruneReport> {
-        let used = self.state.list().map_err(Error::State)?;
-        let used: BTreeSet<Digest> = used.into_iter().map(|record| record.image.id).collect();
-        let kept: BTreeSet<Digest> = self
+        let used = || {
+            let records = self.state.list().map_err(io::Error::other)?;
+            Ok(records.into_iter().map(|record| record.image.id).collect())
+        };
+        let fitting: BTreeSet<Digest> = self
             .images()?
             .iter()
-            .filter(|image| keep(image))
+            .filter(|image| !keep(image))
             .map(|image| image.id)
             .collect();
         let removals = self
             .store
-            .prune_images(all, &used, |image| kept.contains(&image.record.id))
+            .prune_images(all, &fitting, used)
             .map_err(Error::Storage)?;
         Ok(PruneReport {
             removals: list(removals),
@@ -119,12 +112,20 @@ impl Engine {
         self.store.fsck(repair, &mounted).map_err(Error::Storage)
     }
 
-    fn records_of(&self, image: &Digest) -> Result<Vec<Record>> {
-        let records = self.state.list().map_err(Error::State)?;
-        Ok(records
-            .into_iter()
-            .filter(|record| record.image.id == *image)
-            .collect())
+    /// How instances use an image.
+    fn usage_of(&self, image: &Digest) -> Result<Usage> {
+        let mut usage = Usage::Unused;
+        for record in self.state.list().map_err(Error::State)? {
+            if record.image.id != *image {
+                continue;
+            }
+            let container = record.id.short().to_owned();
+            if !self.is_down(&record)? {
+                return Ok(Usage::Running(container));
+            }
+            usage = Usage::Stopped(container);
+        }
+        Ok(usage)
     }
 }
 

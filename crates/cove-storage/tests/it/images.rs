@@ -51,6 +51,11 @@ fn image(fixture: &Fixture, content: &str, names: &[&str]) -> ImageRecord {
     record
 }
 
+fn by(usage: &Usage) -> impl FnOnce(&Digest) -> std::io::Result<Usage> {
+    let usage = usage.clone();
+    |_| Ok(usage)
+}
+
 fn nothing_used() -> std::io::Result<BTreeSet<Digest>> {
     Ok(BTreeSet::new())
 }
@@ -100,10 +105,12 @@ fn an_image_goes_with_its_last_name() {
     let store = &fixture.store;
     let record = image(&fixture, "one", &["app:1", "app:2"]);
     let running = Usage::Running("c".to_owned());
-    let removal = store.remove_image("app:1", false, &running).unwrap();
+    let removal = store.remove_image("app:1", false, by(&running)).unwrap();
     assert_eq!(removal.untagged, ["app:1"]);
     assert_eq!(removal.deleted, None);
-    let removal = store.remove_image("app:2", false, &Usage::Unused).unwrap();
+    let removal = store
+        .remove_image("app:2", false, by(&Usage::Unused))
+        .unwrap();
     assert_eq!(removal.deleted, Some(record.id));
     assert_eq!(
         removal.untagged,
@@ -119,9 +126,11 @@ fn a_digest_is_a_name_like_others() {
     let record = image(&fixture, "one", &["app:1"]);
     let digest = format!("app@{}", record.manifest);
     let down = Usage::Stopped("c".to_owned());
-    let refused = store.remove_image(&digest, false, &down);
+    let refused = store.remove_image(&digest, false, by(&down));
     assert!(matches!(refused, Err(Error::NameInUse { .. })));
-    let removal = store.remove_image(&digest, false, &Usage::Unused).unwrap();
+    let removal = store
+        .remove_image(&digest, false, by(&Usage::Unused))
+        .unwrap();
     assert_eq!(removal.untagged, [digest.as_str()]);
     assert_eq!(removal.deleted, None);
     assert!(store.find_image(&digest).is_err());
@@ -131,12 +140,14 @@ fn a_digest_is_a_name_like_others() {
 
     // The last of one repository leaves what others have.
     store.put_image(&record, &[reference("else:1")]).unwrap();
-    store.remove_image("app:1", false, &down).unwrap();
+    store.remove_image("app:1", false, by(&down)).unwrap();
     store.put_image(&record, &[]).unwrap();
-    let removal = store.remove_image("else:1", false, &down).unwrap();
+    let removal = store.remove_image("else:1", false, by(&down)).unwrap();
     assert_eq!(removal.untagged, ["else:1"]);
     assert_eq!(removal.deleted, None);
-    let removal = store.remove_image(&digest, false, &Usage::Unused).unwrap();
+    let removal = store
+        .remove_image(&digest, false, by(&Usage::Unused))
+        .unwrap();
     assert_eq!(removal.untagged, [digest]);
     assert_eq!(removal.deleted, Some(record.id));
 }
@@ -146,11 +157,11 @@ fn an_id_of_several_repositories_goes_only_by_force() {
     let fixture = Fixture::new();
     let record = image(&fixture, "one", &["app:1", "else:1"]);
     let hex = record.id.hex();
-    let refused = fixture.store.remove_image(&hex, false, &Usage::Unused);
+    let refused = fixture.store.remove_image(&hex, false, by(&Usage::Unused));
     assert!(matches!(refused, Err(Error::SeveralNames { .. })));
     let removal = fixture
         .store
-        .remove_image(&hex[..12], true, &Usage::Unused)
+        .remove_image(&hex[..12], true, by(&Usage::Unused))
         .unwrap();
     assert_eq!(removal.deleted, Some(record.id));
 }
@@ -168,7 +179,7 @@ fn an_image_that_containers_use_is_refused_in_dockers_words() {
     let stopped = "(must be forced) - image is being used by stopped container c";
     let several = "(must be forced) - image is referenced in multiple repositories";
     let refuses = |text: &str, force, usage: &Usage, words: &str| {
-        let error = store.remove_image(text, force, usage).unwrap_err();
+        let error = store.remove_image(text, force, by(usage)).unwrap_err();
         let sentence = if words.starts_with("conflict") {
             format!("{words} {short}")
         } else {
@@ -188,13 +199,13 @@ fn an_image_that_containers_use_is_refused_in_dockers_words() {
     refuses(&id, false, &Usage::Unused, several);
     refuses(&id, false, &down, several);
     refuses(&id, true, &up, running);
-    store.remove_image("app:2", false, &up).unwrap();
+    store.remove_image("app:2", false, by(&up)).unwrap();
     // Of what runs only the name goes, of what does not the image.
-    let removal = store.remove_image("app:1", true, &up).unwrap();
+    let removal = store.remove_image("app:1", true, by(&up)).unwrap();
     assert_eq!(removal.untagged[0], "app:1");
     assert_eq!(removal.deleted, None);
     assert!(store.find_image(short).unwrap().is_dangling());
-    let removal = store.remove_image(short, true, &down).unwrap();
+    let removal = store.remove_image(short, true, by(&down)).unwrap();
     assert!(removal.deleted.is_some());
 }
 
@@ -205,7 +216,9 @@ fn collection_leaves_what_images_containers_and_leases_use() {
     let kept = image(&fixture, "kept", &["kept"]);
     let gone = image(&fixture, "gone", &["gone"]);
     let layer = gone.layers[0].diff_id;
-    store.remove_image("gone", false, &Usage::Unused).unwrap();
+    store
+        .remove_image("gone", false, by(&Usage::Unused))
+        .unwrap();
     let by_container = store.collect(|| Ok(BTreeSet::from([layer]))).unwrap();
     assert_eq!(by_container.layers, []);
     assert_eq!(by_container.blobs.len(), 2);
@@ -231,16 +244,40 @@ fn pruning_takes_dangling_images_or_all_that_are_unused() {
     let store = &fixture.store;
     let dangling = image(&fixture, "dangling", &[]);
     let used = image(&fixture, "used", &["used"]);
-    image(&fixture, "named", &["named"]);
-    let removed = store
-        .prune_images(false, &BTreeSet::new(), |_| false)
-        .unwrap();
+    let named = image(&fixture, "named", &["named"]);
+    let all: BTreeSet<_> = [dangling.id, used.id, named.id].into();
+    let removed = store.prune_images(false, &all, nothing_used).unwrap();
     assert_eq!(removed[0].deleted, Some(dangling.id));
     assert_eq!(removed.len(), 1);
-    let used = BTreeSet::from([used.id]);
-    assert_eq!(store.prune_images(true, &used, |_| true).unwrap(), []);
-    assert_eq!(store.prune_images(true, &used, |_| false).unwrap().len(), 1);
+    let by_containers = || Ok(BTreeSet::from([used.id]));
+    let fits_none = store.prune_images(true, &BTreeSet::new(), by_containers);
+    assert_eq!(fits_none.unwrap(), []);
+    let removed = store.prune_images(true, &all, by_containers).unwrap();
+    assert_eq!(removed.len(), 1);
     assert_eq!(store.images().unwrap().len(), 1);
+}
+
+#[test]
+fn what_containers_use_is_asked_while_no_name_can_change() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    let record = image(&fixture, "one", &["app:1"]);
+    let locked = || {
+        let file = std::fs::File::open(store.root().join("images/lock")).unwrap();
+        assert!(file.try_lock().is_err(), "names can change meanwhile");
+    };
+    let fitting = BTreeSet::from([record.id]);
+    let used = || {
+        locked();
+        Ok(BTreeSet::from([record.id]))
+    };
+    assert_eq!(store.prune_images(true, &fitting, used).unwrap(), []);
+    let usage = |id: &Digest| {
+        locked();
+        assert_eq!(*id, record.id);
+        Ok(Usage::Unused)
+    };
+    store.remove_image("app:1", false, usage).unwrap();
 }
 
 #[test]
