@@ -233,7 +233,7 @@ impl Error {
         }
     }
 
-    /// Whether nothing listens there.
+    /// Whether nobody is there.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self, Self::Transport { source, .. } if source.is_refusal())
     }

@@ -69,6 +69,17 @@ pub(crate) enum NameError {
     },
 }
 
+impl NameError {
+    /// Whether DNS may answer a moment later.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Timeout(_) => true,
+            Self::Dns { source, .. } => !source.is_nx_domain(),
+            Self::Read { .. } | Self::Start(_) | Self::Empty(_) | Self::Forbidden { .. } => false,
+        }
+    }
+}
+
 /// Looks names up; shared by all connections.
 #[derive(Debug)]
 pub(crate) struct Names {
@@ -303,6 +314,8 @@ mod tests {
             matches!(error, NameError::Dns { .. } | NameError::Timeout(_)),
             "{error}"
         );
+        // What was downloading goes on when DNS is back.
+        assert!(error.is_transient(), "{error}");
     }
 
     #[test]

@@ -50,13 +50,21 @@ impl TransportError {
         match self {
             Self::Io(_) | Self::Timeout(_) => true,
             Self::Http(error) => matches!(**error, ureq::Error::Protocol(_)),
-            Self::Name(_) | Self::Certificates(_) | Self::Proxy(_) => false,
+            Self::Name(error) => error
+                .downcast_ref::<NameError>()
+                .is_some_and(NameError::is_transient),
+            Self::Certificates(_) | Self::Proxy(_) => false,
         }
     }
 
-    /// Whether nothing listens there: no reason to wait at first contact.
+    /// Whether nobody is there, because nothing listens or the name leads
+    /// nowhere: no reason to wait at first contact.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+        match self {
+            Self::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+            Self::Name(_) => true,
+            Self::Certificates(_) | Self::Proxy(_) | Self::Http(_) | Self::Timeout(_) => false,
+        }
     }
 
     pub(crate) fn from_ureq(error: ureq::Error) -> Self {
