@@ -110,7 +110,8 @@ fn make_private_directory(directory: &Path) -> io::Result<()> {
         .create(directory)
 }
 
-fn absent(error: &io::Error) -> bool {
+/// Whether an error says that there is no such file.
+pub(crate) fn absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory

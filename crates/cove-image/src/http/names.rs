@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -102,11 +103,10 @@ impl Names {
         if let Ok(address) = host.parse() {
             return Ok(vec![address]);
         }
-        let hosts = files::read(&self.hosts).map_err(|source| NameError::Read {
+        let found = self.in_hosts(host).map_err(|source| NameError::Read {
             path: self.hosts.clone(),
             source,
         })?;
-        let found = in_hosts(hosts.as_deref().unwrap_or_default(), host);
         if !found.is_empty() {
             return Ok(found);
         }
@@ -133,16 +133,26 @@ impl Names {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Line by line: lists of blocked hosts are long.
+    fn in_hosts(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        match File::open(&self.hosts) {
+            Ok(file) => in_hosts(BufReader::new(file), host),
+            Err(error) if files::absent(&error) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     fn ask(&self, host: &str, within: Duration) -> Result<Vec<IpAddr>, NameError> {
-        let text = files::read(&self.resolv)
+        let text = files::read_bytes(&self.resolv)
             .map_err(|source| NameError::Read {
                 path: self.resolv.clone(),
                 source,
             })?
             .unwrap_or_default();
         // Without any server named, the resolver's manual says: this machine.
+        let text = String::from_utf8_lossy(&text);
         let parsed =
-            parse_resolv_conf(&text).or_else(|_| parse_resolv_conf("nameserver 127.0.0.1"));
+            parse_resolv_conf(&*text).or_else(|_| parse_resolv_conf("nameserver 127.0.0.1"));
         let dns = |source| NameError::Dns {
             host: host.to_owned(),
             source,
@@ -245,10 +255,13 @@ pub(crate) fn is_link_only(address: IpAddr) -> bool {
     }
 }
 
-/// The addresses that a hosts(5) text gives a name.
-fn in_hosts(text: &str, host: &str) -> Vec<IpAddr> {
+/// The addresses that a hosts(5) text gives a name. Comments may be in any
+/// encoding.
+fn in_hosts(text: impl BufRead, host: &str) -> io::Result<Vec<IpAddr>> {
     let mut found: Vec<IpAddr> = Vec::new();
-    for line in text.lines() {
+    for line in text.split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
         let line = line.split('#').next().unwrap_or_default();
         let mut words = line.split_whitespace();
         let Some(Ok(address)) = words.next().map(str::parse) else {
@@ -259,7 +272,7 @@ fn in_hosts(text: &str, host: &str) -> Vec<IpAddr> {
         }
     }
     found.sort_by_key(IpAddr::is_ipv6);
-    found
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -268,9 +281,10 @@ mod tests {
 
     #[test]
     fn hosts_are_read() {
-        let text = "::1 localhost\n127.0.0.1 localhost # x\n10.0.0.1\treg.local Reg2 #reg3\nbad reg.local\n";
+        let text = b"::1 localhost\n127.0.0.1 localhost # \xe9\n10.0.0.1\treg.local Reg2 #reg3\nbad reg.local\n";
         let shown = |host| {
-            in_hosts(text, host)
+            in_hosts(&text[..], host)
+                .unwrap()
                 .iter()
                 .map(ToString::to_string)
                 .collect::<Vec<_>>()
@@ -285,7 +299,9 @@ mod tests {
     fn literals_hosts_and_localhost_need_no_dns() {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("etc")).unwrap();
-        std::fs::write(root.path().join("etc/hosts"), "10.1.2.3 reg.test\n").unwrap();
+        let blocked = "0.0.0.0 ads.test # \u{e9}\n".repeat(250_000);
+        let hosts = format!("{blocked}10.1.2.3 reg.test\n");
+        std::fs::write(root.path().join("etc/hosts"), hosts).unwrap();
         let names = Names::new(&Environment::beneath(root.path()));
         for (host, first) in [
             ("192.0.2.1", "192.0.2.1"),
