@@ -40,6 +40,14 @@ pub struct ImageRecord {
     pub created: Option<String>,
 }
 
+impl ImageRecord {
+    /// The blobs and layers that the image is made of.
+    pub(crate) fn content(&self) -> Vec<Digest> {
+        let layers = self.layers.iter().map(|layer| layer.diff_id);
+        [self.id, self.manifest].into_iter().chain(layers).collect()
+    }
+}
+
 /// One layer of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageLayer {
@@ -85,6 +93,22 @@ impl Store {
     /// When a blob or layer is missing or a record cannot be written; without
     /// the names, the image is there but dangling.
     pub fn put_image(&self, record: &ImageRecord, names: &[Reference]) -> Result<()> {
+        self.require_content(record)?;
+        let _guard = self.lock_images()?;
+        let path = self.image_path(&record.id);
+        let mut record = record.clone();
+        if let Some(known) = read_record::<ImageRecord>(&path)? {
+            record.repo_digests.extend(known.repo_digests);
+        }
+        self.write_record(&path, &record)?;
+        names
+            .iter()
+            .try_for_each(|name| self.write_name(name, &record.id))
+    }
+
+    /// Looks whether everything is there that a record, whose content is
+    /// protected by a lease, refers to.
+    pub(crate) fn require_content(&self, record: &ImageRecord) -> Result<()> {
         for blob in [&record.id, &record.manifest] {
             if !self.has_blob(blob) {
                 return Err(Error::NotFound {
@@ -101,16 +125,7 @@ impl Store {
                 });
             }
         }
-        let _guard = self.lock_images()?;
-        let path = self.image_path(&record.id);
-        let mut record = record.clone();
-        if let Some(known) = read_record::<ImageRecord>(&path)? {
-            record.repo_digests.extend(known.repo_digests);
-        }
-        self.write_record(&path, &record)?;
-        names
-            .iter()
-            .try_for_each(|name| self.write_name(name, &record.id))
+        Ok(())
     }
 
     /// Lets `name` point to the image `id`, whatever it pointed to before.

@@ -149,9 +149,7 @@ impl Store {
             let mut used = lease::protected(self)?;
             used.extend(layers_of_containers().map_err(Error::Usage)?);
             for image in self.images()? {
-                let record = image.record;
-                used.extend([record.id, record.manifest]);
-                used.extend(record.layers.iter().map(|layer| layer.diff_id));
+                used.extend(image.record.content());
             }
             for layer in self
                 .layers()?

@@ -14,6 +14,8 @@ use super::documents::{DockerImage, Repositories};
 use super::{FULL_NAME, REF_NAME, document, plain_manifest};
 use crate::blob::{BLOB_LIMIT, check_digest, digest_of};
 use crate::error::{At, Error, Result, Step};
+use crate::image::ImageRecord;
+use crate::lease::Lease;
 use crate::store::Store;
 use crate::tar::Kind;
 use crate::tar::Time;
@@ -69,23 +71,33 @@ impl Store {
         format: Format,
         target: &mut Target<W>,
     ) -> Result<()> {
+        let records = images
+            .iter()
+            .map(|image| Ok((self.image_record(&image.id)?, image.names.as_slice())))
+            .collect::<Result<Vec<_>>>()?;
+        // Writing takes long; a removal meanwhile must take nothing away.
+        let lease = Lease::new(self)?;
+        for (record, _) in &records {
+            lease.protect(&record.content())?;
+            self.require_content(record)?;
+        }
         let mut written = BTreeSet::new();
         match format {
-            Format::Docker => self.save_docker(images, target, &mut written),
-            Format::Oci => self.save_oci(images, target, &mut written),
+            Format::Docker => self.save_docker(&records, target, &mut written),
+            Format::Oci => self.save_oci(&records, target, &mut written),
         }
     }
 
     fn save_docker<W: Write>(
         &self,
-        images: &[Saved],
+        images: &[(ImageRecord, &[Reference])],
         target: &mut Target<W>,
         written: &mut BTreeSet<Digest>,
     ) -> Result<()> {
         let mut manifest = Vec::new();
         let mut repositories = Repositories::new();
-        for Saved { id, names } in images {
-            let record = self.image_record(id)?;
+        for (record, names) in images {
+            let id = &record.id;
             let layers: Vec<Digest> = record.layers.iter().map(|layer| layer.diff_id).collect();
             let path = |digest: &Digest| format!("{}.tar", digest.hex());
             for diff_id in &layers {
@@ -97,7 +109,7 @@ impl Store {
             if written.insert(*id) {
                 target.bytes(&config, &self.blob(id, BLOB_LIMIT)?)?;
             }
-            for name in names {
+            for name in *names {
                 if let (Some(tag), Some(top)) = (name.tag(), layers.last()) {
                     let tags = repositories.entry(name.familiar_name()).or_default();
                     tags.insert(tag.to_owned(), top.hex());
@@ -115,15 +127,15 @@ impl Store {
 
     fn save_oci<W: Write>(
         &self,
-        images: &[Saved],
+        images: &[(ImageRecord, &[Reference])],
         target: &mut Target<W>,
         written: &mut BTreeSet<Digest>,
     ) -> Result<()> {
         let blob = |digest: &Digest| format!("blobs/sha256/{}", digest.hex());
         target.bytes("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         let mut manifests = Vec::new();
-        for Saved { id, names } in images {
-            let record = self.image_record(id)?;
+        for (record, names) in images {
+            let id = &record.id;
             let mut layers = Vec::new();
             for layer in &record.layers {
                 let diff_id = layer.diff_id;

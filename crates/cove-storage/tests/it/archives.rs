@@ -1,11 +1,11 @@
 //! Saving and loading, in every form, and checking what is stored.
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{Read, Write};
 
-use cove_model::Reference;
 use cove_model::image::{ImageConfig, RunConfig};
-use cove_storage::{Error, Format, ImageRecord, Lease, Object, Saved, Store};
+use cove_model::{Digest, Reference};
+use cove_storage::{Error, Format, ImageRecord, Lease, Object, Saved, Store, Usage};
 
 use crate::support::{Fixture, archive, member, tar_of};
 
@@ -101,6 +101,58 @@ fn what_is_saved_can_be_loaded_in_every_form() {
     from.store.save_layout(&saved, &layout).unwrap();
     let to = Fixture::new();
     check(&to, to.store.load_layout(&layout).unwrap());
+}
+
+/// Removes every image as soon as something is written.
+struct Removing<'a> {
+    store: &'a Store,
+    bytes: Vec<u8>,
+}
+
+impl Write for Removing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        for image in self.store.images().unwrap() {
+            let id = image.record.id.hex();
+            let unused = |_: &Digest| Ok(Usage::Unused);
+            self.store.remove_image(&id, true, unused).unwrap();
+        }
+        self.store.collect(|| Ok(BTreeSet::new())).unwrap();
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_image_that_is_removed_while_it_is_saved_is_saved_whole() {
+    for format in [Format::Docker, Format::Oci] {
+        let from = Fixture::new();
+        let one = image(&from.store, "one:1", &["base", "more"]);
+        let mut out = Removing {
+            store: &from.store,
+            bytes: Vec::new(),
+        };
+        let saved = saved(&[(&one, "one:1")]);
+        from.store.save(&saved, format, &mut out).unwrap();
+        let archive = out.bytes;
+        let to = Fixture::new();
+        assert_eq!(to.store.load(archive.as_slice()).unwrap()[0].id, one.id);
+        assert!(matches!(
+            from.store.save(&saved, format, std::io::sink()),
+            Err(Error::NotFound { .. })
+        ));
+        assert_eq!(
+            from.store
+                .collect(|| Ok(BTreeSet::new()))
+                .unwrap()
+                .layers
+                .len(),
+            2
+        );
+    }
 }
 
 #[test]
