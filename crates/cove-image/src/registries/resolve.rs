@@ -94,10 +94,20 @@ impl Registries {
     pub fn resolve(&self, text: &str) -> Result<Vec<Candidate>, ResolveError> {
         let parsed = Reference::parse_docker(text).map_err(ResolveError::Reference)?;
         let mut candidates = Vec::new();
+        let mut blocked = None;
         for name in self.full_names(text, &parsed)? {
-            self.places(&name.with_default_tag(), &mut candidates)?;
+            match self.places(&name.with_default_tag(), &mut candidates) {
+                // Another search registry may be allowed.
+                Err(error @ ResolveError::Blocked { .. }) => {
+                    blocked.get_or_insert(error);
+                }
+                other => other?,
+            }
         }
-        Ok(candidates)
+        match blocked {
+            Some(error) if candidates.is_empty() => Err(error),
+            _ => Ok(candidates),
+        }
     }
 
     /// Where a login to a registry goes, and how it may be spoken to. Mirrors
@@ -489,6 +499,14 @@ mod tests {
             places(conf, "docker.io/fedora:1"),
             ["docker.io/library/fedora:1"]
         );
+        let block = |host: &str| format!("[[registry]]\nlocation='{host}'\nblocked=true\n");
+        let one = format!("{conf}\n{}", block("q.io"));
+        assert_eq!(places(&one, "busybox").len(), 2);
+        let all: String = ["q.io", "docker.io", "n.io"].map(block).concat();
+        assert!(matches!(
+            resolve(&format!("{conf}\n{all}"), "busybox"),
+            Err(ResolveError::Blocked { registry, .. }) if registry == "q.io"
+        ));
         let enforcing = format!("short-name-mode='enforcing'\n{conf}");
         assert!(matches!(
             resolve(&enforcing, "busybox"),
