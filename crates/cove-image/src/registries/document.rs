@@ -56,6 +56,11 @@ pub enum ParseError {
         /// Its value.
         value: String,
     },
+    /// Credentials are to come from where Cove does not look.
+    #[error(
+        "credential-helpers {0:?} are not supported; name helpers as credHelpers or credsStore in auth.json"
+    )]
+    CredentialHelpers(Vec<String>),
     /// An alias whose name or target is not usable.
     #[error("invalid alias \"{name}\" = \"{target}\"")]
     Alias {
@@ -66,6 +71,9 @@ pub enum ParseError {
     },
 }
 
+/// What stands for the credential files among the helpers.
+const AUTH_FILES: &str = "containers-auth.json";
+
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct RawDocument {
@@ -74,6 +82,8 @@ struct RawDocument {
     registry: Vec<RawRegistry>,
     unqualified_search_registries: Option<Vec<String>>,
     short_name_mode: Option<String>,
+    #[serde(default)]
+    credential_helpers: Vec<String>,
     #[serde(default)]
     aliases: BTreeMap<String, String>,
 }
@@ -117,6 +127,11 @@ impl Document {
         let raw: RawDocument = toml::from_str(text).map_err(ParseError::Toml)?;
         if raw.registries.is_some() {
             return Err(ParseError::Version1);
+        }
+        // The files of containers-auth.json(5), which are the default.
+        let helpers = raw.credential_helpers;
+        if helpers.iter().any(|helper| helper != AUTH_FILES) {
+            return Err(ParseError::CredentialHelpers(helpers));
         }
         let mut registries: Vec<Registry> = Vec::new();
         for entry in raw.registry {
@@ -312,6 +327,12 @@ mod tests {
     }
 
     #[test]
+    fn the_credential_files_are_no_helper() {
+        let text = "credential-helpers = ['containers-auth.json']";
+        assert!(Document::parse(text).is_ok());
+    }
+
+    #[test]
     fn contradictions_are_refused() {
         type Check = fn(&ParseError) -> bool;
         let cases: &[(&str, Check)] = &[
@@ -347,6 +368,10 @@ mod tests {
             (
                 "[[registry]]\nlocation='a.b'\n[[registry.mirror]]\ninsecure=true",
                 |e| matches!(e, ParseError::MirrorNameless(_)),
+            ),
+            (
+                "credential-helpers = ['containers-auth.json', 'pass']",
+                |e| matches!(e, ParseError::CredentialHelpers(_)),
             ),
             ("short-name-mode = 'ask'", |e| {
                 matches!(e, ParseError::Value { .. })
