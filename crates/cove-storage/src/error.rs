@@ -98,7 +98,7 @@ pub enum Error {
     /// An image, layer or blob is not in the store.
     #[error("no such {kind}: {name}")]
     NotFound {
-        /// `image`, `layer` or `blob`.
+        /// `image`, `layer`, `blob` or `name`.
         kind: &'static str,
         /// Its name or digest.
         name: String,

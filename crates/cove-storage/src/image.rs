@@ -8,7 +8,7 @@ use cove_model::{Digest, Reference};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::blob::digest_of;
+use crate::blob::{check_digest, digest_of};
 use crate::error::{At, Error, Result, Step};
 use crate::layer::digests_in;
 use crate::staging::{self, StagedFile};
@@ -152,10 +152,34 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`], or when the record cannot be read.
     pub fn image_record(&self, id: &Digest) -> Result<ImageRecord> {
-        read_record(&self.image_path(id))?.ok_or_else(|| Error::NotFound {
+        self.known_image(id)?.ok_or_else(|| Error::NotFound {
             kind: "image",
             name: id.to_string(),
         })
+    }
+
+    pub(crate) fn known_image(&self, id: &Digest) -> Result<Option<ImageRecord>> {
+        read_record(&self.image_path(id))
+    }
+
+    /// Whether the image `id` has a record, readable or not.
+    pub(crate) fn has_image(&self, id: &Digest) -> bool {
+        self.image_path(id).is_file()
+    }
+
+    /// The reference and the image of a record of `images/names`.
+    pub(crate) fn named_image(&self, hash: &Digest) -> Result<(String, Digest)> {
+        let path = self.name_record_path(hash);
+        let record = read_record::<NameRecord>(&path)?.ok_or_else(|| Error::NotFound {
+            kind: "name",
+            name: hash.to_string(),
+        })?;
+        check_digest(
+            "the recorded name",
+            hash,
+            &digest_of(record.reference.as_bytes()),
+        )?;
+        Ok((record.reference, record.image))
     }
 
     /// Every image with its names, newest first.
@@ -274,6 +298,11 @@ impl Store {
         self.write_record(&self.image_path(&record.id), record)
     }
 
+    /// The caller holds the images' lock.
+    pub(crate) fn remove_name_record(&self, hash: &Digest) -> Result<bool> {
+        self.remove_record(&self.name_record_path(hash))
+    }
+
     fn remove_record(&self, path: &Path) -> Result<bool> {
         match std::fs::remove_file(path) {
             Ok(()) => {}
@@ -330,8 +359,12 @@ impl Store {
 
     /// References may be longer than a file name: their hash is not.
     fn name_path(&self, name: &Reference) -> std::path::PathBuf {
-        let hex = digest_of(name.to_string().as_bytes()).hex();
-        self.path("images/names").join(format!("{hex}.json"))
+        self.name_record_path(&digest_of(name.to_string().as_bytes()))
+    }
+
+    fn name_record_path(&self, hash: &Digest) -> std::path::PathBuf {
+        self.path("images/names")
+            .join(format!("{}.json", hash.hex()))
     }
 }
 

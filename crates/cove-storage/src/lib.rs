@@ -37,7 +37,7 @@ pub use blob::{BLOB_LIMIT, digest_of};
 pub use changes::{Change, ChangeKind};
 pub use error::{Error, Result, Step};
 pub use extract::{Extract, Follow, Owner, extract};
-pub use fsck::{Object, Problem};
+pub use fsck::{Fate, Object, Problem};
 pub use image::{Image, ImageLayer, ImageRecord};
 pub use inflate::{Whole, detect};
 pub use layer::{Layer, LayerInfo, LayerTar};

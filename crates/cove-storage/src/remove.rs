@@ -145,9 +145,7 @@ impl Store {
         let mut collected = Collected::default();
         {
             let _guard = self.lock(true)?;
-            // Leases first: whoever drops one has written its record before.
-            let mut used = lease::protected(self)?;
-            used.extend(layers_of_containers().map_err(Error::Usage)?);
+            let mut used = self.in_use(layers_of_containers)?;
             for image in self.images()? {
                 used.extend(image.record.content());
             }
@@ -185,11 +183,36 @@ impl Store {
         Ok(collected)
     }
 
-    /// Moves one layer out of the way, used or not: it is damaged.
-    pub(crate) fn drop_layer(&self, diff_id: &Digest) -> Result<()> {
+    /// Moves a damaged layer out of the way, whatever images use it; false
+    /// when a container or a running operation does.
+    pub(crate) fn drop_layer(
+        &self,
+        diff_id: &Digest,
+        layers_of_containers: impl FnOnce() -> io::Result<BTreeSet<Digest>>,
+    ) -> Result<bool> {
         let trash = Staging::new(&self.tmp())?;
-        discard(&self.layer_path(diff_id), &trash, "layer")?;
-        self.forget_blobs()
+        {
+            let _guard = self.lock(true)?;
+            if self.in_use(layers_of_containers)?.contains(diff_id) {
+                return Ok(false);
+            }
+            discard(&self.layer_path(diff_id), &trash, "layer")?;
+        }
+        drop(trash);
+        self.forget_blobs()?;
+        Ok(true)
+    }
+
+    /// What leases protect and containers use. The caller holds the store's
+    /// lock exclusively.
+    fn in_use(
+        &self,
+        layers_of_containers: impl FnOnce() -> io::Result<BTreeSet<Digest>>,
+    ) -> Result<BTreeSet<Digest>> {
+        // Leases first: whoever drops one has written its record before.
+        let mut used = lease::protected(self)?;
+        used.extend(layers_of_containers().map_err(Error::Usage)?);
+        Ok(used)
     }
 
     /// Takes the names from an image that `left` no longer has. The caller

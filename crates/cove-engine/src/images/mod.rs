@@ -13,7 +13,7 @@ use cove_model::{Digest, Reference};
 pub use archive::{Loaded, SaveFormat};
 pub use inspect::HistoryEntry;
 pub use pull::{PullOptions, PullPolicy, Pulled};
-pub use remove::{Object, Problem, PruneReport, Removal};
+pub use remove::{Fate, Object, Problem, PruneReport, Removal};
 
 /// An image that is here.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::io;
 
 use cove_model::Digest;
 use cove_storage::Usage;
-pub use cove_storage::{Object, Problem};
+pub use cove_storage::{Fate, Object, Problem};
 
 use super::ImageInfo;
 use crate::Engine;
@@ -83,33 +83,29 @@ impl Engine {
     /// # Errors
     /// When something cannot be read or removed.
     pub fn collect(&self) -> Result<u64> {
-        let layers = || {
-            let records = self.state.list().map_err(io::Error::other)?;
-            Ok(records
-                .into_iter()
-                .flat_map(|record| record.image.layers)
-                .collect())
-        };
         self.store
-            .collect(layers)
+            .collect(|| self.layers_in_use())
             .map(|collected| collected.bytes)
             .map_err(Error::Storage)
     }
 
-    /// Verifies every blob and layer; with `repair` drops what is damaged, so
-    /// that the next pull brings it again. What a running instance uses is
+    /// The layers of all instances.
+    fn layers_in_use(&self) -> io::Result<BTreeSet<Digest>> {
+        let records = self.state.list().map_err(io::Error::other)?;
+        let layers = records.into_iter().flat_map(|record| record.image.layers);
+        Ok(layers.collect())
+    }
+
+    /// Verifies every blob, layer and record; with `repair` drops what is
+    /// damaged where the next pull brings it again. What an instance uses is
     /// never dropped.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn fsck(&self, repair: bool) -> Result<Vec<Problem>> {
-        let mut mounted = BTreeSet::new();
-        for instance in self.instances()? {
-            if !self.is_down(&instance.record)? {
-                mounted.extend(instance.record.image.layers);
-            }
-        }
-        self.store.fsck(repair, &mounted).map_err(Error::Storage)
+        self.store
+            .fsck(repair, || self.layers_in_use())
+            .map_err(Error::Storage)
     }
 
     /// How instances use an image.

@@ -59,7 +59,7 @@ impl Store {
     }
 
     /// Records an image of a configuration that is kept as it is.
-    fn record_image(
+    pub(crate) fn record_image(
         &self,
         lease: &Lease,
         config: &[u8],

@@ -1,53 +1,11 @@
 //! Saving and loading, in every form, and checking what is stored.
 
-use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
-use cove_model::image::{ImageConfig, RunConfig};
-use cove_model::{Digest, Reference};
-use cove_storage::{Error, Format, ImageRecord, Lease, Object, Saved, Store, Usage};
+use cove_model::Digest;
+use cove_storage::{Error, Format, Store, Usage};
 
-use crate::support::{Fixture, archive, member, tar_of};
-
-fn reference(text: &str) -> Reference {
-    Reference::parse_docker(text).unwrap()
-}
-
-fn image(store: &Store, name: &str, contents: &[&str]) -> ImageRecord {
-    let lease = Lease::new(store).unwrap();
-    let tars = contents.iter().map(|content| {
-        archive(&[
-            member("a/f", b'0', "", content.as_bytes()),
-            member("l", b'2', "a", b""),
-        ])
-    });
-    let staged = tars
-        .map(|tar| store.import(tar.as_slice()).unwrap())
-        .collect();
-    let layers = store.publish(&lease, staged).unwrap();
-    let ids: Vec<_> = layers.iter().map(|layer| layer.diff_id).collect();
-    let config = ImageConfig {
-        architecture: "amd64".to_owned(),
-        os: "linux".to_owned(),
-        created: Some("2026-01-02T03:04:05Z".to_owned()),
-        config: RunConfig {
-            cmd: Some(vec!["sh".to_owned()]),
-            ..RunConfig::default()
-        },
-        ..ImageConfig::default()
-    };
-    store
-        .create_image(&lease, config, &ids, &[reference(name)])
-        .unwrap()
-}
-
-fn saved(records: &[(&ImageRecord, &str)]) -> Vec<Saved> {
-    let one = |(record, name): &(&ImageRecord, &str)| Saved {
-        id: record.id,
-        names: vec![reference(name)],
-    };
-    records.iter().map(one).collect()
-}
+use crate::support::{Fixture, archive, image, member, nothing_used, saved, tar_of};
 
 #[test]
 fn what_is_saved_can_be_loaded_in_every_form() {
@@ -83,7 +41,7 @@ fn what_is_saved_can_be_loaded_in_every_form() {
                 assert!(tar_of(&to.store.layer(&layer.diff_id).unwrap()) == tar_of(&theirs));
             }
         }
-        assert_eq!(to.store.fsck(false, &BTreeSet::new()).unwrap(), []);
+        assert_eq!(to.store.fsck(false, nothing_used).unwrap(), []);
         assert_eq!(to.staged(), Vec::<String>::new());
     };
     for bytes in &archives {
@@ -116,7 +74,7 @@ impl Write for Removing<'_> {
             let unused = |_: &Digest| Ok(Usage::Unused);
             self.store.remove_image(&id, true, unused).unwrap();
         }
-        self.store.collect(|| Ok(BTreeSet::new())).unwrap();
+        self.store.collect(nothing_used).unwrap();
         self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
     }
@@ -144,14 +102,9 @@ fn an_image_that_is_removed_while_it_is_saved_is_saved_whole() {
             from.store.save(&saved, format, std::io::sink()),
             Err(Error::NotFound { .. })
         ));
-        assert_eq!(
-            from.store
-                .collect(|| Ok(BTreeSet::new()))
-                .unwrap()
-                .layers
-                .len(),
-            2
-        );
+        // Once it is saved nothing keeps it.
+        from.store.collect(nothing_used).unwrap();
+        assert_eq!(from.store.layers().unwrap(), []);
     }
 }
 
@@ -184,49 +137,4 @@ fn archives_that_lie_are_refused() {
     ] {
         assert!(to.store.load(bytes).is_err());
     }
-}
-
-#[test]
-fn fsck_names_what_is_damaged_and_repair_lets_it_be_fetched_again() {
-    let fixture = Fixture::new();
-    let store = &fixture.store;
-    let one = image(store, "one:1", &["some content", "more"]);
-    let none = BTreeSet::new();
-    assert_eq!(store.fsck(false, &none).unwrap(), []);
-    let mut bytes = Vec::new();
-    store
-        .save(&saved(&[(&one, "one:1")]), Format::Docker, &mut bytes)
-        .unwrap();
-    let layer = one.layers[0].diff_id;
-    let file = store.layer(&layer).unwrap().diff().join("a/f");
-    std::fs::write(&file, "some c0ntent").unwrap();
-    std::fs::write(store.layer(&layer).unwrap().diff().join("a/extra"), "").unwrap();
-    let problems = store.fsck(false, &none).unwrap();
-    assert_eq!(problems.len(), 1);
-    assert_eq!(problems[0].object, Object::Layer(layer));
-    assert_eq!(problems[0].images, [one.id]);
-    assert!(
-        problems[0]
-            .findings
-            .iter()
-            .any(|finding| finding.contains("digest"))
-    );
-    assert!(
-        problems[0]
-            .findings
-            .iter()
-            .any(|finding| finding.contains("a/extra"))
-    );
-    let mut sink = Vec::new();
-    let refused = store.save(&saved(&[(&one, "one:1")]), Format::Docker, &mut sink);
-    assert!(matches!(refused, Err(Error::Digest { .. })));
-    assert!(!store.fsck(true, &BTreeSet::from([layer])).unwrap()[0].repaired);
-    assert!(store.fsck(true, &none).unwrap()[0].repaired);
-    assert!(!store.has_layer(&layer));
-    assert_eq!(
-        store.fsck(false, &none).unwrap()[0].findings,
-        ["it is missing"]
-    );
-    store.load(bytes.as_slice()).unwrap();
-    assert_eq!(store.fsck(false, &none).unwrap(), []);
 }

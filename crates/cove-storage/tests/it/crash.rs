@@ -10,7 +10,7 @@ use cove_model::image::{Compression, ImageConfig};
 use cove_storage::{Lease, Store, Unpack, digest_of};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::support::{Fixture, archive, assert_exact, member};
+use crate::support::{Fixture, archive, assert_exact, member, nothing_used};
 
 const ROOT: &str = "COVE_STORAGE_CRASH_ROOT";
 
@@ -96,7 +96,7 @@ fn worker() {
         writeln!(out, "\npromised {}", record.id).unwrap();
         out.flush().unwrap();
         if number % 4 == 3 {
-            store.collect(|| Ok(BTreeSet::new())).unwrap();
+            store.collect(nothing_used).unwrap();
         }
         store.sweep().unwrap();
     }
@@ -158,11 +158,11 @@ fn a_kill_at_any_moment_leaves_nothing_but_what_can_be_swept() {
             store.find_image(&id).unwrap();
         }
         assert_eq!(
-            store.fsck(false, &BTreeSet::new()).unwrap(),
+            store.fsck(false, nothing_used).unwrap(),
             [],
             "round {round}"
         );
-        store.collect(|| Ok(BTreeSet::new())).unwrap();
+        store.collect(nothing_used).unwrap();
         assert_eq!(
             crate::support::names(&store.root().join("leases")),
             Vec::<String>::new()

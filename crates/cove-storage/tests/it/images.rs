@@ -5,11 +5,7 @@ use std::collections::BTreeSet;
 use cove_model::{Digest, Reference};
 use cove_storage::{Error, ImageLayer, ImageRecord, Lease, Usage, digest_of};
 
-use crate::support::{Fixture, archive, member};
-
-fn reference(text: &str) -> Reference {
-    Reference::parse_docker(text).unwrap()
-}
+use crate::support::{Fixture, archive, member, nothing_used, reference};
 
 fn image(fixture: &Fixture, content: &str, names: &[&str]) -> ImageRecord {
     let lease = Lease::new(&fixture.store).unwrap();
@@ -54,10 +50,6 @@ fn image(fixture: &Fixture, content: &str, names: &[&str]) -> ImageRecord {
 fn by(usage: &Usage) -> impl FnOnce(&Digest) -> std::io::Result<Usage> {
     let usage = usage.clone();
     |_| Ok(usage)
-}
-
-fn nothing_used() -> std::io::Result<BTreeSet<Digest>> {
-    Ok(BTreeSet::new())
 }
 
 #[test]

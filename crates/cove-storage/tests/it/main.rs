@@ -7,6 +7,7 @@ mod archives;
 mod copies;
 mod crash;
 mod differential;
+mod fsck;
 mod hostile;
 mod images;
 mod layouts;

@@ -1,12 +1,15 @@
 //! What the tests share: a store of their own, archives, canaries.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use cove_model::Digest;
-use cove_model::image::Compression;
-use cove_storage::{Layer, Lease, Result, StagedLayer, Store, Unpack, digest_of};
+use cove_model::image::{Compression, ImageConfig, RunConfig};
+use cove_model::{Digest, Reference};
+use cove_storage::{
+    ImageRecord, Layer, Lease, Result, Saved, StagedLayer, Store, Unpack, digest_of,
+};
 
 /// A store in a directory that goes with it.
 pub(crate) struct Fixture {
@@ -109,4 +112,49 @@ pub(crate) fn member(name: &str, kind: u8, link: &str, content: &[u8]) -> Vec<u8
 
 pub(crate) fn archive(members: &[Vec<u8>]) -> Vec<u8> {
     [members.concat(), vec![0; 1024]].concat()
+}
+
+pub(crate) fn reference(text: &str) -> Reference {
+    Reference::parse_docker(text).unwrap()
+}
+
+/// An image of one layer for each content.
+pub(crate) fn image(store: &Store, name: &str, contents: &[&str]) -> ImageRecord {
+    let lease = Lease::new(store).unwrap();
+    let tars = contents.iter().map(|content| {
+        archive(&[
+            member("a/f", b'0', "", content.as_bytes()),
+            member("l", b'2', "a", b""),
+        ])
+    });
+    let staged = tars
+        .map(|tar| store.import(tar.as_slice()).unwrap())
+        .collect();
+    let layers = store.publish(&lease, staged).unwrap();
+    let ids: Vec<_> = layers.iter().map(|layer| layer.diff_id).collect();
+    let config = ImageConfig {
+        architecture: "amd64".to_owned(),
+        os: "linux".to_owned(),
+        created: Some("2026-01-02T03:04:05Z".to_owned()),
+        config: RunConfig {
+            cmd: Some(vec!["sh".to_owned()]),
+            ..RunConfig::default()
+        },
+        ..ImageConfig::default()
+    };
+    store
+        .create_image(&lease, config, &ids, &[reference(name)])
+        .unwrap()
+}
+
+pub(crate) fn saved(records: &[(&ImageRecord, &str)]) -> Vec<Saved> {
+    let one = |(record, name): &(&ImageRecord, &str)| Saved {
+        id: record.id,
+        names: vec![reference(name)],
+    };
+    records.iter().map(one).collect()
+}
+
+pub(crate) fn nothing_used() -> std::io::Result<BTreeSet<Digest>> {
+    Ok(BTreeSet::new())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cove_engine::{Engine, ErrorKind, ImageInfo, Object};
+use cove_engine::{Engine, ErrorKind, Fate, ImageInfo, Object};
 use cove_model::status::State;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -273,24 +273,32 @@ pub(crate) fn system_fsck(session: &Session, matches: &Matches) -> Outcome {
     let repair = matches.on("repair");
     let engine = session.engine()?;
     let problems = engine.fsck(repair)?;
-    let known = engine.images()?;
+    // A damaged record, which is one of the problems, only hides the names.
+    let known = engine.images().unwrap_or_default();
     let mut lines = String::new();
+    let mut kept = 0;
     for problem in &problems {
         let images: Vec<String> = problem.images.iter().map(|id| named(&known, id)).collect();
         let what = match &problem.object {
             Object::Blob(digest) => format!("blob {digest}"),
             Object::Layer(digest) => format!("layer {digest}"),
+            Object::Image(digest) => format!("the record {digest}"),
+            Object::Name(digest) => format!("the name record {digest}"),
         };
         let users = if images.is_empty() {
             "no image".to_owned()
         } else {
             images.join(", ")
         };
-        let fate = if problem.repaired {
-            "; dropped, the next pull brings it back"
-        } else {
-            ""
+        let fate = match problem.fate {
+            Fate::Left => "",
+            Fate::Pullable => "; the next pull brings it back",
+            Fate::Removed => "; removed, nothing needs it",
+            Fate::Remade => "; made anew",
+            Fate::InUse => "; kept, a container uses it",
+            Fate::OnlyHere => "; kept, no registry is known to have it",
         };
+        kept += usize::from(matches!(problem.fate, Fate::InUse | Fate::OnlyHere));
         lines.push_str(&format!(
             "{what} of {users}: {}{fate}\n",
             problem.findings.join("; ")
@@ -301,11 +309,15 @@ pub(crate) fn system_fsck(session: &Session, matches: &Matches) -> Outcome {
         output::line("No problems found")?;
         return Ok(0);
     }
-    if repair {
-        return Ok(0);
+    match (repair, kept) {
+        (true, 0) => return Ok(0),
+        (true, kept) => {
+            return Err(Failure::error(format!("{kept} problems are left")));
+        }
+        (false, _) => {}
     }
     Err(Failure::error(format!(
-        "{} problems found; `{} system fsck --repair` removes what is damaged, the next pull brings it back",
+        "{} problems found; `{} system fsck --repair` removes what is damaged where a pull can bring it back",
         problems.len(),
         session.program
     )))
