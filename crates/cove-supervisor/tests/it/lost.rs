@@ -96,6 +96,8 @@ fn a_killed_keeper_is_replaced() {
     let mut it = Fixture::new("trap 'exit 33' HUP; while read line; do echo got $line; done");
     it.config.tty = true;
     it.begin().unwrap();
+    // It takes its name only after it was forked.
+    eventually("a keeper", || keeper(&it).is_some());
     let keeper = keeper(&it).unwrap();
     kill_process(Pid::from_raw(keeper).unwrap(), Signal::KILL).unwrap();
     eventually("another keeper", || {
