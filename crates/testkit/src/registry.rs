@@ -5,7 +5,6 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::sync::OnceLock;
 
 use base64::Engine as _;
 use cove_model::Digest;
@@ -51,26 +50,23 @@ impl Registry {
         Self::launch(true)
     }
 
-    /// One registry for all tests of this process, with `busybox:latest`,
-    /// `busybox:zstd` and `busybox:docker` (Docker's media types) in it.
+    /// Starts one with `busybox:latest`, `busybox:zstd` and `busybox:docker`
+    /// (Docker's media types) in it.
     ///
     /// # Panics
     /// As [`Registry::start`].
     #[must_use]
-    pub fn shared() -> &'static Self {
-        static SHARED: OnceLock<Registry> = OnceLock::new();
-        SHARED.get_or_init(|| {
-            use cove_model::image::Compression;
-            let registry = Self::start();
-            let busybox = crate::image::busybox::image();
-            registry.push("busybox:latest", &busybox);
-            registry.push("busybox:docker", &busybox.family(Family::Docker));
-            registry.push(
-                "busybox:zstd",
-                &crate::image::busybox::packed(Compression::Zstd),
-            );
-            registry
-        })
+    pub fn with_busybox() -> Self {
+        use cove_model::image::Compression;
+        let registry = Self::start();
+        let busybox = crate::image::busybox::image();
+        registry.push("busybox:latest", &busybox);
+        registry.push("busybox:docker", &busybox.family(Family::Docker));
+        registry.push(
+            "busybox:zstd",
+            &crate::image::busybox::packed(Compression::Zstd),
+        );
+        registry
     }
 
     fn launch(login: bool) -> Self {

@@ -39,7 +39,7 @@ fn nothing_left(cove: &Cove) {
 
 #[test]
 fn every_kind_of_image_is_pulled_listed_run_and_removed() {
-    let registry = Registry::shared();
+    let registry = Registry::with_busybox();
     for tag in ["latest", "docker", "zstd"] {
         let cove = empty();
         let name = registry.reference(&format!("busybox:{tag}"));
@@ -249,7 +249,7 @@ fn layers_that_are_not_what_the_manifest_says_are_refused() {
 
 #[test]
 fn a_full_disk_fails_the_pull_and_nothing_else() {
-    let registry = Registry::shared();
+    let registry = Registry::with_busybox();
     let disk = SmallDisk::new(600);
     let cove = Cove::at(
         Path::new(env!("CARGO_BIN_EXE_cove")),
@@ -278,7 +278,8 @@ fn a_root_that_cannot_be_written_is_told() {
         rustix::mount::mount_remount(disk.path(), flags, "").unwrap();
     };
     read_only(true);
-    let reference = Registry::shared().reference("busybox:latest");
+    let registry = Registry::with_busybox();
+    let reference = registry.reference("busybox:latest");
     let text = cove.fails(1, &["pull", &reference]);
     read_only(false);
     assert!(text.contains("Read-only file system"), "{text}");
@@ -290,7 +291,8 @@ fn nothing_listens_and_nobody_knows_the_name() {
     let cove = empty();
     let text = cove.fails(1, &["pull", "127.0.0.1:1/box"]);
     assert!(text.contains("refused"), "{text}");
-    let unknown = Registry::shared().reference("nobody/knows:1");
+    let registry = Registry::start();
+    let unknown = registry.reference("nobody/knows:1");
     let text = cove.fails(1, &["pull", &unknown]);
     assert!(
         text.contains("not found") || text.contains("unknown"),
