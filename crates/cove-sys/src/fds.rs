@@ -7,16 +7,6 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-const CLOEXEC: u32 = 4;
-
-/// Marks every descriptor from `first` on close-on-exec.
-///
-/// # Errors
-/// `EINVAL` on a kernel before 5.11.
-pub fn cloexec_from(first: u32) -> io::Result<()> {
-    close_range(first, u32::MAX, CLOEXEC)
-}
-
 /// Closes the descriptors `first..=last`. Owners that still hold one of these find it closed.
 ///
 /// # Safety
@@ -26,12 +16,8 @@ pub fn cloexec_from(first: u32) -> io::Result<()> {
 /// # Errors
 /// `EINVAL` if the range is empty.
 pub unsafe fn close_between(first: u32, last: u32) -> io::Result<()> {
-    close_range(first, last, 0)
-}
-
-fn close_range(first: u32, last: u32, flags: u32) -> io::Result<()> {
     // SAFETY: the call takes numbers only; what closing means is the contract of the callers.
-    let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     if done == 0 {
         Ok(())
     } else {
