@@ -237,8 +237,8 @@ pub(crate) fn streams(fds: [&dyn AsRaw; 3]) -> Step {
     Ok(())
 }
 
-/// Gives the standard streams to the user, who may open them again by name (`/dev/stdout`). A device
-/// that is no terminal is everybody's, `/dev/null` before all.
+/// Gives the standard streams to the user, who may open them again by name (`/dev/stdout`): pipes and
+/// terminals, which were made for the program. A file or a device stays whose it is.
 fn own_streams(uid: Uid) -> Step {
     let text = || "give the standard streams to the user";
     for stream in [
@@ -250,8 +250,8 @@ fn own_streams(uid: Uid) -> Step {
             Err(Errno::BADF) => continue,
             other => other.during(text)?,
         };
-        let device = path::kind(&stat) == FileType::CharacterDevice;
-        if stat.st_uid == uid.as_raw() || (device && !rustix::termios::isatty(stream)) {
+        let made = path::kind(&stat) == FileType::Fifo || rustix::termios::isatty(stream);
+        if !made || stat.st_uid == uid.as_raw() {
             continue;
         }
         match rustix::fs::fchown(stream, Some(uid), None) {

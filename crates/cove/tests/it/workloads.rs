@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,6 +25,26 @@ fn terminal() -> (File, File) {
     let path = Path::new(name.to_str().unwrap());
     let theirs = File::options().read(true).write(true).open(path).unwrap();
     (File::from(ours), theirs)
+}
+
+#[test]
+fn files_that_exec_reads_and_writes_stay_whose_they_are() {
+    let cove = cove();
+    cove.ok(&["run", "-d", "--name", "box", IMAGE, "sleep", "1000"]);
+    let path = cove.roots().path().join("file");
+    std::fs::write(&path, "secret\n").unwrap();
+    let input = File::open(&path).unwrap();
+    let output = File::options().append(true).open(&path).unwrap();
+    let mut exec = cove
+        .cmd(["exec", "-i", "-u", "1000", "box", "head", "-n1"])
+        .command();
+    let status = exec.stdin(input).stdout(output).status().unwrap();
+    assert!(status.success(), "{status}");
+    assert_eq!(
+        testkit::files::read(&path, 1 << 10).unwrap(),
+        b"secret\nsecret\n"
+    );
+    assert_eq!(std::fs::metadata(&path).unwrap().uid(), 0);
 }
 
 /// Types `input` into a command's terminal; returns what it showed and its
