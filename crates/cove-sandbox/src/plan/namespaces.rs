@@ -1,5 +1,6 @@
 //! Which namespaces are new, which are joined, and which combinations make no sense.
 
+use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -79,9 +80,17 @@ impl Namespaces {
         if !self.has(ns::MOUNT) {
             return Err(invalid("a container needs a mount namespace"));
         }
-        let names = [spec.hostname(), spec.domainname()];
-        let named = names.iter().any(|name| filled(name.as_ref()).is_some());
-        if named && !self.has(ns::UTS) {
+        let host = rustix::system::uname();
+        let names = [
+            (spec.hostname(), host.nodename()),
+            (spec.domainname(), host.domainname()),
+        ];
+        // Who joins the host's may say what it is called.
+        let own = |name: &str, now: &CStr| self.joins(ns::UTS) && name.as_bytes() == now.to_bytes();
+        let renames = names
+            .iter()
+            .any(|(name, now)| filled(name.as_ref()).is_some_and(|name| !own(name, now)));
+        if renames && !self.has(ns::UTS) {
             return Err(invalid("hostname and domainname need a uts namespace"));
         }
         let Some(linux) = linux else { return Ok(()) };

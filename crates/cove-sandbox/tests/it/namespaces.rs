@@ -127,7 +127,12 @@ fn what_is_changed_in_the_callers_own_namespace_would_be_the_hosts() {
     sandbox.run();
     sandbox.namespace(json!({"type": "uts", "path": "/proc/self/ns/uts"}));
     sandbox.spec["hostname"] = json!(own_name());
-    assert!(sandbox.fails().1.contains("need a uts namespace"));
+    sandbox.run();
+    sandbox.spec["hostname"] = json!("another");
+    // Were it accepted, this host's name would stay.
+    let run = sandbox.command("run", &[]);
+    let output = under(std::process::Command::new("unshare").arg("--uts"), &run);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("need a uts namespace"));
 }
 
 #[test]
