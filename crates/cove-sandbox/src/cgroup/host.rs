@@ -118,7 +118,10 @@ impl Host {
     pub fn check_free(&self, path: &CgroupPath) -> Result<()> {
         let own = own_cgroups(path)?;
         for mounted in &self.hierarchies {
-            let root = Dir::mount_point(&mounted.mount)?;
+            // One that cannot be opened is perhaps not wanted; if it is, the creation says so.
+            let Ok(root) = Dir::mount_point(&mounted.mount) else {
+                continue;
+            };
             let path = place(path, mounted, own.as_deref());
             let Some(dir) = root.open_if_there(&path)? else {
                 continue;
