@@ -1,6 +1,7 @@
 //! Device nodes of the host that an instance gets.
 
 use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
@@ -103,7 +104,11 @@ fn below(directory: &Path, target: &Path, access: &str, except: &[&str]) -> Resu
             continue;
         }
         let target = target.join(&name);
-        let metadata = entry.metadata().map_err(fail)?;
+        let metadata = match entry.metadata() {
+            // The host's devices come and go.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            other => other.map_err(fail)?,
+        };
         if metadata.is_dir() {
             list.extend(below(&entry.path(), &target, access, &[])?);
         } else {
