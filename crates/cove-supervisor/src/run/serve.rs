@@ -361,18 +361,17 @@ impl Supervisor<'_> {
         let end = self.ring.end();
         let deadline = Instant::now() + LINGER;
         let failure = self.failure.clone();
-        let failed = |otherwise: &str| {
-            Reply::Failed(
-                failure
-                    .clone()
-                    .unwrap_or_else(|| Failure::new("state", otherwise)),
-            )
+        let failed = |step: &str| {
+            let otherwise = || Failure::new(step, "the instance is down");
+            Reply::Failed(failure.clone().unwrap_or_else(otherwise))
         };
         for conn in self.conns.iter_mut().flatten() {
             let mut patient = false;
             match &conn.kind {
                 Kind::Waiting(_) | Kind::Stopping => conn.answer(&Reply::Exited(exited.clone())),
-                Kind::Restarting | Kind::Starting => conn.answer(&failed("the instance is down")),
+                // Somebody else stopped it meanwhile, which is not how it was when asked.
+                Kind::Restarting => conn.answer(&failed("restart")),
+                Kind::Starting => conn.answer(&failed("state")),
                 Kind::Attached(attached) => {
                     patient = attached.options.when_slow == WhenSlow::Wait;
                     conn.say_exit(exited, end);
