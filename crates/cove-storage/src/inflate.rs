@@ -38,7 +38,11 @@ pub(crate) fn compression_of(start: &[u8]) -> Result<Compression> {
         [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
         // A frame, or a skippable one before it.
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Compression::Zstd),
-        [b'B', b'Z', b'h', ..] => Err(Error::Archive("bzip2 streams are not supported".into())),
+        // With the first block's mark, or the end's: a name in a plain archive may begin so too.
+        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, ..]
+        | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, ..] => {
+            Err(Error::Archive("bzip2 streams are not supported".into()))
+        }
         [0xfd, b'7', b'z', b'X', b'Z', ..] => {
             Err(Error::Archive("xz streams are not supported".into()))
         }
@@ -143,6 +147,12 @@ pub(crate) fn check_limits(total: u64, wire: u64, limits: &Limits) -> Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_no_compression() {
+        assert!(compression_of(b"BZh91AY&SY").is_err());
+        assert_eq!(compression_of(b"BZhang.txt\0").unwrap(), Compression::None);
+    }
 
     #[test]
     fn a_compression_is_told_by_a_pipe_that_gives_single_bytes() {
