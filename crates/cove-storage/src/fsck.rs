@@ -100,10 +100,17 @@ impl Store {
                 .entry(*object)
                 .or_insert_with(|| vec!["it is missing".to_owned()]);
         }
+        // What an image needs whose record cannot be read, nobody knows.
+        let unread = damaged
+            .keys()
+            .any(|object| matches!(object, Object::Image(_)));
         let mut problems = Vec::with_capacity(damaged.len());
         for (object, findings) in damaged {
             let images = users.get(&object).map_or(&[][..], Vec::as_slice);
-            let fate = if repair {
+            let unclaimed = unread && matches!(object, Object::Blob(_) | Object::Layer(_));
+            let fate = if repair && images.is_empty() && unclaimed {
+                Fate::OnlyHere
+            } else if repair {
                 self.repair(object, images, &layers_of_containers)?
             } else {
                 Fate::Left
@@ -148,12 +155,15 @@ impl Store {
             // A pull writes the record of an image anew.
             Object::Image(_) if fate == Fate::Pullable => {}
             Object::Image(image) => {
-                if self.remake_image(&image)? {
-                    return Ok(Fate::Remade);
-                }
+                let remade = self.remake_image(&image)?;
+                return Ok(if remade { Fate::Remade } else { Fate::OnlyHere });
             }
             Object::Name(name) => {
                 let _guard = self.lock_images()?;
+                // A pull or a tag may have written it anew since it was looked at.
+                if self.names_an_image(&name) {
+                    return Ok(Fate::Remade);
+                }
                 self.remove_name_record(&name)?;
             }
         }

@@ -53,15 +53,18 @@ impl Store {
         })
     }
 
+    /// Whether a name can be read and stands for an image.
+    pub(super) fn names_an_image(&self, name: &Digest) -> bool {
+        self.named_image(name)
+            .is_ok_and(|(_, image)| self.has_image(&image))
+    }
+
     /// Replaces the record of an image that cannot be read by what its
-    /// configuration says; false when that is not there, or layers are not.
+    /// configuration says; false when that is not there, or layers are not:
+    /// then the record stays, and with it whatever else is there.
     pub(super) fn remake_image(&self, id: &Digest) -> Result<bool> {
         let lease = Lease::new(self)?;
         lease.protect(&[*id])?;
-        {
-            let _guard = self.lock_images()?;
-            self.remove_image_record(id)?;
-        }
         let Ok(bytes) = self.blob(id, BLOB_LIMIT) else {
             return Ok(false);
         };
@@ -70,6 +73,13 @@ impl Store {
         };
         let layers = config.rootfs.diff_ids;
         lease.protect(&layers)?;
+        if !layers.iter().all(|layer| self.has_layer(layer)) {
+            return Ok(false);
+        }
+        {
+            let _guard = self.lock_images()?;
+            self.remove_image_record(id)?;
+        }
         match self.record_image(&lease, &bytes, config.created, &layers, &[]) {
             Ok(_) => Ok(true),
             Err(Error::NotFound { .. }) => Ok(false),
