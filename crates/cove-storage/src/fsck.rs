@@ -79,6 +79,10 @@ impl Store {
         repair: bool,
         layers_of_containers: impl Fn() -> io::Result<BTreeSet<Digest>>,
     ) -> Result<Vec<Problem>> {
+        if repair {
+            // A layer that the disk refuses is found below.
+            let _told_there = self.settle();
+        }
         let mut damaged = Found::new();
         let users = users(&self.check_images(&mut damaged)?);
         self.check_names(&mut damaged)?;

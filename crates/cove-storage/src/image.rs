@@ -94,6 +94,8 @@ impl Store {
     /// the names, the image is there but dangling.
     pub fn put_image(&self, record: &ImageRecord, names: &[Reference]) -> Result<()> {
         self.require_content(record)?;
+        // Another process may have brought one of them just now.
+        self.sync_layer_names()?;
         let _guard = self.lock_images()?;
         let path = self.image_path(&record.id);
         let mut record = record.clone();

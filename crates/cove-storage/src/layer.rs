@@ -63,11 +63,19 @@ pub struct Layer {
 }
 
 impl Store {
-    /// The layer `diff_id`.
+    /// The layer `diff_id`, whole: made anew if another boot ended before it
+    /// was on the disk.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when it is not in the store.
+    /// [`Error::NotFound`] when it is not in the store; when it cannot be made
+    /// anew.
     pub fn layer(&self, diff_id: &Digest) -> Result<Layer> {
+        self.make_whole(diff_id)?;
+        self.layer_as_it_is(diff_id)
+    }
+
+    /// The layer `diff_id`, which may not be whole.
+    pub(crate) fn layer_as_it_is(&self, diff_id: &Digest) -> Result<Layer> {
         let directory = self.layer_path(diff_id);
         let path = directory.join("layer.json");
         let bytes = match cove_sys::fs::read(&path, LAYER_RECORD_LIMIT) {

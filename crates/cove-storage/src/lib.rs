@@ -7,6 +7,7 @@
 mod archive;
 mod behind;
 mod blob;
+mod boot;
 mod changes;
 mod error;
 mod extract;
@@ -19,7 +20,9 @@ mod lease;
 mod pack;
 mod payload;
 mod recipe;
+mod redo;
 mod remove;
+mod settle;
 mod skeleton;
 mod snapshot;
 mod staging;

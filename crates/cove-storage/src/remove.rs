@@ -8,7 +8,7 @@ use cove_model::{Digest, Reference};
 
 use crate::error::{At, Error, Result, Step};
 use crate::image::Image;
-use crate::layer::{digests_in, open_directory};
+use crate::layer::digests_in;
 use crate::lease;
 use crate::staging::Staging;
 use crate::store::Store;
@@ -155,7 +155,9 @@ impl Store {
                 .filter(|layer| !used.contains(layer))
             {
                 // A layer without a readable record is no less unused.
-                collected.bytes += self.layer(&layer).map_or(0, |layer| layer.info().size);
+                collected.bytes += self
+                    .layer_as_it_is(&layer)
+                    .map_or(0, |layer| layer.info().size);
                 discard(
                     &self.layer_path(&layer),
                     &trash,
@@ -171,10 +173,9 @@ impl Store {
                 collected.blobs.push(blob);
             }
         }
-        if self.is_durable() && !collected.layers.is_empty() {
+        if !collected.layers.is_empty() {
             // The names must be gone for good before the files go.
-            let path = self.path("layers");
-            rustix::fs::fsync(open_directory(&path)?).at(Step::Sync, &path)?;
+            self.sync_layer_names()?;
         }
         drop(trash);
         if !collected.layers.is_empty() {
@@ -198,6 +199,7 @@ impl Store {
             }
             discard(&self.layer_path(diff_id), &trash, "layer")?;
         }
+        self.sync_layer_names()?;
         drop(trash);
         self.forget_blobs()?;
         Ok(true)

@@ -59,6 +59,13 @@ impl Staging {
             Err(errno) => Err(errno).at(Step::Rename, to),
         }
     }
+
+    /// Gives the directory the name `to` and removes what had it.
+    pub(crate) fn replace(self, to: &Path) -> Result<()> {
+        let flags = rustix::fs::RenameFlags::EXCHANGE;
+        // On drop the other one has our name.
+        rustix::fs::renameat_with(CWD, &self.path, CWD, to, flags).at(Step::Rename, to)
+    }
 }
 
 impl Drop for Staging {

@@ -14,6 +14,7 @@ use crate::layer::{LayerInfo, open_directory};
 use crate::lease::Lease;
 use crate::payload;
 use crate::recipe::RecipeWriter;
+use crate::redo::{self, Log, Logged};
 use crate::staging::{StagedFile, Staging};
 use crate::store::Store;
 use crate::stream::{self, Inflated, Wire};
@@ -57,6 +58,8 @@ impl Unpack<'_> {
 pub struct StagedLayer {
     staging: Staging,
     info: LayerInfo,
+    /// Whether its redo log is on the disk.
+    logged: bool,
 }
 
 impl StagedLayer {
@@ -82,11 +85,20 @@ impl Store {
     /// stays then.
     pub fn unpack(&self, reader: impl Read + Send, what: &Unpack<'_>) -> Result<StagedLayer> {
         let staging = Staging::new(&self.tmp())?;
+        let mut log = self
+            .redo_header(what.compression, what.compressed)?
+            .and_then(|header| Log::begin(staging.path(), &header).ok());
+        // What has a log is written back once it is acknowledged.
+        let write_back = self.is_durable() && log.is_none();
+        let reader = Logged {
+            reader,
+            log: &mut log,
+        };
         let (inflater, inflated) = stream::pipe();
         let (wire, unpacked) = std::thread::scope(|scope| {
             let inflating = scope
                 .spawn(move || inflater.run(reader, what.compression, &what.limits, what.progress));
-            let unpacked = self.unpack_tar(inflated, &staging, what);
+            let unpacked = self.unpack_tar(inflated, &staging, what, write_back);
             // A panic there is one here.
             let wire = inflating
                 .join()
@@ -109,45 +121,69 @@ impl Store {
         info.compressed = digest;
         info.compressed_size = size;
         write_record(&staging.path().join("layer.json"), &info)?;
-        Ok(StagedLayer { staging, info })
+        let logged = log.is_some_and(|log| log.finish(staging.fd()).is_ok());
+        Ok(StagedLayer {
+            staging,
+            info,
+            logged,
+        })
     }
 
-    /// Gives verified layers their names. In a durable store one sync of the
-    /// file system, most of which happened while unpacking, makes all of them
-    /// safe first. A layer that another process published meanwhile is kept
-    /// as it is. `lease` protects the layers from then on.
+    /// Gives verified layers their names. In a durable store their content
+    /// survives a power cut from then on (the names do as soon as an image is
+    /// recorded): by redo logs, which [`Store::settle`] ends later, or where
+    /// one has none by a sync of the file system first, most of which happened
+    /// while unpacking. A layer that another process published meanwhile is
+    /// kept as it is. `lease` protects the layers from then on.
     ///
     /// # Errors
     /// When anything cannot be written; a write-back error since the first of
-    /// the layers was begun is one.
+    /// the layers was begun is one, where a sync is needed.
     pub fn publish(&self, lease: &Lease, layers: Vec<StagedLayer>) -> Result<Vec<LayerInfo>> {
         if layers.is_empty() {
             return Ok(Vec::new());
         }
         let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.info.diff_id).collect();
         lease.protect(&diff_ids)?;
-        if self.is_durable() {
+        if self.is_durable() && !layers.iter().all(|layer| layer.logged) {
             // Each descriptor tells the errors since it was opened; after the
             // first call the others find nothing left to write.
-            for layer in &layers {
-                rustix::fs::syncfs(layer.staging.fd()).at(Step::Sync, layer.staging.path())?;
+            for StagedLayer { staging, .. } in &layers {
+                rustix::fs::syncfs(staging.fd()).at(Step::Sync, staging.path())?;
+                crate::staging::remove(&staging.path().join(redo::NAME))?;
             }
         }
         let mut published = Vec::with_capacity(layers.len());
-        for StagedLayer { staging, info } in layers {
+        for StagedLayer { staging, info, .. } in layers {
             drop(staging.persist(&self.layer_path(&info.diff_id))?);
             published.push(info);
         }
         for info in &published {
             self.note_blob(&info.compressed, &info.diff_id)?;
         }
-        if self.is_durable() {
-            for directory in ["layers", "by-blob"] {
-                let path = self.path(directory);
-                rustix::fs::fsync(open_directory(&path)?).at(Step::Sync, &path)?;
-            }
-        }
         Ok(published)
+    }
+
+    /// Makes the names of layers durable, whoever gave or took them.
+    pub(crate) fn sync_layer_names(&self) -> Result<()> {
+        let path = self.path("layers");
+        if self.is_durable() {
+            rustix::fs::fsync(open_directory(&path)?).at(Step::Sync, &path)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a verified layer in the place of the one that has its name, durably.
+    ///
+    /// # Errors
+    /// When anything cannot be written.
+    pub(crate) fn replace(&self, layer: StagedLayer) -> Result<()> {
+        let StagedLayer { staging, info, .. } = layer;
+        if self.is_durable() {
+            rustix::fs::syncfs(staging.fd()).at(Step::Sync, staging.path())?;
+        }
+        staging.replace(&self.layer_path(&info.diff_id))?;
+        self.sync_layer_names()
     }
 
     /// Remembers that the blob `compressed` holds the layer `diff_id`. Lost
@@ -170,6 +206,7 @@ impl Store {
         input: Inflated,
         staging: &Staging,
         what: &Unpack<'_>,
+        write_back: bool,
     ) -> Result<LayerInfo> {
         let recipe_path = staging.path().join("tar.recipe");
         let recipe = File::create(&recipe_path).at(Step::Create, &recipe_path)?;
@@ -181,7 +218,7 @@ impl Store {
         let mut reader = TarReader::new(&mut input, recipe, what.limits);
         let mut size = 0;
         while let Some(entry) = reader.next()? {
-            let written = place(&mut reader, &mut tree, &entry, &diff, self.is_durable())
+            let written = place(&mut reader, &mut tree, &entry, &diff, write_back)
                 .map_err(|error| located(error, &reader))?;
             size += written;
         }
@@ -216,7 +253,7 @@ fn place(
     tree: &mut Tree,
     entry: &Entry,
     diff: &Path,
-    durable: bool,
+    write_back: bool,
 ) -> Result<u64> {
     let (parent, name) = names::split(&entry.path);
     if let Some(part) = parent
@@ -251,7 +288,7 @@ fn place(
     }
     payload::write(reader, entry, &fd, || in_layer(diff, entry))?;
     tree.finish_file(&fd, entry, number)?;
-    if durable && stored >= WRITE_BACK_FROM {
+    if write_back && stored >= WRITE_BACK_FROM {
         // Only a head start; the sync before publishing tells any error.
         let _told_by_the_last_sync = cove_sys::writeback::start(&fd);
     }

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
     let args: Vec<OsString> = args.collect();
     match Path::new(&argv0).file_name().and_then(|name| name.to_str()) {
         Some(cove_engine::supervise::ARGV0) => return exit_code(cove_engine::supervise::main()),
+        Some(cove_engine::settle::ARGV0) => return exit_code(cove_engine::settle::main(&args)),
         Some(cove_engine::init::ARGV0) => return exit_code(cove_engine::init::main(&args)),
         Some("cove-oci") => return oci::main(args),
         _ => {}

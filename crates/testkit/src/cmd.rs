@@ -399,7 +399,7 @@ fn wait_for(fds: &mut [PollFd<'_>], time: Duration) {
 }
 
 /// Lets time pass between two attempts at what sends no event.
-pub(crate) fn pause(time: Duration) {
+pub fn pause(time: Duration) {
     wait_for(&mut [], time);
 }
 

@@ -35,6 +35,8 @@ impl Snapshot {
         all.insert("socket", sockets(path));
         let mut found = BTreeSet::new();
         tree(&roots.runroot(), path, &mut found);
+        // It says which boot this is, for as long as that lasts.
+        found.remove("run/boot");
         tree(&roots.root().join("tmp"), path, &mut found);
         list(&roots.root().join("leases"), path, &mut found);
         list(&roots.root().join("containers"), path, &mut found);
@@ -108,8 +110,9 @@ pub fn leaks_besides(
     if left.is_empty() {
         return left;
     }
-    let deadline = Instant::now() + Duration::from_secs(2);
+    let began = Instant::now();
     for (_, line) in left.iter().filter(|(kind, _)| *kind == "process") {
+        let deadline = began + patience(line);
         let Some(pid) = line.split(' ').next().and_then(|pid| pid.parse().ok()) else {
             continue;
         };
@@ -129,6 +132,16 @@ pub fn leaks_besides(
                 .any(|(kind, old)| *kind == "process" && pid(old) == pid(line))
     });
     still
+}
+
+/// How long a process, told as a line, may take to end by itself. What settles
+/// a pull waits for the disk, and for whatever else is to be written to it.
+fn patience(line: &str) -> Duration {
+    Duration::from_secs(if line.contains(" cove-settle ") {
+        60
+    } else {
+        2
+    })
 }
 
 /// One line for each leak; a directory stands for what is in it.

@@ -82,6 +82,25 @@ impl Roots {
         processes_of(self.path())
     }
 
+    /// Waits until what was pulled is on the disk and nobody is at it any more.
+    ///
+    /// # Panics
+    /// After a minute.
+    pub fn wait_settled(&self) {
+        let settles = |pid: u32| {
+            let words = files::text(format!("/proc/{pid}/cmdline").as_ref());
+            words.is_some_and(|words| words.starts_with("cove-settle\0"))
+        };
+        for pid in self.processes().into_iter().filter(|pid| settles(*pid)) {
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            let Some(Ok(pidfd)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else {
+                continue;
+            };
+            let ended = crate::cmd::readable(&pidfd, Duration::from_secs(60));
+            assert!(ended, "a pull is not settled after a minute");
+        }
+    }
+
     /// Ends every process and mount in the roots, without Cove's help.
     pub fn tear_down(&self) {
         // A killed process may have had time to start one more.

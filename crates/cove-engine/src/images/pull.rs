@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use cove_image::{
     Client, CredentialStore, Environment, ImageLayer, Options, Registries, ResolvedImage,
 };
-use cove_model::image::{Descriptor, Platform};
+use cove_model::image::{Compression, Descriptor, Platform};
 use cove_model::{Digest, Reference};
 use cove_storage::{Claim, ImageLayer as StoredLayer, ImageRecord, Lease, StagedLayer, Unpack};
 
@@ -144,6 +144,9 @@ impl Engine {
             .put_image(&record, name.as_slice())
             .map_err(Error::Storage)?;
         drop(lease);
+        if fetched {
+            self.settle_later();
+        }
         Ok(fetched || before != Some(id))
     }
 
@@ -184,7 +187,14 @@ impl Engine {
             progress,
             stop: AtomicBool::new(false),
         };
-        let behind = self.store.write_behind().map_err(Error::Storage)?;
+        // What comes compressed is durable without its tree's being on the disk.
+        let plain = |layer: &&ImageLayer| layer.compression == Compression::None;
+        let behind = missing
+            .iter()
+            .any(plain)
+            .then(|| self.store.write_behind())
+            .transpose()
+            .map_err(Error::Storage)?;
         let staged = batch.run(&missing)?;
         drop(behind);
         let ids: Vec<Digest> = staged

@@ -25,15 +25,25 @@ const FINDINGS: usize = 20;
 impl Store {
     /// What of the layer `diff_id` is not as it was written.
     pub(super) fn check_layer(&self, diff_id: &Digest) -> Vec<String> {
-        let layer = match self.layer(diff_id) {
-            Ok(layer) => layer,
-            Err(error) => return vec![sentence(&error)],
-        };
-        match check(&layer, diff_id) {
-            Ok(findings) => findings,
+        let mut found = match self.layer(diff_id) {
+            Ok(layer) => findings(&layer, diff_id),
             Err(error) => vec![sentence(&error)],
+        };
+        if self.is_refused(diff_id) {
+            found.push("the disk did not take all of it".to_owned());
         }
+        found
     }
+
+    /// Whether the layer `diff_id` is as it was written.
+    pub(crate) fn is_whole(&self, diff_id: &Digest) -> bool {
+        let layer = self.layer_as_it_is(diff_id);
+        layer.is_ok_and(|layer| findings(&layer, diff_id).is_empty())
+    }
+}
+
+fn findings(layer: &Layer, diff_id: &Digest) -> Vec<String> {
+    check(layer, diff_id).unwrap_or_else(|error| vec![sentence(&error)])
 }
 
 fn check(layer: &Layer, diff_id: &Digest) -> Result<Vec<String>> {

@@ -12,5 +12,6 @@ mod hostile;
 mod images;
 mod layouts;
 mod round_trip;
+mod settle;
 mod snapshots;
 mod support;

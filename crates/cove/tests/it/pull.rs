@@ -1,11 +1,14 @@
 //! Images from a registry, and registries that ask, lie or break off.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cove_model::image::{Compression, Manifest, media_type};
+use testkit::cmd::Cmd;
 use testkit::cove::Cove;
+use testkit::image::many::{self, Shape};
 use testkit::image::{Blob, Family, Image, busybox, layer, sha256};
-use testkit::power::SmallDisk;
+use testkit::leak::{Snapshot, assert_no_leaks};
+use testkit::power::{Disk, SmallDisk};
 use testkit::registry::{PASSWORD, Registry, USER};
 use testkit::roots::Roots;
 
@@ -33,7 +36,7 @@ fn nothing_left(cove: &Cove) {
             .flatten()
             .map(|entry| entry.unwrap().path())
             .collect();
-        assert_eq!(left, [""; 0].map(std::path::PathBuf::from), "{directory}");
+        assert_eq!(left, [""; 0].map(PathBuf::from), "{directory}");
     }
 }
 
@@ -284,6 +287,65 @@ fn a_root_that_cannot_be_written_is_told() {
     read_only(false);
     assert!(text.contains("Read-only file system"), "{text}");
     cove.ok(&["pull", "-q", &reference]);
+}
+
+/// The redo logs of layers.
+fn logs(cove: &Cove) -> Vec<PathBuf> {
+    let layers = std::fs::read_dir(cove.roots().root().join("layers")).unwrap();
+    let logs = layers.map(|layer| layer.unwrap().path().join("redo"));
+    logs.filter(|log| log.exists()).collect()
+}
+
+#[test]
+fn a_pull_is_settled_by_a_process_that_ends() {
+    let registry = Registry::with_busybox();
+    let cove = empty();
+    cove.ok(&["images"]);
+    let before = Snapshot::take(cove.roots());
+    cove.ok(&["pull", "-q", &registry.reference("busybox:latest")]);
+    cove.roots().wait_settled();
+    assert_eq!(logs(&cove), [""; 0].map(PathBuf::from));
+    assert_no_leaks(&before, cove.roots());
+}
+
+#[test]
+fn a_pull_survives_the_power_cut_before_it_is_settled() {
+    let registry = Registry::with_busybox();
+    let shape = Shape {
+        layers: 2,
+        files: 300,
+        bytes: 6 << 20,
+        compression: Compression::Gzip,
+    };
+    registry.push("many:latest", &many::image(shape));
+    let mut disk = Disk::new(256);
+    let roots = Roots::beneath(&disk.path());
+    let cove = Cove::at(Path::new(env!("CARGO_BIN_EXE_cove")), roots);
+    cove.ok(&["images"]);
+    Cmd::new("sync").arg("--file-system").arg(disk.path()).ok();
+    let [many, busybox] = ["many:latest", "busybox:latest"].map(|name| registry.reference(name));
+    for name in [&many, &busybox] {
+        // The process that would settle it does not start.
+        let own = ["-P", "/proc/self/exe", "-e", "inject=openat:error=EACCES"];
+        let strace = ["-qqq", "-o", "/dev/null"];
+        let pull = cove.cmd(["pull", "-q", name]);
+        pull.under("strace", &[&strace[..], &own, &["--"]].concat())
+            .ok();
+    }
+    assert_eq!(logs(&cove).len(), 3);
+    disk.cut();
+    let runroot = cove.roots().runroot();
+    testkit::files::remove_tree(&runroot);
+    std::fs::create_dir(&runroot).unwrap();
+    let torn = logs(&cove).into_iter().filter(|log| {
+        let record = testkit::files::text(&log.with_file_name("layer.json"));
+        record.unwrap_or_default().is_empty()
+    });
+    assert_ne!(torn.count(), 0, "the cut has lost nothing");
+    let run = ["run", "--rm", "--network", "none", &busybox];
+    assert_eq!(cove.ok(&[&run[..], &["echo", "hi"]].concat()), "hi");
+    assert_eq!(cove.ok(&["system", "fsck"]), "No problems found");
+    assert_eq!(logs(&cove), [""; 0].map(PathBuf::from));
 }
 
 #[test]
