@@ -1,12 +1,15 @@
-//! A command for which nothing is ever synced: what durability costs is the
-//! time of the very same command without it. A system call filter answers its
-//! syncs with success, so the product needs no switch that turns them off.
+//! A command that does nothing for durability: what that costs is the time of
+//! the very same command without it. A system call filter answers its syncs
+//! with success and finds no room for its redo logs, which makes it do without
+//! them, so the product needs no switch that turns them off.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 
 use cove_sys::seccomp::{FilterFlags, SockFilter, set_mode_filter};
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 use testkit::cmd::Cmd;
 
 /// Every call that waits for the disk or makes it write early.
@@ -31,6 +34,9 @@ pub(crate) fn exec(command: &[&str]) -> Result<String, String> {
     Err(format!("cannot execute {program}: {error}"))
 }
 
+/// How a redo log begins. Nothing else in a pull asks for room beforehand.
+const LOG: libc::c_long = libc::SYS_fallocate;
+
 /// Attaches the filter to the calling thread. Whatever is not a sync, the
 /// kernel allows from a table without running the filter.
 fn install() -> Result<(), String> {
@@ -42,30 +48,38 @@ fn install() -> Result<(), String> {
 }
 
 /// Compares the call's number, the first word of what a filter is shown, with
-/// each of the syncs. Only native programs are measured, so the architecture
-/// is not looked at.
+/// the log's and with each of the syncs. Only native programs are measured, so
+/// the architecture is not looked at.
 fn filter() -> Result<Vec<SockFilter>, String> {
-    let statement = |code: u32, jt, k| -> Result<SockFilter, String> {
+    let statement = |code: u32, jt, jf, k| -> Result<SockFilter, String> {
         let code = u16::try_from(code).map_err(|e| e.to_string())?;
-        Ok(SockFilter { code, jt, jf: 0, k })
+        Ok(SockFilter { code, jt, jf, k })
     };
+    let number = |call: libc::c_long| u32::try_from(call).map_err(|e| e.to_string());
+    let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     let answer = libc::BPF_RET | libc::BPF_K;
-    let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)?];
+    let full = libc::SECCOMP_RET_ERRNO | libc::ENOSPC.unsigned_abs();
+    let mut program = vec![
+        statement(load, 0, 0, 0)?,
+        // Any other call goes over the answer.
+        statement(equal, 0, 1, number(LOG)?)?,
+        statement(answer, 0, 0, full)?,
+    ];
     for (n, call) in SYNCS.into_iter().enumerate() {
         // Over the tests that are left and the answer that allows.
         let jump = u8::try_from(SYNCS.len() - n).map_err(|e| e.to_string())?;
-        let call = u32::try_from(call).map_err(|e| e.to_string())?;
-        program.push(statement(equal, jump, call)?);
+        program.push(statement(equal, jump, 0, number(call)?)?);
     }
-    program.push(statement(answer, 0, libc::SECCOMP_RET_ALLOW)?);
+    program.push(statement(answer, 0, 0, libc::SECCOMP_RET_ALLOW)?);
     // The error number zero is success.
-    program.push(statement(answer, 0, libc::SECCOMP_RET_ERRNO)?);
+    program.push(statement(answer, 0, 0, libc::SECCOMP_RET_ERRNO)?);
     Ok(program)
 }
 
-/// Whether syncs of a descriptor that cannot be synced succeed: the kernel
-/// itself answers EBADF to each of them when it was opened with O_PATH.
+/// Whether syncs of a descriptor that cannot be synced succeed, and there is
+/// no room: the kernel itself answers EBADF to each of them when it was opened
+/// with O_PATH.
 fn swallowed() -> Result<bool, String> {
     let file = OpenOptions::new()
         .read(true)
@@ -75,7 +89,8 @@ fn swallowed() -> Result<bool, String> {
     Ok(file.sync_all().is_ok()
         && file.sync_data().is_ok()
         && rustix::fs::syncfs(&file).is_ok()
-        && cove_sys::writeback::start(&file).is_ok())
+        && cove_sys::writeback::start(&file).is_ok()
+        && rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, 1) == Err(Errno::NOSPC))
 }
 
 #[cfg(test)]
