@@ -1,8 +1,10 @@
 //! Power cuts at random moments of a command.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use testkit::cmd::Cmd;
+use testkit::cmd::{Cmd, pause};
 use testkit::fault::moment;
 use testkit::leak::remove_cgroups;
 use testkit::power::Disk;
@@ -10,17 +12,23 @@ use testkit::rng::Rng;
 use testkit::roots::Roots;
 
 use super::Tally;
-use super::orders::Effect;
+use super::orders::{Effect, Kind};
 use super::world::World;
 
 /// After so many cuts everything is removed and the disk is checked.
 const SPELL: u64 = 20;
+/// About how long a pull of the small images is being settled.
+const SETTLING: Duration = Duration::from_millis(10);
+/// No pull takes so long.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// About how long a check takes that makes layers anew.
+const REMAKING: Duration = Duration::from_millis(80);
 
 pub(super) fn run(program: &Path, rounds: u64, rng: &mut Rng) -> Result<Tally, String> {
     let mut tally = Tally::new("power cut");
     let mut disk = Disk::new(1024);
     let roots = Roots::beneath(&disk.path());
-    let runroot = roots.runroot();
+    let (root, runroot) = (roots.root(), roots.runroot());
     // The roots themselves are older than the first cut.
     Cmd::new("sync").arg("--file-system").arg(disk.path()).ok();
     let mut world = World::new(program, roots)?;
@@ -32,8 +40,19 @@ pub(super) fn run(program: &Path, rounds: u64, rng: &mut Rng) -> Result<Tally, S
         let order = world.order(rng);
         let when = format!("{when}, {}", order.kind.name());
         let running = order.cmd.start();
-        // Writing back makes the same command faster or slower from round to round.
-        let ended = running.ends_within(moment(order.span * 4 / 5, rng));
+        // Writing back makes the same command faster or slower from round to
+        // round. Every second pull is to be acknowledged.
+        let acknowledged = order.kind == Kind::Pull && rng.below(2) == 0;
+        let span = if acknowledged {
+            PATIENCE
+        } else {
+            moment(order.span * 4 / 5, rng)
+        };
+        let ended = running.ends_within(span);
+        if ended {
+            // What was acknowledged is being settled.
+            pause(moment(SETTLING, rng));
+        }
         // The command is acknowledged when it has ended, not before: whoever
         // is killed by the cut has said nothing.
         disk.cut();
@@ -45,13 +64,22 @@ pub(super) fn run(program: &Path, rounds: u64, rng: &mut Rng) -> Result<Tally, S
         } else {
             world.forget(&order.effect);
         }
-        // What dies with a boot.
         world.power_lost();
-        remove_cgroups(&runroot);
-        testkit::files::remove_tree(&runroot);
-        std::fs::create_dir(&runroot).map_err(|e| format!("{}: {e}", runroot.display()))?;
+        end_boot(&runroot)?;
+        let unsettled = unsettled(&root);
+        tally.unsettled += unsettled.len();
+        if !unsettled.is_empty() && rng.below(3) == 0 {
+            // The power goes again while layers are made anew.
+            let running = world.cove.cmd(["system", "fsck"]).start();
+            let _ended = running.ends_within(moment(REMAKING, rng));
+            disk.cut();
+            drop(running.wait());
+            end_boot(&runroot)?;
+        }
         world.check(&when, &mut tally);
         world.fsck(&when, &mut tally);
+        let anew = |(layer, inode): &(PathBuf, u64)| inode_of(layer) != Some(*inode);
+        tally.made_anew += unsettled.iter().filter(|one| anew(one)).count();
         start_one(&mut world, &when, rng, &mut tally);
         if round % SPELL == 0 || round == rounds {
             world.clear(&format!("after cut {round}"), &mut tally);
@@ -61,6 +89,28 @@ pub(super) fn run(program: &Path, rounds: u64, rng: &mut Rng) -> Result<Tally, S
     }
     drop(world);
     Ok(tally)
+}
+
+/// What dies with a boot.
+fn end_boot(runroot: &Path) -> Result<(), String> {
+    remove_cgroups(runroot);
+    testkit::files::remove_tree(runroot);
+    std::fs::create_dir(runroot).map_err(|e| format!("{}: {e}", runroot.display()))
+}
+
+/// The layers that are durable by their redo logs only, and their inodes.
+fn unsettled(root: &Path) -> Vec<(PathBuf, u64)> {
+    let layers = std::fs::read_dir(root.join("layers"));
+    let layers = layers.into_iter().flatten().flatten();
+    layers
+        .map(|layer| layer.path())
+        .filter(|layer| layer.join("redo").exists())
+        .filter_map(|layer| Some((layer.clone(), inode_of(&layer)?)))
+        .collect()
+}
+
+fn inode_of(path: &Path) -> Option<u64> {
+    std::fs::metadata(path).ok().map(|found| found.ino())
 }
 
 /// A container that survived must also start, with the files it had.

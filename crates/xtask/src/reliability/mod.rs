@@ -42,6 +42,10 @@ pub(crate) struct Tally {
     broken: Vec<String>,
     /// The slowest first command after a fault.
     recovery: Duration,
+    /// Layers that a cut found durable by their redo logs only, and how many of
+    /// them had to be made anew.
+    unsettled: usize,
+    made_anew: usize,
     /// Lines that the logs of running containers have, and those they lack.
     lines: u64,
     lines_lost: u64,
@@ -148,10 +152,13 @@ fn report(tallies: &[Tally]) -> String {
         .collect();
     let lines: u64 = tallies.iter().map(|tally| tally.lines).sum();
     let lost: u64 = tallies.iter().map(|tally| tally.lines_lost).sum();
+    let unsettled: usize = tallies.iter().map(|tally| tally.unsettled).sum();
+    let made_anew: usize = tallies.iter().map(|tally| tally.made_anew).sum();
     let _infallible = writeln!(
         text,
         "\nCommands struck: {}. Log of the container that ran through the kills: {lines} lines, \
-         {lost} missing.",
+         {lost} missing. Layers that a cut found with their redo log: {unsettled}, of which \
+         {made_anew} were made anew.",
         kinds.join(", ")
     );
     text
