@@ -49,7 +49,7 @@ impl Engine {
     pub fn open(roots: Roots) -> Result<Self> {
         make_private(&roots.root)?;
         make_private(&roots.runroot)?;
-        let store = Store::open(&roots.root, &roots.runroot).map_err(Error::Storage)?;
+        let store = Store::open(&roots.root).map_err(Error::Storage)?;
         let state = State::open(&roots.root).map_err(Error::State)?;
         let engine = Self {
             roots,

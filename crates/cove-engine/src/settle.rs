@@ -1,50 +1,82 @@
 //! Writing back what a pull brought, after it was acknowledged: a process of
 //! its own does it, so that nobody waits, and ends.
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use cove_storage::Store;
+use cove_storage::{Settler, Store};
+use cove_sys::signalfd::SignalFd;
 use cove_sys::spawn::spawn_session;
+use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 
-use crate::{Engine, Roots};
+use crate::Engine;
 
-/// The name under which the binary settles: its `argv[0]`.
+/// The name under which the binary settles: its `argv[0]`. The root and the
+/// settler's name follow; standard input is what it hears of errors by.
 pub const ARGV0: &str = "cove-settle";
+/// Before these words: another process is to do it, whose parent we are not.
+const DETACHED: &str = "detached";
 
 impl Engine {
-    /// Starts the process. It is our child until we end.
-    pub(crate) fn settle_later(&self) {
-        // Without it the layers are as durable, and the next one settles them.
-        let _settled_later = self.start_settling();
-    }
-
-    fn start_settling(&self) -> io::Result<()> {
-        let exe = File::open("/proc/self/exe")?;
-        let null = File::options().read(true).write(true).open("/dev/null")?;
-        let null = null.as_fd();
-        let Roots { root, runroot } = &self.roots;
-        let argv = [ARGV0.as_ref(), root.as_os_str(), runroot.as_os_str()]
-            .map(|word| CString::new(word.as_bytes()));
-        let argv = argv.into_iter().collect::<Result<Vec<_>, _>>()?;
-        spawn_session(exe.as_fd(), &argv, &[], &[null, null, null]).map(drop)
+    /// Lets the layers of a pull be settled.
+    pub(crate) fn settle_later(&self, settler: &Settler) {
+        let words = [
+            OsStr::new(DETACHED),
+            self.roots.root.as_os_str(),
+            OsStr::new(settler.name()),
+        ];
+        // Without it the layers are as durable, and their logs stay.
+        if let Ok(pid) = spawn(&words, settler.hears().as_fd()) {
+            // A command that goes on, such as `run`, has no child that ends beside it.
+            let _status = waitpid(Pid::from_raw(pid), WaitOptions::empty());
+        }
     }
 }
 
-/// Settles an installation, the words of whose directories are `args`; returns
-/// the exit status of the process. For a binary whose `argv[0]` is [`ARGV0`].
+fn spawn(words: &[&OsStr], stdin: BorrowedFd<'_>) -> io::Result<i32> {
+    let exe = File::open("/proc/self/exe")?;
+    let null = File::options().write(true).open("/dev/null")?;
+    let argv = [OsStr::new(ARGV0)];
+    let argv = argv.iter().chain(words);
+    let argv = argv.map(|word| CString::new(word.as_bytes()));
+    let argv = argv.collect::<Result<Vec<_>, _>>()?;
+    spawn_session(
+        exe.as_fd(),
+        &argv,
+        &[],
+        &[stdin, null.as_fd(), null.as_fd()],
+    )
+}
+
+/// What a binary does that was started as [`ARGV0`]; returns its exit status.
 #[must_use]
 pub fn main(args: &[OsString]) -> i32 {
-    let [root, runroot] = args else {
-        eprintln!("{ARGV0}: this is started by cove, not by hand");
-        return 125;
+    let hears = io::stdin();
+    let done = match args {
+        [detached, root, name] if detached == DETACHED => {
+            spawn(&[root, name], hears.as_fd()).is_ok()
+        }
+        [root, name] => settle(root.as_ref(), &name.to_string_lossy(), hears.as_fd()),
+        _ => {
+            eprintln!("{ARGV0}: this is started by cove, not by hand");
+            return 125;
+        }
     };
-    // No directory of the caller's stays in use; ours are absolute.
+    i32::from(!done)
+}
+
+/// Whether it is settled: nobody listens to why not, and the logs stay then.
+fn settle(root: &Path, name: &str, hears: BorrowedFd<'_>) -> bool {
+    // It ends soon, by itself: the end of a session or a service need not end it.
+    let signals = [Signal::TERM, Signal::HUP, Signal::INT].map(Signal::as_raw);
+    let _blocked = SignalFd::block(&signals);
+    // No directory of the caller's stays in use; the root is absolute.
     let _stays_there = rustix::process::chdir("/");
-    let settled = Store::open(root.as_ref(), runroot.as_ref()).and_then(|store| store.settle());
-    // Nobody listens; `system fsck` tells what stays.
-    i32::from(settled.is_err())
+    // One that was removed meanwhile is not made again.
+    root.join("layers").is_dir()
+        && Store::open(root).is_ok_and(|store| store.settle(name, hears).is_ok())
 }

@@ -20,11 +20,7 @@ fn main() -> Fallible<()> {
         return Err("usage: unpack STORE durable|fast LAYER…".into());
     };
     let start = Instant::now();
-    let root = Path::new(root);
-    let store = match durable.as_str() {
-        "durable" => Store::open(root, root)?,
-        _ => Store::open_unsynced(root)?,
-    };
+    let store = Store::open_with(Path::new(root), durable == "durable")?;
     let lease = Lease::new(&store)?;
     let staged: Fallible<Vec<StagedLayer>> = std::thread::scope(|scope| {
         let threads: Vec<_> = layers

@@ -58,8 +58,8 @@ mod tests {
     fn it_ends_when_it_is_dropped() {
         let root = tempfile::tempdir().unwrap();
         for store in [
-            Store::open(root.path(), root.path()).unwrap(),
-            Store::open_unsynced(root.path()).unwrap(),
+            Store::open(root.path()).unwrap(),
+            Store::open_with(root.path(), false).unwrap(),
         ] {
             let durable = store.is_durable();
             let behind = store.write_behind().unwrap();

@@ -1,28 +1,39 @@
-//! Which boot this is. What another one wrote and did not sync may be gone.
+//! Until when what is written and not synced can be relied on.
 
-use std::io;
 use std::path::Path;
 
+use cove_sys::fs::read_to_string;
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use serde::{Deserialize, Serialize};
+
 use crate::error::{At, Result, Step};
-use crate::staging::random_name;
 
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+const KERNEL: &str = "/proc/sys/kernel/random/boot_id";
+/// `STATX_MNT_ID_UNIQUE` (Linux 6.8): no later mount gets the same number.
+const UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 
-/// A name for this boot: the kernel's own, and a mark in `runroot`, the
-/// directory that dies with a boot, so that emptying it is the end of one.
-///
-/// # Errors
-/// When the kernel's cannot be read or the mark cannot be made.
-pub(crate) fn current(runroot: &Path) -> Result<String> {
-    let kernel = cove_sys::fs::read_to_string(Path::new(BOOT_ID), 64).at(Step::Read, BOOT_ID)?;
-    let mark = runroot.join("boot");
-    // A link is made with what it says at once, by one process only.
-    match std::os::unix::fs::symlink(random_name("b"), &mark) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        made => made.at(Step::Create, &mark)?,
+/// The life of a page cache: it ends with its kernel, or when the file system
+/// is no longer mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Boot {
+    /// The kernel's name for the time since it started.
+    pub(crate) kernel: String,
+    /// The mount. Another mount of the same file system, as mount namespaces
+    /// have, has another number; before Linux 6.8 a later one may have the same.
+    mount: u64,
+}
+
+impl Boot {
+    /// That of what is on the file system of `root` now.
+    pub(crate) fn of(root: &Path) -> Result<Self> {
+        let kernel = read_to_string(Path::new(KERNEL), 64).at(Step::Read, KERNEL)?;
+        let found =
+            statx(CWD, root, AtFlags::empty(), StatxFlags::MNT_ID | UNIQUE).at(Step::Stat, root)?;
+        Ok(Self {
+            kernel: kernel.trim_end().to_owned(),
+            mount: found.stx_mnt_id,
+        })
     }
-    let ours = std::fs::read_link(&mark).at(Step::Read, &mark)?;
-    Ok(format!("{} {}", kernel.trim_end(), ours.display()))
 }
 
 #[cfg(test)]
@@ -30,13 +41,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_boot_ends_with_what_dies_with_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let first = current(directory.path()).unwrap();
-        assert_eq!(current(directory.path()).unwrap(), first);
-        std::fs::remove_file(directory.path().join("boot")).unwrap();
-        let second = current(directory.path()).unwrap();
-        assert_ne!(first, second);
-        assert_eq!(first.split(' ').next(), second.split(' ').next());
+    fn a_boot_is_of_one_mount() {
+        let root = Boot::of(Path::new("/")).unwrap();
+        assert_eq!(Boot::of(Path::new("/usr/..")).unwrap(), root);
+        let other = Boot::of(Path::new("/proc")).unwrap();
+        assert_eq!(other.kernel, root.kernel);
+        assert_ne!(other, root);
     }
 }

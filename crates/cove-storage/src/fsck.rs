@@ -66,11 +66,13 @@ type Found = BTreeMap<Object, Vec<String>>;
 impl Store {
     /// Verifies every blob, every layer by rebuilding its archive and
     /// comparing files with headers, and the records; also tells what images
-    /// miss.
+    /// miss. Like every use of a layer it makes those whole that another boot
+    /// left torn.
     ///
-    /// With `repair`, what is damaged is dropped where a pull can bring it
-    /// back. The layers that `layers_of_containers` gives, which is called
-    /// while new leases wait, are never dropped.
+    /// With `repair`, what is damaged is made anew where something repeats it,
+    /// and dropped where a pull can bring it back. The layers that
+    /// `layers_of_containers` gives, which is called while new leases wait, are
+    /// never dropped.
     ///
     /// # Errors
     /// When the store cannot be listed. Damage is no error.
@@ -79,10 +81,6 @@ impl Store {
         repair: bool,
         layers_of_containers: impl Fn() -> io::Result<BTreeSet<Digest>>,
     ) -> Result<Vec<Problem>> {
-        if repair {
-            // A layer that the disk refuses is found below.
-            let _told_there = self.settle();
-        }
         let mut damaged = Found::new();
         let users = users(&self.check_images(&mut damaged)?);
         self.check_names(&mut damaged)?;
@@ -138,6 +136,33 @@ impl Store {
         }
     }
 
+    /// Makes a layer anew where it has a redo log, or drops it; `fate` is what
+    /// becomes of it then.
+    fn repair_layer(
+        &self,
+        layer: Digest,
+        fate: Fate,
+        layers_of_containers: impl FnOnce() -> io::Result<BTreeSet<Digest>>,
+    ) -> Result<Fate> {
+        if !self.has_layer(&layer) {
+            return Ok(fate);
+        }
+        let anew = match self.unsettled(&layer) {
+            Ok(Some((_, log))) => self.unpack_log(&log, &layer).map(Some),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        let (anew, fate) = match anew {
+            Ok(Some(anew)) => (Some(anew), Fate::Remade),
+            // A disk that is full, say, is no reason to drop what a log has.
+            Err(error @ Error::Io { .. }) => return Err(error),
+            // Nobody can bring it back from a log that is damaged as well.
+            Ok(None) | Err(_) => (None, fate),
+        };
+        let done = self.drop_layer(&layer, anew, layers_of_containers)?;
+        Ok(if done { fate } else { Fate::InUse })
+    }
+
     fn repair(
         &self,
         object: Object,
@@ -150,11 +175,7 @@ impl Store {
             _ => return Ok(Fate::OnlyHere),
         };
         match object {
-            Object::Layer(layer) => {
-                if self.has_layer(&layer) && !self.drop_layer(&layer, layers_of_containers)? {
-                    return Ok(Fate::InUse);
-                }
-            }
+            Object::Layer(layer) => return self.repair_layer(layer, fate, layers_of_containers),
             Object::Blob(blob) => crate::staging::remove(&self.blob_path(&blob))?,
             // A pull writes the record of an image anew.
             Object::Image(_) if fate == Fate::Pullable => {}

@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_lease_without_its_process_is_swept() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open_unsynced(directory.path()).unwrap();
+        let store = Store::open(directory.path()).unwrap();
         let living = Lease::new(&store).unwrap();
         living.protect(&[Digest::from_bytes([7; 32])]).unwrap();
         // What kill -9 leaves: the file, and nobody who has it locked.

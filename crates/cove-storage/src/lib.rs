@@ -47,6 +47,7 @@ pub use layer::{Layer, LayerInfo, LayerTar};
 pub use lease::Lease;
 pub use pack::{export, pack};
 pub use remove::{Collected, Removal, Usage};
+pub use settle::Settler;
 pub use snapshot::Snapshot;
 pub use staging::Claim;
 pub use store::Store;

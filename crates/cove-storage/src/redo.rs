@@ -4,7 +4,7 @@
 //! Writing back ten thousands of small files costs much more than the files
 //! themselves; the blob is one file of a third of their length. So the blob is
 //! what is durable when a pull is acknowledged, and the tree is written back
-//! afterwards ([`Store::settle`]). If the power goes before that, whoever uses
+//! afterwards ([`crate::Store::settle`]). If the power goes before that, whoever uses
 //! the layer next unpacks it anew from here.
 //!
 //! The log is the file `redo` in the layer's directory: one block of JSON,
@@ -21,8 +21,8 @@ use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, fcntl_setfl};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::boot::Boot;
 use crate::error::{At, Error, Result, Step};
-use crate::store::Store;
 
 /// The log's name in the layer's directory.
 pub(crate) const NAME: &str = "redo";
@@ -35,16 +35,15 @@ const BUFFER: usize = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Header {
     /// The boot that unpacked the layer: in it, its tree is whole.
-    pub(crate) boot: String,
+    pub(crate) boot: Boot,
+    /// Who settles the layer.
+    pub(crate) settler: String,
     /// The blob's compression.
     pub(crate) compression: Compression,
     /// The blob's digest.
     pub(crate) compressed: Digest,
     /// The blob's length in bytes.
     pub(crate) size: u64,
-    /// The disk refused to take the tree in this boot: it is not asked again,
-    /// because it would not tell a second time.
-    pub(crate) refused: bool,
 }
 
 impl Header {
@@ -175,8 +174,9 @@ pub(crate) struct Kept {
 impl Kept {
     /// The log in `directory`, if there is one.
     pub(crate) fn open(directory: &OwnedFd, path: &Path) -> Result<Option<Self>> {
-        let mut file = match open(directory, OFlags::RDONLY) {
-            Ok(file) => file,
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = match rustix::fs::openat(directory, NAME, flags, Mode::empty()) {
+            Ok(fd) => File::from(fd),
             Err(Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(errno).at(Step::Open, path.join(NAME)),
         };
@@ -194,43 +194,6 @@ impl Kept {
     pub(crate) fn blob(&self) -> impl Read + Send {
         (&self.file).take(self.header.size)
     }
-
-    /// Notes that the disk refused to take the tree in `directory`.
-    pub(crate) fn refuse(mut self, directory: &OwnedFd) -> io::Result<()> {
-        self.header.refused = true;
-        let mut file = open(directory, OFlags::WRONLY)?;
-        file.write_all(&self.header.block()?)?;
-        file.sync_all()
-    }
-}
-
-fn open(directory: &OwnedFd, how: OFlags) -> Result<File, Errno> {
-    let flags = how | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(directory, NAME, flags, Mode::empty()).map(File::from)
-}
-
-impl Store {
-    /// The header of the log that a layer needs until it is on the disk; none
-    /// where a sync does as well.
-    pub(crate) fn redo_header(
-        &self,
-        compression: Compression,
-        blob: Option<(Digest, u64)>,
-    ) -> Result<Option<Header>> {
-        match (self.boot()?, blob) {
-            // What is not compressed is as long as the tree.
-            (Some(boot), Some((compressed, size))) if compression != Compression::None => {
-                Ok(Some(Header {
-                    boot,
-                    compression,
-                    compressed,
-                    size,
-                    refused: false,
-                }))
-            }
-            _ => Ok(None),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -242,11 +205,11 @@ mod tests {
         for length in [0, 1, BLOCK, BUFFER - BLOCK, BUFFER - BLOCK + 1, 3 * BUFFER] {
             let directory = tempfile::tempdir().unwrap();
             let header = Header {
-                boot: "b".to_owned(),
+                boot: Boot::of(directory.path()).unwrap(),
+                settler: "s".to_owned(),
                 compression: Compression::Gzip,
                 compressed: Digest::from_bytes([1; 32]),
                 size: length as u64,
-                refused: false,
             };
             let blob: Vec<u8> = (0..length).map(|n| n.to_le_bytes()[0] ^ 90).collect();
             let mut log = Some(Log::begin(directory.path(), &header).unwrap());
@@ -271,11 +234,11 @@ mod tests {
     fn a_log_that_cannot_be_written_is_given_up_and_the_stream_goes_on() {
         let directory = tempfile::tempdir().unwrap();
         let header = Header {
-            boot: "b".to_owned(),
+            boot: Boot::of(directory.path()).unwrap(),
+            settler: "s".to_owned(),
             compression: Compression::Gzip,
             compressed: Digest::from_bytes([1; 32]),
             size: 1 << 62,
-            refused: false,
         };
         let path = directory.path().join(NAME);
         assert!(Log::begin(directory.path(), &header).is_err());

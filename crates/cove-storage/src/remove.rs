@@ -184,20 +184,27 @@ impl Store {
         Ok(collected)
     }
 
-    /// Moves a damaged layer out of the way, whatever images use it; false
-    /// when a container or a running operation does.
+    /// Moves a damaged layer out of the way, whatever images use it, or puts
+    /// `anew` in its place; false when a container or a running operation uses it.
     pub(crate) fn drop_layer(
         &self,
         diff_id: &Digest,
+        anew: Option<Staging>,
         layers_of_containers: impl FnOnce() -> io::Result<BTreeSet<Digest>>,
     ) -> Result<bool> {
-        let trash = Staging::new(&self.tmp())?;
+        let exchange = anew.is_some();
+        let trash = anew.map_or_else(|| Staging::new(&self.tmp()), Ok)?;
         {
             let _guard = self.lock(true)?;
             if self.in_use(layers_of_containers)?.contains(diff_id) {
                 return Ok(false);
             }
-            discard(&self.layer_path(diff_id), &trash, "layer")?;
+            let path = self.layer_path(diff_id);
+            if exchange {
+                trash.exchange(&path)?;
+            } else {
+                discard(&path, &trash, "layer")?;
+            }
         }
         self.sync_layer_names()?;
         drop(trash);

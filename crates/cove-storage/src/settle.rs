@@ -1,116 +1,168 @@
-//! Settling: what is durable by its redo log becomes so by itself, or, after a
-//! power cut, is made anew.
+//! Settling: what is durable by its redo log becomes so by itself, or, when
+//! the page cache was lost before, is made anew.
 
 use std::io::ErrorKind;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use cove_model::Digest;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
+use crate::boot::Boot;
 use crate::error::{At, Error, Result, Step};
 use crate::layer::open_directory;
+use crate::lease::Lease;
 use crate::redo::{self, Kept};
+use crate::staging::{Staging, random_name, still_there};
 use crate::store::Store;
 use crate::unpack::Unpack;
 
-impl Store {
-    /// Waits until every layer is on the disk, and then removes the redo logs.
-    /// Whoever is killed in it leaves them to the next.
-    ///
-    /// # Errors
-    /// The first; the others are settled all the same. When the disk does not
-    /// take a layer, its log stays, and it is made anew after the next boot.
-    pub fn settle(&self) -> Result<()> {
-        let Some(boot) = self.boot()? else {
-            return Ok(());
-        };
-        let mut first = Ok(());
-        let mut unsettled = Vec::new();
-        for diff_id in self.layers()? {
-            match self.unsettled(&diff_id) {
-                Ok(None) => {}
-                Ok(Some((_, log))) if log.header.boot != boot => {
-                    first = first.and(self.make_whole(&diff_id));
-                }
-                Ok(Some((_, log))) if log.header.refused => {}
-                Ok(Some((directory, log))) => unsettled.push((diff_id, directory, log)),
-                Err(error) => first = first.and(Err(error)),
-            }
-        }
-        let synced = self.sync_and_forget(unsettled);
-        first.and(synced)
+/// Logs are only written where so many times their length is free: the trees
+/// need room too, and both are there at once.
+const ROOM: u64 = 10;
+
+/// Who settles the layers of one pull.
+#[derive(Debug)]
+pub struct Settler {
+    /// Written into their logs.
+    pub(crate) name: String,
+    pub(crate) boot: Boot,
+    hears: OwnedFd,
+}
+
+impl Settler {
+    /// The word that [`Store::settle`] knows the pull's logs by.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
-    fn sync_and_forget(&self, unsettled: Vec<(Digest, OwnedFd, Kept)>) -> Result<()> {
-        let Some((diff_id, directory, _)) = unsettled.first() else {
-            return Ok(());
-        };
-        let synced = rustix::fs::syncfs(directory).at(Step::Sync, self.layer_path(diff_id));
-        for (diff_id, directory, log) in unsettled {
-            let path = self.layer_path(&diff_id);
-            match synced {
-                // By descriptor: the name may be another layer's by now.
-                Ok(()) => forget(&directory, &path)?,
-                Err(_) => log
-                    .refuse(&directory)
-                    .at(Step::Write, path.join(redo::NAME))?,
+    /// What hears of every write-back error since the pull began: the
+    /// kernel tells each error to those who were there before it.
+    #[must_use]
+    pub fn hears(&self) -> &OwnedFd {
+        &self.hears
+    }
+}
+
+impl Store {
+    /// Begins a pull of blobs of so many bytes together whose layers are to be
+    /// settled after it; none where they have to be synced before: in a store
+    /// that is not durable, where that is nothing, and on a disk that is nearly
+    /// full.
+    ///
+    /// # Errors
+    /// When the kernel does not say what is asked of it.
+    pub fn settler(&self, bytes: u64) -> Result<Option<Settler>> {
+        let free = rustix::fs::statvfs(self.root()).at(Step::Stat, self.root())?;
+        let free = free.f_bavail.saturating_mul(free.f_frsize);
+        if !self.is_durable() || bytes.saturating_mul(ROOM) > free {
+            return Ok(None);
+        }
+        Ok(Some(Settler {
+            name: random_name("s"),
+            boot: Boot::of(self.root())?,
+            hears: open_directory(self.root())?,
+        }))
+    }
+
+    /// Waits until the layers of the pull that [`Settler::name`] names are on
+    /// the disk, and then removes their redo logs. `hears` is its
+    /// [`Settler::hears`]. What a killed settler leaves stays until the next
+    /// boot, because nobody else hears of all errors.
+    ///
+    /// # Errors
+    /// When the disk does not take the layers: then their logs stay, too.
+    pub fn settle(&self, name: &str, hears: impl AsFd) -> Result<()> {
+        let mut ours = Vec::new();
+        for diff_id in self.layers()? {
+            // One that cannot be read is not settled.
+            if let Ok(Some((directory, log))) = self.unsettled(&diff_id)
+                && log.header.settler == name
+            {
+                ours.push((self.layer_path(&diff_id), directory));
             }
         }
-        synced
+        if ours.is_empty() {
+            return Ok(());
+        }
+        rustix::fs::syncfs(hears).at(Step::Sync, self.root())?;
+        // By descriptor: the name may be another layer's by now.
+        ours.iter()
+            .try_for_each(|(path, directory)| forget(directory, path))
+    }
+
+    /// Whether all of `layers` are there; makes those whole that lost what
+    /// was not on the disk.
+    ///
+    /// # Errors
+    /// When one cannot be made anew.
+    pub fn ready(&self, layers: &[Digest]) -> Result<bool> {
+        for diff_id in layers {
+            self.make_whole(diff_id)?;
+        }
+        Ok(layers.iter().all(|diff_id| self.has_layer(diff_id)))
     }
 
     /// Makes sure that the layer `diff_id`, if it is there, is whole.
     pub(crate) fn make_whole(&self, diff_id: &Digest) -> Result<()> {
-        if self.torn(diff_id)?.is_none() {
+        if self.of_another_boot(diff_id)?.is_none() {
             return Ok(());
         }
         let _others_wait = self.claim(diff_id)?;
-        let Some((directory, log)) = self.torn(diff_id)? else {
+        let lease = Lease::new(self)?;
+        lease.protect(&[*diff_id])?;
+        let Some((directory, log, boot)) = self.of_another_boot(diff_id)? else {
             return Ok(());
         };
         let path = self.layer_path(diff_id);
-        // After an orderly end of the boot everything is there. Nor is it then
-        // replaced beneath a container, should somebody have emptied the
-        // runtime directory of a boot that goes on.
+        // After an orderly end everything is there. Nor is a layer replaced
+        // beneath a container when only the mount is another one.
         if !self.is_whole(diff_id) {
-            let mut what = Unpack::new(log.header.compression);
-            what.diff_id = Some(*diff_id);
-            let layer = self.unpack(log.blob(), &what)?;
-            return self.replace(layer);
-        }
-        rustix::fs::syncfs(&directory).at(Step::Sync, &path)?;
-        match forget(&directory, &path) {
-            // It is whole, and found so again.
-            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::ReadOnlyFilesystem => {
-                Ok(())
+            let layer = self.unpack_log(&log, diff_id)?;
+            if still_there(&directory, &path)? {
+                layer.exchange(&path)?;
+                // What was there goes when the name is another's for good.
+                self.sync_layer_names()?;
             }
-            other => other,
+            return Ok(());
         }
+        // Of a mount in another namespace only the page cache was looked at.
+        if log.header.boot.kernel != boot.kernel {
+            forget(&directory, &path)?;
+        }
+        Ok(())
     }
 
-    /// Whether the disk refused to take the layer `diff_id` in this boot.
-    pub(crate) fn is_refused(&self, diff_id: &Digest) -> bool {
-        let log = self.unsettled(diff_id);
-        log.is_ok_and(|log| log.is_some_and(|(_, log)| log.header.refused))
+    /// Unpacks the blob of a log again; in a durable store it is on the disk then.
+    pub(crate) fn unpack_log(&self, log: &Kept, diff_id: &Digest) -> Result<Staging> {
+        let mut what = Unpack::new(log.header.compression);
+        what.compressed = Some((log.header.compressed, log.header.size));
+        what.diff_id = Some(*diff_id);
+        let staging = self.unpack(log.blob(), &what)?.into_staging();
+        if self.is_durable() {
+            rustix::fs::syncfs(staging.fd()).at(Step::Sync, staging.path())?;
+        }
+        Ok(staging)
     }
 
-    /// The layer's directory and log, if it may not be whole.
-    fn torn(&self, diff_id: &Digest) -> Result<Option<(OwnedFd, Kept)>> {
+    /// The layer's directory and log, and this boot, if the log is of another:
+    /// then the layer may be torn.
+    fn of_another_boot(&self, diff_id: &Digest) -> Result<Option<(OwnedFd, Kept, Boot)>> {
         let Some((directory, log)) = self.unsettled(diff_id)? else {
             return Ok(None);
         };
-        let boot = self.boot()?;
-        let torn = boot.is_some_and(|boot| boot != log.header.boot);
-        Ok(torn.then_some((directory, log)))
+        let boot = Boot::of(self.root())?;
+        Ok((log.header.boot != boot).then_some((directory, log, boot)))
     }
 
     /// The layer's directory and log, if it has one.
-    fn unsettled(&self, diff_id: &Digest) -> Result<Option<(OwnedFd, Kept)>> {
+    pub(crate) fn unsettled(&self, diff_id: &Digest) -> Result<Option<(OwnedFd, Kept)>> {
         let path = self.layer_path(diff_id);
+        let log = path.join(redo::NAME);
         // One look is all that a settled layer costs.
-        if !path.join(redo::NAME).exists() {
+        if !log.try_exists().at(Step::Stat, &log)? {
             return Ok(None);
         }
         match open_directory(&path) {
@@ -127,42 +179,7 @@ impl Store {
 
 fn forget(directory: &OwnedFd, path: &Path) -> Result<()> {
     match rustix::fs::unlinkat(directory, redo::NAME, AtFlags::empty()) {
-        Err(Errno::NOENT) => Ok(()),
-        other => other.at(Step::Remove, path.join(redo::NAME)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::blob::digest_of;
-    use crate::lease::Lease;
-    use cove_model::image::Compression;
-
-    /// An empty archive, compressed.
-    fn blob() -> Vec<u8> {
-        zstd::encode_all([0; 1024].as_slice(), 1).unwrap()
-    }
-
-    #[test]
-    fn what_the_disk_refused_is_kept_until_the_next_boot() {
-        let directory = tempfile::tempdir().unwrap();
-        let root = directory.path();
-        let store = Store::open(root, root).unwrap();
-        let mut what = Unpack::new(Compression::Zstd);
-        what.compressed = Some((digest_of(&blob()), blob().len() as u64));
-        let staged = store.unpack(blob().as_slice(), &what).unwrap();
-        let lease = Lease::new(&store).unwrap();
-        let id = store.publish(&lease, vec![staged]).unwrap()[0].diff_id;
-        let (directory, log) = store.unsettled(&id).unwrap().unwrap();
-        log.refuse(&directory).unwrap();
-        // Another sync would tell nothing.
-        store.settle().unwrap();
-        assert!(store.is_refused(&id));
-        let problems = store.fsck(false, || Ok(Default::default())).unwrap();
-        assert!(problems[0].findings[0].contains("did not take"));
-        std::fs::remove_file(root.join("boot")).unwrap();
-        store.layer(&id).unwrap();
-        assert!(!store.is_refused(&id));
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno).at(Step::Remove, path.join(redo::NAME)),
     }
 }

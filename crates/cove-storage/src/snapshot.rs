@@ -38,7 +38,8 @@ impl Store {
     /// system; the root gets owner and mode of the image's.
     ///
     /// # Errors
-    /// When a layer (base first) is missing or a directory cannot be made.
+    /// When a layer (base first) is missing or cannot be made anew, or a
+    /// directory cannot be made.
     pub fn prepare(&self, directory: &Path, layers: &[Digest]) -> Result<Snapshot> {
         let snapshot = Snapshot::in_directory(directory);
         for path in [&snapshot.upper, &snapshot.work] {
@@ -62,7 +63,7 @@ impl Store {
     /// nothing is ever synced: for containers that do not outlive a crash.
     ///
     /// # Errors
-    /// When a layer is missing or the kernel refuses.
+    /// When a layer is missing or cannot be made anew, or the kernel refuses.
     pub fn mount(&self, layers: &[Digest], snapshot: &Snapshot, volatile: bool) -> Result<OwnedFd> {
         let lowers = self.lowers(layers)?;
         overlay::mount(&Overlay {
@@ -77,7 +78,7 @@ impl Store {
     /// Mounts `layers` (base first) read-only, detached.
     ///
     /// # Errors
-    /// When a layer is missing or the kernel refuses.
+    /// When a layer is missing or cannot be made anew, or the kernel refuses.
     pub fn mount_read_only(&self, layers: &[Digest]) -> Result<OwnedFd> {
         let mut lowers = self.lowers(layers)?;
         // An overlay without upper directory needs two lower ones.
@@ -98,7 +99,7 @@ impl Store {
     /// points that every container needs come last.
     ///
     /// # Errors
-    /// When a layer is missing.
+    /// When a layer is missing or cannot be made anew.
     pub fn lowers(&self, layers: &[Digest]) -> Result<Vec<PathBuf>> {
         let mut seen = BTreeSet::new();
         let mut lowers = Vec::with_capacity(layers.len() + 1);

@@ -60,10 +60,9 @@ impl Staging {
         }
     }
 
-    /// Gives the directory the name `to` and removes what had it.
-    pub(crate) fn replace(self, to: &Path) -> Result<()> {
+    /// Gives the directory the name `to`, and itself the one that had it.
+    pub(crate) fn exchange(&self, to: &Path) -> Result<()> {
         let flags = rustix::fs::RenameFlags::EXCHANGE;
-        // On drop the other one has our name.
         rustix::fs::renameat_with(CWD, &self.path, CWD, to, flags).at(Step::Rename, to)
     }
 }

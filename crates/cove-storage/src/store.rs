@@ -29,8 +29,8 @@ use crate::staging::{self, Claim};
 ///
 /// Invariants: nothing appears under its final name before its bytes are
 /// verified (and, in a durable store, it or what it can be made from is on the
-/// disk); nothing under a final name is ever changed in place; no lock is held
-/// over slow work.
+/// disk); nothing under a final name is ever changed in place, a layer that is
+/// torn or damaged is exchanged as a whole; no lock is held over slow work.
 #[derive(Debug, Clone)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -39,8 +39,7 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     root: PathBuf,
-    /// What dies with a boot; none in a store that is not durable.
-    runroot: Option<PathBuf>,
+    durable: bool,
     user_xattr: bool,
 }
 
@@ -56,25 +55,20 @@ const DIRECTORIES: [&str; 8] = [
 ];
 
 impl Store {
-    /// Opens the store under `root`, making what is missing; durable. What
-    /// another boot left is told by `runroot`, a directory that dies with one.
+    /// Opens the store under `root`, making what is missing; durable.
     ///
     /// # Errors
     /// When a directory cannot be made.
-    pub fn open(root: &Path, runroot: &Path) -> Result<Self> {
-        Self::open_either(root, Some(runroot))
+    pub fn open(root: &Path) -> Result<Self> {
+        Self::open_with(root, true)
     }
 
-    /// [`Store::open`] without any sync: for benchmarks and for content that
-    /// need not survive a power cut.
+    /// [`Store::open`], where `durable: false` leaves out every sync: for
+    /// benchmarks and for content that need not survive a power cut.
     ///
     /// # Errors
     /// When a directory cannot be made.
-    pub fn open_unsynced(root: &Path) -> Result<Self> {
-        Self::open_either(root, None)
-    }
-
-    fn open_either(root: &Path, runroot: Option<&Path>) -> Result<Self> {
+    pub fn open_with(root: &Path, durable: bool) -> Result<Self> {
         let root = std::path::absolute(root).at(Step::Open, root)?;
         let mut builder = std::fs::DirBuilder::new();
         std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o700);
@@ -89,7 +83,7 @@ impl Store {
         let store = Self {
             inner: Arc::new(Inner {
                 root,
-                runroot: runroot.map(Path::to_owned),
+                durable,
                 user_xattr,
             }),
         };
@@ -106,7 +100,7 @@ impl Store {
     /// Whether what is acknowledged is on the disk.
     #[must_use]
     pub fn is_durable(&self) -> bool {
-        self.inner.runroot.is_some()
+        self.inner.durable
     }
 
     /// Whether overlay metadata is kept in `user.overlay.*` attributes because
@@ -134,13 +128,6 @@ impl Store {
     /// When the lock file cannot be made.
     pub fn claim(&self, digest: &Digest) -> Result<Claim> {
         Claim::wait(&self.tmp(), &digest.hex())
-    }
-
-    /// Which boot this is; none in a store that is not durable, where nobody
-    /// asks.
-    pub(crate) fn boot(&self) -> Result<Option<String>> {
-        let runroot = self.inner.runroot.as_deref();
-        runroot.map(crate::boot::current).transpose()
     }
 
     pub(crate) fn tmp(&self) -> PathBuf {

@@ -14,7 +14,8 @@ use crate::layer::{LayerInfo, open_directory};
 use crate::lease::Lease;
 use crate::payload;
 use crate::recipe::RecipeWriter;
-use crate::redo::{self, Log, Logged};
+use crate::redo::{self, Header, Log, Logged};
+use crate::settle::Settler;
 use crate::staging::{StagedFile, Staging};
 use crate::store::Store;
 use crate::stream::{self, Inflated, Wire};
@@ -32,6 +33,9 @@ pub struct Unpack<'a> {
     pub compressed: Option<(Digest, u64)>,
     /// Digest of the uncompressed archive, where known.
     pub diff_id: Option<Digest>,
+    /// Who settles the layer, which then has a redo log where digest and length
+    /// of the compressed stream are known.
+    pub settler: Option<&'a Settler>,
     /// What the archive may cost.
     pub limits: Limits,
     /// Called from another thread with each number of bytes that came in.
@@ -46,9 +50,25 @@ impl Unpack<'_> {
             compression,
             compressed: None,
             diff_id: None,
+            settler: None,
             limits: Limits::default(),
             progress: &|_| {},
         }
+    }
+
+    /// The header of the log that the layer needs; none where a sync does as
+    /// well.
+    fn log_header(&self) -> Option<Header> {
+        let (compressed, size) = self.compressed?;
+        let settler = self.settler?;
+        // What is not compressed is as long as the tree.
+        (self.compression != Compression::None).then(|| Header {
+            boot: settler.boot.clone(),
+            settler: settler.name.clone(),
+            compression: self.compression,
+            compressed,
+            size,
+        })
     }
 }
 
@@ -68,6 +88,10 @@ impl StagedLayer {
     pub const fn info(&self) -> &LayerInfo {
         &self.info
     }
+
+    pub(crate) fn into_staging(self) -> Staging {
+        self.staging
+    }
 }
 
 /// Files from this length on are written back as soon as they are whole: the
@@ -85,8 +109,8 @@ impl Store {
     /// stays then.
     pub fn unpack(&self, reader: impl Read + Send, what: &Unpack<'_>) -> Result<StagedLayer> {
         let staging = Staging::new(&self.tmp())?;
-        let mut log = self
-            .redo_header(what.compression, what.compressed)?
+        let mut log = what
+            .log_header()
             .and_then(|header| Log::begin(staging.path(), &header).ok());
         // What has a log is written back once it is acknowledged.
         let write_back = self.is_durable() && log.is_none();
@@ -171,19 +195,6 @@ impl Store {
             rustix::fs::fsync(open_directory(&path)?).at(Step::Sync, &path)?;
         }
         Ok(())
-    }
-
-    /// Puts a verified layer in the place of the one that has its name, durably.
-    ///
-    /// # Errors
-    /// When anything cannot be written.
-    pub(crate) fn replace(&self, layer: StagedLayer) -> Result<()> {
-        let StagedLayer { staging, info, .. } = layer;
-        if self.is_durable() {
-            rustix::fs::syncfs(staging.fd()).at(Step::Sync, staging.path())?;
-        }
-        staging.replace(&self.layer_path(&info.diff_id))?;
-        self.sync_layer_names()
     }
 
     /// Remembers that the blob `compressed` holds the layer `diff_id`. Lost

@@ -35,8 +35,6 @@ impl Snapshot {
         all.insert("socket", sockets(path));
         let mut found = BTreeSet::new();
         tree(&roots.runroot(), path, &mut found);
-        // It says which boot this is, for as long as that lasts.
-        found.remove("run/boot");
         tree(&roots.root().join("tmp"), path, &mut found);
         list(&roots.root().join("leases"), path, &mut found);
         list(&roots.root().join("containers"), path, &mut found);

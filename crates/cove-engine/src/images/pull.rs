@@ -10,7 +10,9 @@ use cove_image::{
 };
 use cove_model::image::{Compression, Descriptor, Platform};
 use cove_model::{Digest, Reference};
-use cove_storage::{Claim, ImageLayer as StoredLayer, ImageRecord, Lease, StagedLayer, Unpack};
+use cove_storage::{
+    Claim, ImageLayer as StoredLayer, ImageRecord, Lease, Settler, StagedLayer, Unpack,
+};
 
 use super::ImageInfo;
 use crate::Engine;
@@ -117,7 +119,7 @@ impl Engine {
         ]);
         lease.protect(&relied_on).map_err(Error::Storage)?;
 
-        let fetched = self.fetch_layers(client, image, &lease, progress)?;
+        let (fetched, settler) = self.fetch_layers(client, image, &lease, progress)?;
         for bytes in [&image.manifest_bytes, &image.config_bytes] {
             self.store.put_bytes(bytes).map_err(Error::Storage)?;
         }
@@ -144,20 +146,21 @@ impl Engine {
             .put_image(&record, name.as_slice())
             .map_err(Error::Storage)?;
         drop(lease);
-        if fetched {
-            self.settle_later();
+        if let Some(settler) = &settler {
+            self.settle_later(settler);
         }
         Ok(fetched || before != Some(id))
     }
 
-    /// Brings the layers that are missing; whether there were any.
+    /// Brings the layers that are missing; whether there were any, and who is
+    /// to settle them.
     fn fetch_layers(
         &self,
         client: &Client,
         image: &ResolvedImage,
         lease: &Lease,
         progress: &dyn Progress,
-    ) -> Result<bool> {
+    ) -> Result<(bool, Option<Settler>)> {
         let mut missing: Vec<&ImageLayer> = Vec::new();
         for layer in &image.layers {
             let id = short(&layer.descriptor);
@@ -175,26 +178,31 @@ impl Engine {
             }
         }
         if missing.is_empty() {
-            return Ok(false);
+            return Ok((false, None));
         }
         // Two pulls that share layers wait for each other's claims. All take
         // them in one order, one after the other, so they cannot wait in a ring.
         missing.sort_by_key(|layer| layer.diff_id);
+        // Layers that come compressed are settled later, if that can be.
+        let plain = |layer: &&ImageLayer| layer.compression == Compression::None;
+        let settler = if missing.iter().any(plain) {
+            None
+        } else {
+            let bytes = missing.iter().map(|layer| layer.descriptor.size).sum();
+            self.store.settler(bytes).map_err(Error::Storage)?
+        };
+        let behind = match &settler {
+            Some(_) => None,
+            None => Some(self.store.write_behind().map_err(Error::Storage)?),
+        };
         let batch = Batch {
             engine: self,
             client,
             image,
+            settler: settler.as_ref(),
             progress,
             stop: AtomicBool::new(false),
         };
-        // What comes compressed is durable without its tree's being on the disk.
-        let plain = |layer: &&ImageLayer| layer.compression == Compression::None;
-        let behind = missing
-            .iter()
-            .any(plain)
-            .then(|| self.store.write_behind())
-            .transpose()
-            .map_err(Error::Storage)?;
         let staged = batch.run(&missing)?;
         drop(behind);
         let ids: Vec<Digest> = staged
@@ -213,7 +221,7 @@ impl Engine {
                 });
             }
         }
-        Ok(!published.is_empty())
+        Ok((!published.is_empty(), settler))
     }
 }
 
@@ -222,6 +230,7 @@ struct Batch<'a> {
     engine: &'a Engine,
     client: &'a Client,
     image: &'a ResolvedImage,
+    settler: Option<&'a Settler>,
     progress: &'a dyn Progress,
     /// Set by the first failure, so that the others end early.
     stop: AtomicBool,
@@ -312,6 +321,7 @@ impl Batch<'_> {
         let mut what = Unpack::new(layer.compression);
         what.compressed = Some((layer.descriptor.digest, total));
         what.diff_id = Some(layer.diff_id);
+        what.settler = self.settler;
         what.progress = &count;
         let reader = Stoppable {
             blob,

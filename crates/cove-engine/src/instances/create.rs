@@ -81,7 +81,7 @@ impl Engine {
         // Until the record says so, the lease says that the layers are in use.
         let lease = Lease::new(&self.store).map_err(Error::Storage)?;
         lease.protect(&image.layers).map_err(Error::Storage)?;
-        if !image.layers.iter().all(|layer| self.store.has_layer(layer)) {
+        if !self.store.ready(&image.layers).map_err(Error::Storage)? {
             return Err(Error::NoSuchImage {
                 name: request.image.clone(),
             });

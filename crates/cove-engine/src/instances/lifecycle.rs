@@ -39,6 +39,9 @@ impl Engine {
     fn spawn(&self, record: &Record, begin: &Begin) -> Result<()> {
         let runtime = self.runtime_dir(record);
         crate::make_private(&runtime)?;
+        // A missing layer is told below; to make one anew takes too long for a turn.
+        let layers = &record.image.layers;
+        let _all_there = self.store.ready(layers).map_err(Error::Storage)?;
         let _turn = take_turn(&runtime, FlockOperation::LockExclusive)?;
         supervise::spawn(self, record, begin).map(drop)
     }

@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn an_archive_that_is_a_bomb_from_outside_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open_unsynced(directory.path()).unwrap();
+        let store = Store::open_with(directory.path(), false).unwrap();
         let limits = Limits {
             ratio_from: 64 << 10,
             ..Limits::default()

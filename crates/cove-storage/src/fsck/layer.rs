@@ -25,14 +25,10 @@ const FINDINGS: usize = 20;
 impl Store {
     /// What of the layer `diff_id` is not as it was written.
     pub(super) fn check_layer(&self, diff_id: &Digest) -> Vec<String> {
-        let mut found = match self.layer(diff_id) {
+        match self.layer(diff_id) {
             Ok(layer) => findings(&layer, diff_id),
             Err(error) => vec![sentence(&error)],
-        };
-        if self.is_refused(diff_id) {
-            found.push("the disk did not take all of it".to_owned());
         }
-        found
     }
 
     /// Whether the layer `diff_id` is as it was written.

@@ -71,7 +71,7 @@ fn worker() {
     let Some(root) = std::env::var_os(ROOT) else {
         return;
     };
-    let store = Store::open_unsynced(root.as_ref()).unwrap();
+    let store = Store::open_with(root.as_ref(), false).unwrap();
     for number in 0.. {
         let lease = Lease::new(&store).unwrap();
         let base = zstd::encode_all(layer(0).as_slice(), 1).unwrap();
@@ -150,7 +150,7 @@ fn a_kill_at_any_moment_leaves_nothing_but_what_can_be_swept() {
                 lines.filter_map(|line| line.unwrap().strip_prefix("promised ").map(str::to_owned)),
             );
         }
-        let store = Store::open_unsynced(fixture.store.root()).unwrap();
+        let store = Store::open_with(fixture.store.root(), false).unwrap();
         store.sweep().unwrap();
         assert_eq!(fixture.staged(), Vec::<String>::new());
         kept += promised.len();

@@ -1,43 +1,41 @@
 //! What is durable by its redo log: settled in its boot, made anew after it.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use cove_model::Digest;
 use cove_model::image::Compression;
-use cove_storage::{Error, Fate, Layer, Lease, Store, Unpack, digest_of};
+use cove_storage::{Error, Fate, Layer, Lease, Settler, StagedLayer, Store, Unpack, digest_of};
 
 use crate::support::{archive, assert_exact, member, names, nothing_used};
 
-/// A durable store, and the directory whose end is the end of a boot.
+/// A durable store in a directory that goes with it.
 struct Durable {
     store: Store,
-    directory: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 impl Durable {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let runroot = directory.path().join("run");
-        std::fs::create_dir(&runroot).unwrap();
-        let store = Store::open(&directory.path().join("root"), &runroot).unwrap();
-        Self { store, directory }
-    }
-
-    fn next_boot(&self) {
-        let runroot = self.directory.path().join("run");
-        std::fs::remove_dir_all(&runroot).unwrap();
-        std::fs::create_dir(&runroot).unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        Self {
+            store,
+            _directory: directory,
+        }
     }
 
     /// Brings a layer as a pull does.
-    fn pull(&self, tar: &[u8]) -> Digest {
+    fn pull(&self, tar: &[u8]) -> (Digest, Settler) {
+        let settler = self.store.settler(tar.len() as u64).unwrap().unwrap();
         let lease = Lease::new(&self.store).unwrap();
-        let layers = vec![self.stage(tar, Compression::Zstd)];
-        self.store.publish(&lease, layers).unwrap()[0].diff_id
+        let layers = vec![self.stage(tar, Compression::Zstd, &settler)];
+        let id = self.store.publish(&lease, layers).unwrap()[0].diff_id;
+        (id, settler)
     }
 
-    fn stage(&self, tar: &[u8], compression: Compression) -> cove_storage::StagedLayer {
+    fn stage(&self, tar: &[u8], compression: Compression, settler: &Settler) -> StagedLayer {
         let blob = match compression {
             Compression::None => tar.to_vec(),
             Compression::Zstd => zstd::encode_all(tar, 1).unwrap(),
@@ -45,7 +43,28 @@ impl Durable {
         };
         let mut what = Unpack::new(compression);
         what.compressed = Some((digest_of(&blob), blob.len() as u64));
+        what.settler = Some(settler);
         self.store.unpack(blob.as_slice(), &what).unwrap()
+    }
+
+    /// A layer that a cut has torn, and its archive.
+    fn torn(&self) -> (Digest, Vec<u8>) {
+        let tar = tar();
+        let (id, _killed) = self.pull(&tar);
+        std::fs::remove_file(self.layer_directory(&id).join("diff/d/small")).unwrap();
+        self.under_another(&id, "kernel");
+        (id, tar)
+    }
+
+    /// Lets the layer have been unpacked under another `kernel` or `mount`.
+    fn under_another(&self, id: &Digest, what: &str) {
+        let mut log = std::fs::read(self.log(id)).unwrap();
+        let text = String::from_utf8_lossy(&log[..4096]).into_owned();
+        let value = text.find(&format!("\"{what}\":")).unwrap() + what.len() + 3;
+        // A digit of it, after the quotation mark if there is one.
+        let digit = value + text[value..].find(|c: char| c.is_ascii_hexdigit()).unwrap();
+        log[digit] = if log[digit] == b'1' { b'2' } else { b'1' };
+        std::fs::write(self.log(id), log).unwrap();
     }
 
     fn layer_directory(&self, diff_id: &Digest) -> PathBuf {
@@ -82,13 +101,17 @@ fn inode(layer: &Layer) -> u64 {
 }
 
 #[test]
-fn a_layer_is_settled_in_the_boot_that_pulled_it() {
+fn a_layer_is_settled_by_its_own_settler() {
     let durable = Durable::new();
     let tar = tar();
-    let id = durable.pull(&tar);
+    let (id, settler) = durable.pull(&tar);
+    let (other, others) = durable.pull(&archive(&[member("f", b'0', "", b"another")]));
     assert!(durable.log(&id).metadata().unwrap().len() > 3_000_000);
     let before = inode(&durable.store.layer(&id).unwrap());
-    durable.store.settle().unwrap();
+    durable
+        .store
+        .settle(settler.name(), settler.hears())
+        .unwrap();
     assert_eq!(
         names(&durable.layer_directory(&id)),
         ["diff", "layer.json", "tar.recipe"]
@@ -96,21 +119,46 @@ fn a_layer_is_settled_in_the_boot_that_pulled_it() {
     let layer = durable.store.layer(&id).unwrap();
     assert_exact(&layer, &tar);
     assert_eq!(inode(&layer), before);
+    // Of the other layer's errors this one may not have heard.
+    assert!(durable.log(&other).exists());
+    durable.store.settle(others.name(), others.hears()).unwrap();
+    assert!(!durable.log(&other).exists());
     // Nothing to do is no error.
-    durable.store.settle().unwrap();
+    durable.store.settle(others.name(), others.hears()).unwrap();
 }
 
 #[test]
 fn what_was_written_before_the_boot_ended_is_left_as_it_is() {
     let durable = Durable::new();
     let tar = tar();
-    let id = durable.pull(&tar);
+    let (id, _killed) = durable.pull(&tar);
     let before = inode(&durable.store.layer(&id).unwrap());
-    durable.next_boot();
+    durable.under_another(&id, "kernel");
     let layer = durable.store.layer(&id).unwrap();
     assert_exact(&layer, &tar);
     assert_eq!(inode(&layer), before);
     assert!(!durable.log(&id).exists());
+}
+
+#[test]
+fn under_another_mount_a_layer_is_looked_at_and_keeps_its_log() {
+    let durable = Durable::new();
+    let tar = tar();
+    let (id, settler) = durable.pull(&tar);
+    durable.under_another(&id, "mount");
+    let layer = durable.store.layer(&id).unwrap();
+    // The page cache may be all that has it.
+    assert!(durable.log(&id).exists());
+    let before = inode(&layer);
+    std::fs::write(layer.diff().join("d/big"), "").unwrap();
+    let layer = durable.store.layer(&id).unwrap();
+    assert_exact(&layer, &tar);
+    assert_ne!(inode(&layer), before);
+    assert!(!durable.log(&id).exists());
+    durable
+        .store
+        .settle(settler.name(), settler.hears())
+        .unwrap();
 }
 
 /// What a power cut does to a layer's directory.
@@ -143,9 +191,9 @@ fn whatever_is_torn_is_made_anew_from_the_log() {
     ];
     for (what, tear) in tear {
         let durable = Durable::new();
-        let id = durable.pull(&tar);
+        let (id, _killed) = durable.pull(&tar);
         tear(&durable.layer_directory(&id));
-        durable.next_boot();
+        durable.under_another(&id, "kernel");
         // Nobody says that it is missing, and so nobody fetches it again.
         assert!(durable.store.has_layer(&id), "{what}");
         let layer = durable.store.layer(&id).unwrap();
@@ -161,24 +209,9 @@ fn whatever_is_torn_is_made_anew_from_the_log() {
 }
 
 #[test]
-fn the_next_boot_settles_what_it_finds() {
-    let durable = Durable::new();
-    let tar = tar();
-    let id = durable.pull(&tar);
-    std::fs::remove_file(durable.layer_directory(&id).join("diff/d/small")).unwrap();
-    durable.next_boot();
-    durable.store.settle().unwrap();
-    assert!(!durable.log(&id).exists());
-    assert_exact(&durable.store.layer(&id).unwrap(), &tar);
-}
-
-#[test]
 fn many_that_find_a_torn_layer_at_once_all_get_it_whole() {
     let durable = Durable::new();
-    let tar = tar();
-    let id = durable.pull(&tar);
-    std::fs::remove_file(durable.layer_directory(&id).join("diff/d/small")).unwrap();
-    durable.next_boot();
+    let (id, tar) = durable.torn();
     let inodes: Vec<u64> = std::thread::scope(|scope| {
         let one = || {
             let layer = durable.store.layer(&id).unwrap();
@@ -195,12 +228,10 @@ fn many_that_find_a_torn_layer_at_once_all_get_it_whole() {
 #[test]
 fn a_log_that_is_damaged_too_is_told_and_dropped() {
     let durable = Durable::new();
-    let id = durable.pull(&tar());
-    std::fs::remove_file(durable.layer_directory(&id).join("diff/d/small")).unwrap();
+    let (id, _) = durable.torn();
     let mut log = std::fs::read(durable.log(&id)).unwrap();
     log[1_000_000] ^= 1;
     std::fs::write(durable.log(&id), log).unwrap();
-    durable.next_boot();
     assert!(durable.store.layer(&id).is_err());
     let problems = durable.store.fsck(true, nothing_used).unwrap();
     assert_eq!(problems.len(), 1, "{problems:?}");
@@ -213,11 +244,29 @@ fn a_log_that_is_damaged_too_is_told_and_dropped() {
 }
 
 #[test]
+fn fsck_makes_anew_what_was_damaged_before_it_was_settled() {
+    let durable = Durable::new();
+    let tar = tar();
+    let (id, _killed) = durable.pull(&tar);
+    let layer = durable.store.layer(&id).unwrap();
+    std::fs::write(layer.diff().join("d/big"), "").unwrap();
+    let fate = |used: BTreeSet<Digest>| {
+        let problems = durable.store.fsck(true, || Ok(used.clone())).unwrap();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        problems[0].fate
+    };
+    assert_eq!(fate([id].into()), Fate::InUse);
+    assert_eq!(inode(&durable.store.layer(&id).unwrap()), inode(&layer));
+    assert_eq!(fate(BTreeSet::new()), Fate::Remade);
+    assert_exact(&durable.store.layer(&id).unwrap(), &tar);
+    assert_eq!(durable.store.fsck(true, nothing_used).unwrap(), []);
+    assert_eq!(names(&durable.store.root().join("tmp")), [""; 0]);
+}
+
+#[test]
 fn an_unused_layer_goes_with_its_log() {
     let durable = Durable::new();
-    let id = durable.pull(&tar());
-    std::fs::remove_file(durable.layer_directory(&id).join("diff/d/small")).unwrap();
-    durable.next_boot();
+    let (id, _) = durable.torn();
     let collected = durable.store.collect(nothing_used).unwrap();
     assert_eq!(collected.layers, [id]);
     assert_eq!(names(&durable.store.root().join("layers")), [""; 0]);
@@ -226,13 +275,23 @@ fn an_unused_layer_goes_with_its_log() {
 #[test]
 fn where_a_layer_is_synced_none_has_a_log() {
     let durable = Durable::new();
+    let settler = durable.store.settler(1 << 20).unwrap().unwrap();
     let lease = Lease::new(&durable.store).unwrap();
     let plain = archive(&[member("f", b'0', "", b"not compressed")]);
     let staged = vec![
-        durable.stage(&tar(), Compression::Zstd),
-        durable.stage(&plain, Compression::None),
+        durable.stage(&tar(), Compression::Zstd, &settler),
+        durable.stage(&plain, Compression::None, &settler),
     ];
     for layer in durable.store.publish(&lease, staged).unwrap() {
         assert!(!durable.log(&layer.diff_id).exists());
     }
+}
+
+#[test]
+fn nothing_is_settled_later_where_there_is_little_room() {
+    let durable = Durable::new();
+    assert!(durable.store.settler(1 << 60).unwrap().is_none());
+    let directory = tempfile::tempdir().unwrap();
+    let unsynced = Store::open_with(directory.path(), false).unwrap();
+    assert!(unsynced.settler(0).unwrap().is_none());
 }

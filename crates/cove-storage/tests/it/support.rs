@@ -20,7 +20,7 @@ pub(crate) struct Fixture {
 impl Fixture {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open_unsynced(&directory.path().join("root")).unwrap();
+        let store = Store::open_with(&directory.path().join("root"), false).unwrap();
         Self { store, directory }
     }
 

@@ -308,6 +308,15 @@ fn a_pull_is_settled_by_a_process_that_ends() {
     assert_no_leaks(&before, cove.roots());
 }
 
+/// Pulls an image whose settler is not started.
+fn pull_unsettled(cove: &Cove, name: &str) {
+    let own = ["-P", "/proc/self/exe", "-e", "inject=openat:error=EACCES"];
+    let strace = ["-qqq", "-o", "/dev/null"];
+    let pull = cove.cmd(["pull", "-q", name]);
+    pull.under("strace", &[&strace[..], &own, &["--"]].concat())
+        .ok();
+}
+
 #[test]
 fn a_pull_survives_the_power_cut_before_it_is_settled() {
     let registry = Registry::with_busybox();
@@ -324,28 +333,48 @@ fn a_pull_survives_the_power_cut_before_it_is_settled() {
     cove.ok(&["images"]);
     Cmd::new("sync").arg("--file-system").arg(disk.path()).ok();
     let [many, busybox] = ["many:latest", "busybox:latest"].map(|name| registry.reference(name));
-    for name in [&many, &busybox] {
-        // The process that would settle it does not start.
-        let own = ["-P", "/proc/self/exe", "-e", "inject=openat:error=EACCES"];
-        let strace = ["-qqq", "-o", "/dev/null"];
-        let pull = cove.cmd(["pull", "-q", name]);
-        pull.under("strace", &[&strace[..], &own, &["--"]].concat())
-            .ok();
-    }
+    pull_unsettled(&cove, &many);
+    pull_unsettled(&cove, &busybox);
     assert_eq!(logs(&cove).len(), 3);
     disk.cut();
-    let runroot = cove.roots().runroot();
-    testkit::files::remove_tree(&runroot);
-    std::fs::create_dir(&runroot).unwrap();
-    let torn = logs(&cove).into_iter().filter(|log| {
+    let is_torn = |log: &PathBuf| {
         let record = testkit::files::text(&log.with_file_name("layer.json"));
         record.unwrap_or_default().is_empty()
-    });
-    assert_ne!(torn.count(), 0, "the cut has lost nothing");
+    };
+    let torn: Vec<PathBuf> = logs(&cove).into_iter().filter(is_torn).collect();
+    assert!(!torn.is_empty(), "the cut has lost nothing");
     let run = ["run", "--rm", "--network", "none", &busybox];
     assert_eq!(cove.ok(&[&run[..], &["echo", "hi"]].concat()), "hi");
     assert_eq!(cove.ok(&["system", "fsck"]), "No problems found");
-    assert_eq!(logs(&cove), [""; 0].map(PathBuf::from));
+    // What was made anew is on the disk.
+    assert!(torn.iter().all(|log| !log.exists() && !is_torn(log)));
+}
+
+#[test]
+fn a_disk_that_does_not_take_a_layer_leaves_its_log() {
+    let registry = Registry::with_busybox();
+    let cove = empty();
+    pull_unsettled(&cove, &registry.reference("busybox:latest"));
+    let log = logs(&cove).pop().unwrap();
+    let header = testkit::files::read(&log, 1 << 30).unwrap();
+    let header = String::from_utf8_lossy(&header[..4096]).into_owned();
+    let name = header.split_once("\"settler\":\"").unwrap().1;
+    let name = name.split_once('"').unwrap().0;
+    let program = cove.roots().home().join("cove-settle");
+    std::os::unix::fs::symlink(cove.program(), &program).unwrap();
+    let settle = || {
+        Cmd::new("sh")
+            .args(["-c", "exec \"$0\" \"$1\" \"$2\" <\"$1\""])
+            .arg(&program)
+            .arg(cove.roots().root())
+            .arg(name)
+    };
+    let strace = ["-qqq", "-o", "/dev/null", "-e", "inject=syncfs:error=EIO"];
+    let refused = settle().under("strace", &[&strace[..], &["--"]].concat());
+    assert_eq!(refused.run().code(), 1);
+    assert!(log.exists());
+    settle().ok();
+    assert!(!log.exists());
 }
 
 #[test]
