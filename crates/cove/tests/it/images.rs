@@ -1,5 +1,7 @@
 //! Images: lists, names, archives.
 
+use testkit::power::SmallDisk;
+
 use crate::support::{IMAGE, cove, lines};
 
 #[test]
@@ -79,7 +81,6 @@ fn an_archive_that_fails_leaves_what_was_there() {
     std::os::unix::fs::symlink("backup", path("link")).unwrap();
     for name in ["backup", "link", "new"] {
         cove.fails(1, &["save", "-o", &path(name), "nope"]);
-        cove.fails(1, &["export", "-o", &path(name), "nope"]);
     }
     let backup = testkit::files::text(path("backup").as_ref());
     assert_eq!(backup.as_deref(), Some("good"));
@@ -102,6 +103,28 @@ fn an_archive_that_fails_leaves_what_was_there() {
     assert!(std::fs::read_link(path("link")).is_ok());
     cove.ok(&["load", "-i", &path("backup")]);
     assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 3);
+}
+
+#[test]
+fn an_archive_that_a_disk_has_no_room_for_leaves_what_was_there() {
+    let cove = cove();
+    cove.ok(&["create", "--name", "box", IMAGE, "true"]);
+    let disk = SmallDisk::new(256);
+    let path = |name: &str| disk.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("backup"), "good").unwrap();
+    std::os::unix::fs::symlink("backup", path("link")).unwrap();
+    let used = disk.used();
+    for (command, what) in [("save", IMAGE), ("export", "box")] {
+        for name in ["backup", "link", "new"] {
+            let said = cove.fails(1, &[command, "-o", &path(name), what]);
+            assert!(said.contains("No space left on device"), "{said}");
+            let backup = testkit::files::text(path("backup").as_ref());
+            // An archive is not worth showing.
+            assert!(backup.as_deref() == Some("good"), "{command} {name}");
+            assert_eq!(std::fs::read_dir(disk.path()).unwrap().count(), 2);
+            assert_eq!(disk.used(), used, "{command} {name}");
+        }
+    }
 }
 
 #[test]
