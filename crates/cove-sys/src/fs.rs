@@ -1,6 +1,7 @@
 //! Bounded reads and atomic writes of small files, and the removal of trees.
 
 mod remove_tree;
+mod staged;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -13,6 +14,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, openat, renameat, renameat_
 use rustix::io::Errno;
 
 pub use remove_tree::remove_tree;
+pub use staged::Staged;
 
 /// What a record, a status or a list of accounts usually fits in, in bytes.
 const USUAL: usize = 4096;

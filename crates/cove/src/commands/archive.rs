@@ -3,9 +3,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, IsTerminal as _, Write};
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, renameat, unlinkat};
+use cove_sys::fs::Staged;
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::copy::check_output;
@@ -42,8 +44,8 @@ pub(crate) fn write_archive(
     Ok(0)
 }
 
-/// Has the archive written beside `path` and gives it its name when it is whole:
-/// what is there stays until then, and for good when the writing fails.
+/// Has the archive written to the disk of `path` and gives it its name when it is whole:
+/// what is there stays until then, and for good when the writing fails or is killed.
 fn replace(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
@@ -62,13 +64,7 @@ fn replace(
     };
     let directory = File::open(parent).map_err(fail("open"))?;
     let staged = format!(".cove_temp_{}", std::process::id());
-    let mut file = cove_sys::fs::stage_at(&directory, &staged).map_err(fail("open"))?;
-    let written = write(&mut file).and_then(|()| {
-        renameat(&directory, staged.as_str(), &directory, name)
-            .map_err(|errno| fail("rename")(errno.into()))
-    });
-    written.inspect_err(|_| {
-        // The failure is what the user is told; the file is only litter.
-        unlinkat(&directory, staged.as_str(), AtFlags::empty()).unwrap_or(());
-    })
+    let mut staged = Staged::new(directory.as_fd(), &staged).map_err(fail("open"))?;
+    write(staged.file())?;
+    staged.publish(name).map_err(fail("rename"))
 }

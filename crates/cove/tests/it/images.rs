@@ -1,5 +1,8 @@
 //! Images: lists, names, archives.
 
+use std::path::Path;
+
+use testkit::fault::killed_at;
 use testkit::power::SmallDisk;
 
 use crate::support::{IMAGE, cove, lines};
@@ -124,6 +127,55 @@ fn an_archive_that_a_disk_has_no_room_for_leaves_what_was_there() {
             assert_eq!(std::fs::read_dir(disk.path()).unwrap().count(), 2);
             assert_eq!(disk.used(), used, "{command} {name}");
         }
+    }
+}
+
+#[test]
+fn a_killed_archive_leaves_what_was_there_and_nothing_else() {
+    let cove = cove();
+    cove.ok(&["create", "--name", "box", IMAGE, "true"]);
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("backup"), "good").unwrap();
+    for (command, what) in [("save", IMAGE), ("export", "box")] {
+        for name in ["backup", "new"] {
+            let cmd = cove.cmd([command, "-o", &path(name), what]);
+            assert_eq!(killed_at(cmd, "write", 4).run().code(), 137);
+            let backup = testkit::files::text(path("backup").as_ref());
+            assert_eq!(backup.as_deref(), Some("good"), "{command} {name}");
+            let count = std::fs::read_dir(place.path()).unwrap().count();
+            assert_eq!(count, 1, "{command} {name}");
+        }
+    }
+}
+
+#[test]
+fn an_archive_needs_no_file_without_a_name() {
+    let cove = cove();
+    let place = tempfile::tempdir().unwrap();
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let archive = path(&place.path().join("archive"));
+    for _new_and_old in 0..2 {
+        // The directory is opened first, and then a file in it.
+        let save = cove.cmd(["save", "-o", &archive, IMAGE]).under(
+            "strace",
+            &[
+                "-o",
+                &path(trace.path()),
+                "-P",
+                &path(place.path()),
+                "-e",
+                "inject=openat:error=EOPNOTSUPP:when=2",
+                "--",
+            ],
+        );
+        save.ok();
+        let calls = testkit::files::text(trace.path()).unwrap();
+        let refused = calls.lines().find(|call| call.contains("INJECTED"));
+        assert!(refused.unwrap().contains("O_TMPFILE"), "{calls}");
+        cove.ok(&["load", "-i", &archive]);
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
     }
 }
 
