@@ -50,7 +50,7 @@ impl Store {
     /// itself while others remain, or by `force` from an image that runs; an
     /// id takes its tag along, by `force` also several. Layers stay until
     /// [`Store::collect`]. How containers use the image is asked while its
-    /// names cannot change.
+    /// names cannot change; everybody else waits for the answer.
     ///
     /// # Errors
     /// [`Error::NameInUse`], [`Error::InUse`] and [`Error::SeveralNames`] where

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use cove_model::Digest;
+use cove_model::instance::Record;
 use cove_storage::Usage;
 pub use cove_storage::{Fate, Object, Problem};
 
@@ -36,7 +37,11 @@ impl Engine {
     /// # Errors
     /// When there is no such image, or an instance uses it.
     pub fn remove_image(&self, name: &str, force: bool) -> Result<Vec<Removal>> {
-        self.find_image(name)?;
+        let image = self.find_image(name)?;
+        // Orphans get supervisors now: there is time for that only while nothing is locked.
+        for record in self.users_of(&image.record.id)? {
+            self.status_in_list(&record)?;
+        }
         let usage = |id: &Digest| self.usage_of(id).map_err(io::Error::other);
         let removal = self
             .store
@@ -108,20 +113,25 @@ impl Engine {
             .map_err(Error::Storage)
     }
 
-    /// How instances use an image.
+    /// How instances use an image. The images' lock is held, so that it is only looked at
+    /// them; one that became an orphan a moment ago counts as running.
     fn usage_of(&self, image: &Digest) -> Result<Usage> {
         let mut usage = Usage::Unused;
-        for record in self.state.list().map_err(Error::State)? {
-            if record.image.id != *image {
-                continue;
-            }
+        for record in self.users_of(image)? {
             let container = record.id.short().to_owned();
-            if !self.is_down(&record)? {
+            if self.may_run(&record)? {
                 return Ok(Usage::Running(container));
             }
             usage = Usage::Stopped(container);
         }
         Ok(usage)
+    }
+
+    /// The instances that were made from an image.
+    fn users_of(&self, image: &Digest) -> Result<Vec<Record>> {
+        let mut records = self.state.list().map_err(Error::State)?;
+        records.retain(|record| record.image.id == *image);
+        Ok(records)
     }
 }
 

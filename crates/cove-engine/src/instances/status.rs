@@ -10,6 +10,7 @@ use cove_supervisor::paths;
 use cove_supervisor::state::{Observed, observe};
 use rustix::fs::FlockOperation;
 
+use super::lifecycle::is_down;
 use super::recover::take_turn;
 use crate::Engine;
 use crate::error::{Error, Result};
@@ -60,11 +61,11 @@ impl Engine {
 
     /// How an instance is, for a list of many: one that no supervisor can take over is as
     /// it was last seen, and does not hide the others.
-    fn status_in_list(&self, record: &Record) -> Result<Status> {
+    pub(crate) fn status_in_list(&self, record: &Record) -> Result<Status> {
         match self.status(record) {
             Err(error @ (Error::Spawn { .. } | Error::Supervisor { .. })) => {
-                let seen = observe(&self.roots.runtime_dir(record.id.as_str()));
-                seen.ok().flatten().map(|seen| seen.status).ok_or(error)
+                let seen = self.look(record).ok().flatten();
+                seen.map(|seen| seen.status).ok_or(error)
             }
             other => other,
         }
@@ -75,9 +76,7 @@ impl Engine {
     /// # Errors
     /// When its status is damaged or no supervisor can be started.
     pub fn status(&self, record: &Record) -> Result<Status> {
-        let runtime = self.roots.runtime_dir(record.id.as_str());
-        let look = || observe(&runtime).map_err(|source| Error::Observe { source });
-        let Some(seen) = look()? else {
+        let Some(seen) = self.look(record)? else {
             self.clear_sandbox(record);
             return self.last_status(record);
         };
@@ -88,8 +87,9 @@ impl Engine {
             return Ok(seen.status);
         }
         // Of several commands that see this, one at a time: the next finds it supervised.
+        let runtime = self.roots.runtime_dir(record.id.as_str());
         let _turn = take_turn(&runtime, FlockOperation::LockExclusive)?;
-        let Some(seen) = look()? else {
+        let Some(seen) = self.look(record)? else {
             return self.last_status(record);
         };
         if !is_orphan(&seen) {
@@ -97,6 +97,19 @@ impl Engine {
         }
         // What it says, and not what it published: the file system may be full.
         supervise::spawn(self, record, &Begin::Adopt)
+    }
+
+    /// Whether anything of an instance may run, for who holds what others wait for: no
+    /// supervisor is put beside it, though of an orphan only one could tell.
+    pub(crate) fn may_run(&self, record: &Record) -> Result<bool> {
+        let seen = self.look(record)?;
+        Ok(seen.is_some_and(|seen| is_orphan(&seen) || !is_down(seen.status.state)))
+    }
+
+    /// What is published of an instance since the boot.
+    fn look(&self, record: &Record) -> Result<Option<Observed>> {
+        observe(&self.roots.runtime_dir(record.id.as_str()))
+            .map_err(|source| Error::Observe { source })
     }
 
     /// How an instance that has not run since the boot was last.

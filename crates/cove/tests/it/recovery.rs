@@ -1,7 +1,9 @@
 //! What the next command makes of what a kill or the end of a boot left.
 
+use std::fs::File;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, flock};
 use testkit::cmd::Cmd;
 use testkit::fault::{kill_one, killed_at};
 use testkit::leak::{Snapshot, assert_no_leaks, remove_cgroups};
@@ -96,6 +98,9 @@ fn an_end_that_was_cleaned_up_and_not_told_hides_nothing() {
     let list = ["ps", "-a", "--format", "{{.Names}} {{.State}}"];
     assert_eq!(cove.ok(&list), "box running");
     cove.fails(1, &["stop", "box"]);
+    let image = cove.ok(&["images", "-q"]);
+    let said = cove.fails(1, &["rmi", "-f", &image]);
+    assert!(said.contains("being used by running container"), "{said}");
     std::fs::rename(&aside, &known).unwrap();
     // What a supervisor does that is killed before it tells of the end.
     let runtime = Cmd::new(cove.program()).args(["oci", "--root"]);
@@ -105,6 +110,37 @@ fn an_end_that_was_cleaned_up_and_not_told_hides_nothing() {
     assert_eq!(cove.ok(&list), "other running\nbox exited");
     cove.ok(&["start", "box"]);
     cove.ok(&["rm", "-f", "box", "other"]);
+}
+
+#[test]
+fn a_supervisor_that_rmi_waits_for_keeps_nobody_from_the_images() {
+    let cove = cove();
+    let run = ["run", "-d", "--network", "none", "--name", "box", IMAGE];
+    let id = cove.ok(&[&run[..], &["sleep", "1000"]].concat());
+    kill_one(cove.roots(), cove.program(), &mut Rng::new(1)).expect("a supervisor");
+    // As long as this is held, no supervisor takes the container over.
+    let turn = File::open(cove.roots().runroot().join("containers").join(&id)).unwrap();
+    flock(&turn, FlockOperation::LockExclusive).unwrap();
+    let rmi = cove.cmd(["rmi", "-f", IMAGE]).start();
+    let pid = rmi.pid().to_string();
+    let until = Instant::now() + Duration::from_secs(20);
+    let waits = |lock: &str| lock.contains("->") && lock.split(' ').any(|word| word == pid);
+    while !testkit::files::text("/proc/locks".as_ref())
+        .unwrap()
+        .lines()
+        .any(waits)
+    {
+        assert!(Instant::now() < until, "it does not wait");
+    }
+    let tag = cove.cmd(["tag", IMAGE, "other:1"]);
+    tag.limit(Duration::from_secs(20)).ok();
+    drop(turn);
+    let output = rmi.wait();
+    assert_eq!(output.out(), format!("Untagged: {IMAGE}\n"), "{output}");
+    // It runs, so that only the last name goes.
+    assert_eq!(cove.ok(&["rmi", "-f", "other:1"]), "Untagged: other:1");
+    cove.ok(&["exec", "box", "true"]);
+    cove.ok(&["rm", "-f", "box"]);
 }
 
 #[test]
