@@ -14,8 +14,8 @@ pub struct Roots {
 
 impl Roots {
     /// The directories of the system, or of the user where `uid` is not root.
-    /// `home` and `runtime` are the values of `HOME` (or `XDG_DATA_HOME`'s
-    /// parent) and `XDG_RUNTIME_DIR`.
+    /// `data_home` is `XDG_DATA_HOME` or what stands for it, `runtime` is
+    /// `XDG_RUNTIME_DIR`; both are absolute.
     #[must_use]
     pub fn default_for(uid: u32, data_home: Option<&Path>, runtime: Option<&Path>) -> Self {
         if uid == 0 {

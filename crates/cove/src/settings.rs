@@ -3,6 +3,7 @@
 
 use std::cell::OnceCell;
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use cove_engine::{Engine, Roots};
@@ -79,12 +80,8 @@ pub(crate) fn global(args: &[String]) -> Result<Matches, Stop> {
 
 /// The directories: flags before environment before defaults.
 pub(crate) fn roots(matches: &Matches) -> Result<Roots, Failure> {
-    let home = env::var_os("XDG_DATA_HOME")
-        .map(PathBuf::from)
-        .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")));
-    let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let uid = rustix::process::geteuid().as_raw();
-    let default = Roots::default_for(uid, home.as_deref(), runtime.as_deref());
+    let default = default_roots(uid, |name| env::var_os(name));
     let choose = |flag: &str, variable: &str, default: PathBuf| {
         let chosen = match matches.get(flag) {
             Some(path) => Some(PathBuf::from(path)),
@@ -107,6 +104,23 @@ pub(crate) fn roots(matches: &Matches) -> Result<Roots, Failure> {
         root: choose("root", "COVE_ROOT", default.root)?,
         runroot: choose("runroot", "COVE_RUNROOT", default.runroot)?,
     })
+}
+
+/// The directories of a user whose environment is `variable`. The XDG specification has
+/// relative paths ignored; a supervisor, which works in `/`, would find another place there.
+fn default_roots(uid: u32, variable: impl Fn(&str) -> Option<OsString>) -> Roots {
+    let directory = |name| {
+        variable(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let data = directory("XDG_DATA_HOME")
+        .or_else(|| directory("HOME").map(|home| home.join(".local/share")));
+    Roots::default_for(
+        uid,
+        data.as_deref(),
+        directory("XDG_RUNTIME_DIR").as_deref(),
+    )
 }
 
 #[cfg(test)]
@@ -134,5 +148,37 @@ mod tests {
         let roots = roots(&matches).unwrap();
         assert!(roots.root.is_absolute() && roots.root.ends_with("rel"));
         assert_eq!(roots.runroot, Path::new("/r"));
+    }
+
+    #[test]
+    fn directories_of_the_environment_are_absolute_or_ignored() {
+        for (data, home, runtime, roots) in [
+            ("/d", "/h", "/r", ["/d/cove", "/r/cove"]),
+            ("", "/h", "", ["/h/.local/share/cove", "/tmp/cove-7/cove"]),
+            ("d", "/h", "r", ["/h/.local/share/cove", "/tmp/cove-7/cove"]),
+            (
+                "./d",
+                "h",
+                "../r",
+                ["/var/tmp/cove-7/cove", "/tmp/cove-7/cove"],
+            ),
+            ("", "", "", ["/var/tmp/cove-7/cove", "/tmp/cove-7/cove"]),
+        ] {
+            let chosen = default_roots(7, |name| match name {
+                "XDG_DATA_HOME" => Some(data.into()),
+                "HOME" => Some(home.into()),
+                "XDG_RUNTIME_DIR" => Some(runtime.into()),
+                _ => None,
+            });
+            let roots = roots.map(PathBuf::from);
+            assert_eq!(
+                [chosen.root, chosen.runroot],
+                roots,
+                "{data:?} {home:?} {runtime:?}"
+            );
+        }
+        let chosen = default_roots(7, |_| None);
+        assert_eq!(chosen.root, Path::new("/var/tmp/cove-7/cove"));
+        assert_eq!(chosen.runroot, Path::new("/tmp/cove-7/cove"));
     }
 }
