@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -143,33 +143,72 @@ fn a_detached_program_has_a_terminal_that_is_held_and_read() {
     cove.ok(&["rm", "-f", "box"]);
 }
 
+/// Tells whether a program has a terminal, and what its standard streams are.
+const STREAMS: &str =
+    "(: </dev/tty) 2>/dev/null && echo 'terminal: some;' || echo 'terminal: none;'
+    for fd in 0 1 2; do stat -Lc \"stream $fd: %d:%i %F %t:%T;\" /proc/self/fd/$fd; done
+    ";
+
 #[test]
 fn a_program_never_has_the_terminal_of_the_host() {
     let cove = cove();
     let run = ["run", "-d", "--name", "box", IMAGE, "sleep", "1000"];
     cove.ok(&run);
     let mut user = User::new(24, 80);
-    let script = "for fd in 0 1 2; do [ -t $fd ] && echo $fd is one; done; \
-        cat; echo to stderr >&2; exit 3";
-    let mut client = user.start(&cove, &["exec", "-i", "box", "sh", "-c", script]);
-    assert!(!user.is_raw());
-    user.types("some words\n");
-    // Once from the terminal's echo, once from cat.
-    user.sees("some words\r\n");
-    user.sees("some words\r\n");
-    user.types("\u{4}");
-    user.sees("to stderr\r\n");
-    assert_eq!(client.wait().unwrap().code(), Some(3));
-    assert!(!user.all.contains("is one"), "{:?}", user.all);
-    // Without input, which it then does not wait for.
-    let mut client = user.start(&cove, &["exec", "box", "sh", "-c", script]);
-    assert_eq!(client.wait().unwrap().code(), Some(3));
-    user.sees("to stderr\r\n");
-    assert!(!user.all.contains("is one"), "{:?}", user.all);
-    // What is no terminal is handed on as it is.
-    let script = "readlink /proc/self/fd/1";
-    let output = cove.cmd(["exec", "box", "sh", "-c", script]).ok();
-    assert!(output.out().starts_with("pipe:"), "{output}");
+    let script = format!("{STREAMS}cat; echo to stderr >&2; exit 3");
+    let (pipe, null) = ("fifo 0:0", "character special file 1:3");
+    for (words, stdin) in [
+        (&["exec", "-i", "box"][..], pipe),
+        (&["run", "-i", "--rm", IMAGE], pipe),
+        // Without input, which it then does not wait for.
+        (&["exec", "box"], null),
+        (&["run", "--rm", IMAGE], null),
+    ] {
+        let mut client = user.start(&cove, &[words, &["sh", "-c", &script]].concat());
+        user.sees("terminal: none;");
+        user.sees("stream 2: ");
+        user.sees(";");
+        assert!(!user.is_raw());
+        if stdin == pipe {
+            user.types("some words\n");
+            // Once from the terminal's echo, once from cat.
+            user.sees("some words\r\n");
+            user.sees("some words\r\n");
+            user.types("\u{4}");
+        }
+        user.sees("to stderr\r\n");
+        assert_eq!(client.wait().unwrap().code(), Some(3), "{words:?}");
+        for (fd, kind) in [(0, stdin), (1, pipe), (2, pipe)] {
+            let (_, stream) = user.all.split_once(&format!("stream {fd}: ")).unwrap();
+            let (stream, _) = stream.split_once(';').unwrap();
+            let (file, kind_inside) = stream.split_once(' ').unwrap();
+            assert_ne!(file, identity(&user.slave), "{words:?} {fd}");
+            assert_eq!(kind_inside, kind, "{words:?} {fd}");
+        }
+    }
+    cove.ok(&["rm", "-f", "box"]);
+}
+
+#[test]
+fn what_is_no_terminal_is_handed_to_a_program_as_it_is() {
+    let cove = cove();
+    let run = ["run", "-d", "--name", "box", IMAGE, "sleep", "1000"];
+    cove.ok(&run);
+    let (input, typed) = std::io::pipe().unwrap();
+    let (mut shown, output) = std::io::pipe().unwrap();
+    let errors = tempfile::tempfile().unwrap();
+    let ours = [identity(&input), identity(&output), identity(&errors)];
+    drop(typed);
+    let exec = cove.cmd(["exec", "-i", "box", "sh", "-c", STREAMS]);
+    let mut command = exec.command();
+    command.stdin(input).stdout(output).stderr(errors);
+    assert!(command.status().unwrap().success());
+    drop(command);
+    let mut told = String::new();
+    shown.read_to_string(&mut told).unwrap();
+    for (fd, ours) in ours.iter().enumerate() {
+        assert!(told.contains(&format!("stream {fd}: {ours} ")), "{told}");
+    }
     cove.ok(&["rm", "-f", "box"]);
 }
 
@@ -189,6 +228,12 @@ fn a_client_ends_with_its_program_whoever_else_has_the_terminal() {
         assert!(!user.is_raw());
     }
     cove.ok(&["rm", "-f", "box"]);
+}
+
+/// What `stat -c %d:%i` prints of a file.
+fn identity(file: impl AsFd) -> String {
+    let stat = rustix::fs::fstat(file).unwrap();
+    format!("{}:{}", stat.st_dev, stat.st_ino)
 }
 
 fn inspect(cove: &Cove, format: &str) -> String {
