@@ -41,8 +41,8 @@ pub(super) fn run(program: &Path, rounds: u64, rng: &mut Rng) -> Result<Tally, S
         let when = format!("{when}, {}", order.kind.name());
         let running = order.cmd.start();
         // Writing back makes the same command faster or slower from round to
-        // round. Every second pull is to be acknowledged.
-        let acknowledged = order.kind == Kind::Pull && rng.below(2) == 0;
+        // round. Every third pull is to be acknowledged.
+        let acknowledged = order.kind == Kind::Pull && rng.below(3) == 0;
         let span = if acknowledged {
             PATIENCE
         } else {
