@@ -13,7 +13,7 @@ use crate::clock::{self, STAMP, Stamper};
 use crate::config::LogConfig;
 
 /// How much is collected before it is written; a whole read of output mostly fits.
-const BATCH: usize = 64 * 1024;
+const BATCH: usize = 256 * 1024;
 /// Timestamp, stream, tag, the blanks after them and the newline.
 const OVERHEAD: usize = STAMP + 1 + 6 + 1 + 1 + 1 + 1;
 

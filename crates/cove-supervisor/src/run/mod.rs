@@ -44,8 +44,8 @@ use crate::logs::LogWriter;
 use crate::spawn::Ready;
 use crate::workload::Workload;
 
-/// One read of output.
-const BUFFER: usize = 64 * 1024;
+/// One read of output. Each read wakes the writer of a full pipe, so larger ones cost less.
+const BUFFER: usize = 128 * 1024;
 /// How far an attached client may fall behind before it is cut off.
 const MAX_LAG: u64 = 1 << 20;
 /// How far one may fall behind for which the instance waits, and when it goes on.
