@@ -51,6 +51,20 @@ fn fields(stat: &[u8]) -> Option<impl Iterator<Item = &str>> {
     Some(rest.split(' '))
 }
 
+/// Numbers of the calling process, by their places in proc(5), which begin with one.
+///
+/// # Errors
+/// If `/proc` is not mounted, or has no such number.
+pub(crate) fn own_numbers<const N: usize>(places: [usize; N]) -> io::Result<[u64; N]> {
+    let stat = stat(i32::try_from(std::process::id()).unwrap_or(0))?;
+    let number = |place: usize| fields(&stat)?.nth(place.checked_sub(3)?)?.parse().ok();
+    let mut numbers = [0; N];
+    for (slot, place) in numbers.iter_mut().zip(places) {
+        *slot = number(place).ok_or(io::ErrorKind::InvalidData)?;
+    }
+    Ok(numbers)
+}
+
 fn flags(stat: &[u8]) -> Option<u64> {
     fields(stat)?.nth(6)?.parse().ok()
 }
@@ -76,7 +90,11 @@ mod tests {
             Some((5, true))
         );
         assert_eq!(parse(b"7 x"), None);
-        assert!(start_time(i32::try_from(std::process::id()).unwrap()).is_ok());
+        let own = i32::try_from(std::process::id()).unwrap();
+        let (start, _) = start_time(own).unwrap();
+        let parent = std::os::unix::process::parent_id();
+        assert_eq!(own_numbers([4, 22]).unwrap(), [parent.into(), start]);
+        assert!(own_numbers([100]).is_err());
     }
     #[test]
     fn a_program_that_runs_was_executed() {

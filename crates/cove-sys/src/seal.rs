@@ -3,6 +3,9 @@
 //!
 //! The cheap way is a detached, read-only mount of the executable, which costs no copy; without
 //! the privilege to mount, a sealed memfd does the same for the price of copying the file.
+#![expect(unsafe_code, reason = "the program's own mappings")]
+
+mod in_place;
 
 use std::env;
 use std::ffi::{CStr, CString};
@@ -10,6 +13,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use rustix::fs::{
     CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags, fcntl_add_seals, fcntl_get_seals,
@@ -26,8 +30,12 @@ const SELF: &CStr = c"/proc/self/exe";
 /// sealed program no longer tells.
 const PATH_VARIABLE: &str = "COVE_HOST_EXECUTABLE";
 
-/// Returns once the running program is sealed. Unsealed, it executes itself again with the same
-/// arguments and environment (and its path, for [`host_executable`]) from a sealed image, so the call must come first in `main`, before
+/// What [`host_executable`] tells of a program that was sealed in place.
+static HOST_PATH: OnceLock<PathBuf> = OnceLock::new();
+
+/// Returns once the running program is sealed: in place, or where the kernel does not allow
+/// that, by executing itself again from a sealed image with the same arguments and environment
+/// (and its path, for [`host_executable`]). So the call must come first in `main`, before
 /// threads, locks and descriptors.
 ///
 /// # Errors
@@ -39,9 +47,15 @@ pub fn ensure_sealed() -> io::Result<()> {
     }
     let image = seal(&own)?;
     drop(own);
+    let path = env::current_exe()?;
+    if in_place::become_image(&image).is_ok() {
+        // Nobody was here before.
+        let _first = HOST_PATH.set(path);
+        return Ok(());
+    }
     let strings = |s: std::ffi::OsString| CString::new(s.into_vec()).ok();
     let args: Vec<_> = env::args_os().filter_map(strings).collect();
-    let path = env::current_exe()?.into_os_string();
+    let path = path.into_os_string();
     let env: Vec<_> = env::vars_os()
         .filter(|(key, _)| key != PATH_VARIABLE)
         .chain([(PATH_VARIABLE.into(), path)])
@@ -78,7 +92,9 @@ pub fn host_executable() -> io::Result<PathBuf> {
         return Ok(own);
     }
     // A mount that is nowhere is its own root, and a memfd has no place at all.
-    Ok(env::var_os(PATH_VARIABLE).map_or(own, PathBuf::from))
+    let path = HOST_PATH.get().cloned();
+    let path = path.or_else(|| env::var_os(PATH_VARIABLE).map(PathBuf::from));
+    Ok(path.unwrap_or(own))
 }
 
 fn seal(own: &OwnedFd) -> io::Result<OwnedFd> {

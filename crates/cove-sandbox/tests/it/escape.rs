@@ -36,6 +36,36 @@ fn the_runtime_cannot_be_overwritten() {
     assert!(before == fs::read(rt()).unwrap());
 }
 
+/// What the waiting init shows of the runtime is sealed, whether the runtime could do that in
+/// place or, where the kernel does not let it, had to execute itself again.
+#[test]
+fn the_runtime_is_sealed_in_place_or_by_executing_itself_again() {
+    for (fault, executions) in [("", 1), (":error=EPERM:when=1", 2)] {
+        let sandbox = Sandbox::new("true");
+        sandbox.write();
+        let trace = sandbox.dir.path().join("trace");
+        // The first prctl is what names another executable.
+        let mut strace = std::process::Command::new("strace");
+        strace.args(["-qqq", "-s", "0", "-e", "trace=execve,execveat,prctl", "-o"]);
+        strace.arg(&trace);
+        strace.arg(format!("--inject=prctl:delay_enter=1{fault}"));
+        // No pipe of ours is held by the container that waits.
+        strace.arg("--").stdout(std::process::Stdio::null());
+        strace.stderr(std::process::Stdio::null());
+        let output = under(&mut strace, &sandbox.command("create", &[]));
+        assert!(output.status.success(), "{output:?}");
+        let trace = fs::read_to_string(&trace).unwrap();
+        let executed = trace.lines().filter(|line| line.starts_with("execve"));
+        assert_eq!(executed.count(), executions, "{trace}");
+        let pid = sandbox.state()["pid"].as_i64().unwrap();
+        let exe = rustix::fs::statvfs(format!("/proc/{pid}/exe").as_str()).unwrap();
+        assert!(exe.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+        sandbox.ok("start", &[]);
+        sandbox.wait_for("stopped");
+        sandbox.ok("delete", &[]);
+    }
+}
+
 /// Class 2, CVE-2024-21626 and CVE-2016-9962: leaked descriptors and working directories.
 #[test]
 fn leaked_descriptors_are_gone() {
