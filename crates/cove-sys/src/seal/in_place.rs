@@ -54,23 +54,31 @@ pub(super) fn become_image(image: impl AsFd) -> io::Result<()> {
     let link = format!("/proc/self/fd/{}", image.as_fd().as_raw_fd());
     let image = File::open(link)?;
     let written = written_segments()?;
-    if written.is_empty() {
+    let (copied, clean): (Vec<_>, Vec<_>) = mappings()?
+        .into_iter()
+        .partition(|mapping| written.iter().any(|segment| mapping.overlaps(segment)));
+    // The headers are not where they say, or more was made writable: nothing is known then.
+    if clean.iter().any(Mapping::is_writable) {
         return Err(io::ErrorKind::Unsupported.into());
     }
-    for mapping in mappings()? {
-        let holds = |segment: &Range<usize>| {
-            segment.start < mapping.range.end && mapping.range.start < segment.end
-        };
-        if written.iter().any(holds) {
-            mapping.replace_by_copy()?;
-        } else {
-            mapping.replace_by(&image)?;
-        }
+    for mapping in &copied {
+        mapping.replace_by_copy()?;
+    }
+    for mapping in &clean {
+        mapping.replace_by(&image)?;
     }
     tell_kernel(&image)
 }
 
 impl Mapping {
+    fn overlaps(&self, segment: &Range<usize>) -> bool {
+        segment.start < self.range.end && self.range.start < segment.end
+    }
+
+    const fn is_writable(&self) -> bool {
+        self.protection & libc::PROT_WRITE != 0
+    }
+
     /// Maps the same bytes from another file.
     fn replace_by(&self, image: &File) -> io::Result<()> {
         // SAFETY: in one step of the kernel's the range shows the same bytes, which were never
@@ -231,5 +239,31 @@ fn tell_kernel(image: &File) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_maps_is_understood() {
+        let line = "00400000-00452000 r-xp 00002000 08:02 173521      /usr/bin/a cove";
+        let mapping = parse(line).unwrap();
+        assert_eq!(mapping.range, 0x40_0000..0x45_2000);
+        assert_eq!(mapping.protection, libc::PROT_READ | libc::PROT_EXEC);
+        assert_eq!(mapping.offset, 0x2000);
+        assert!(!mapping.is_writable());
+        assert!(parse("00400000-00452000 rw-s 00002000 08:02 1 /usr/bin/cove").is_none());
+    }
+
+    #[test]
+    fn what_is_writable_now_lies_in_a_segment_that_was() {
+        let written = written_segments().unwrap();
+        let all = mappings().unwrap();
+        assert!(all.iter().any(Mapping::is_writable));
+        for mapping in all.iter().filter(|mapping| mapping.is_writable()) {
+            assert!(written.iter().any(|segment| mapping.overlaps(segment)));
+        }
     }
 }
