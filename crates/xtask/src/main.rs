@@ -2,6 +2,7 @@
 
 mod bench;
 mod deps;
+mod differ;
 mod dist;
 mod docs;
 mod lab;
@@ -20,6 +21,7 @@ cargo xtask COMMAND
   lab-tests          runs the tests that need that machine
   bench NAME         Cove and its peers: oci, run, exec, logs, pull, ps, parallel, density, all
   reliability        kills and power cuts at random moments; counts what is lost and left
+  differ commands    command lines on Cove and on docker, podman, runc, side by side
   dist               builds the release binary and packs it
 ";
 
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         ["lab-tests"] => lab_tests::run(),
         ["bench", rest @ ..] => bench::run(rest),
         ["reliability", rest @ ..] => reliability::run(rest),
+        ["differ", rest @ ..] => differ::run(rest),
         // Started by the benchmark itself.
         ["worker", rest @ ..] => bench::worker::serve(rest),
         ["without-sync", rest @ ..] => bench::nosync::exec(rest),
