@@ -174,7 +174,8 @@ pub fn key(runroot: &Path) -> String {
 /// Mount points of this namespace at or beneath a path, outermost first.
 #[must_use]
 pub fn mounts_beneath(path: &Path) -> Vec<PathBuf> {
-    let table = files::text("/proc/self/mounts".as_ref()).unwrap_or_default();
+    // This thread's: it may have mounts of its own (see [`crate::power`]).
+    let table = files::text("/proc/thread-self/mounts".as_ref()).unwrap_or_default();
     table
         .lines()
         .filter_map(|line| line.split(' ').nth(1))

@@ -1,11 +1,19 @@
 //! Faults of disks: an ext4 whose power can be cut, a tmpfs that is soon full.
+//!
+//! An ext4 lives until the last mount of it is gone, and every mount namespace
+//! that any program on the machine makes has copies of the mounts it began with.
+//! A disk is therefore mounted in a namespace of the thread that makes it: that
+//! thread and whatever it starts see it, and nobody else can hold it.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
+};
 use tempfile::TempDir;
 
 use crate::cmd::Cmd;
@@ -22,7 +30,8 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// A new empty disk of `mib` mebibytes.
+    /// A new empty disk of `mib` mebibytes, which this thread and what it starts
+    /// from now on see.
     ///
     /// # Panics
     /// Without root, mkfs.ext4 or a free loop device.
@@ -52,6 +61,7 @@ impl Disk {
     }
 
     fn backed(base: &Path, direct: bool) -> Self {
+        leave_mounts();
         let directory = tempfile::Builder::new()
             .prefix("cvdisk")
             .tempdir_in(base)
@@ -123,9 +133,6 @@ impl Disk {
     pub fn check(&mut self) {
         let image = self.image();
         Cmd::new("sync").arg("--file-system").arg(self.path()).ok();
-        // Any mount namespace made meanwhile on this machine has a copy of the mount and keeps
-        // the file system alive. Once stopped it writes no more, whoever holds it.
-        self.stop();
         self.detach();
         // What a mount would do first: the journal, and files that were deleted while open.
         let replayed = Cmd::new("e2fsck").arg("-p").arg(&image).run();
@@ -158,6 +165,18 @@ impl Disk {
             release(point);
         }
         Cmd::new("losetup").args(["--detach", &self.device]).ok();
+        self.wait_released();
+    }
+
+    /// Whoever looks at all loop devices (losetup, blkid) holds each for a
+    /// moment, and only when the last one lets go does the device leave its file.
+    fn wait_released(&self) {
+        let name = self.device.trim_start_matches("/dev/");
+        let backing = PathBuf::from(format!("/sys/block/{name}/loop/backing_file"));
+        let image = self.image();
+        let ours =
+            || crate::files::text(&backing).is_some_and(|text| image == Path::new(text.trim()));
+        patiently(&format!("{} is let go", self.device), || !ours());
     }
 }
 
@@ -224,20 +243,40 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Unmounts; what killed processes held is let go by the kernel a little later,
-/// and nothing tells when.
+/// Unmounts; what killed processes held is let go by the kernel a little later.
 fn release(point: &Path) {
-    for _attempt in 0..500 {
-        match unmount(point, UnmountFlags::empty()) {
-            Err(rustix::io::Errno::BUSY) => crate::cmd::pause(Duration::from_millis(10)),
+    patiently(
+        &format!("{} is unmounted", point.display()),
+        || match unmount(point, UnmountFlags::empty()) {
+            Err(rustix::io::Errno::BUSY) => false,
             Err(e) => panic!("cannot unmount {}: {e}", point.display()),
-            Ok(()) => return,
-        }
-    }
-    panic!(
-        "{} is still held, five seconds after its users were killed",
-        point.display()
+            Ok(()) => true,
+        },
     );
+}
+
+/// Waits for what the kernel tells nobody of.
+fn patiently(what: &str, done: impl Fn() -> bool) {
+    for _attempt in 0..1000 {
+        if done() {
+            return;
+        }
+        crate::cmd::pause(Duration::from_millis(10));
+    }
+    panic!("{what}: not after ten seconds");
+}
+
+/// Gives this thread a mount namespace of its own, once. What others mount and
+/// unmount is still seen here; what is mounted here, nobody else sees.
+fn leave_mounts() {
+    thread_local!(static LEFT: Cell<bool> = const { Cell::new(false) });
+    if LEFT.get() {
+        return;
+    }
+    cove_sys::ns::unshare(cove_sys::ns::MOUNT).expect("a mount namespace is made");
+    let receive_only = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    mount_change("/", receive_only).expect("mounts are told to nobody");
+    LEFT.set(true);
 }
 
 /// Ends all processes that name or use the directory.
@@ -271,6 +310,37 @@ mod tests {
             [2; 100_000]
         );
         disk.check();
+    }
+
+    #[test]
+    fn nobody_else_holds_a_disk() {
+        let mut disk = Disk::new(64);
+        // Another program on the machine, which is no child of this thread's namespace.
+        let other = File::open("/proc/self/ns/mnt").unwrap();
+        let mut bystander = Cmd::new("nsenter")
+            .arg("--mount=/proc/self/fd/0")
+            .args(["unshare", "--mount", "--propagation", "private"])
+            .args(["sh", "-c", "echo up; exec sleep 600"])
+            .command()
+            .stdin(other)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut up = [0; 3];
+        bystander
+            .stdout
+            .as_mut()
+            .unwrap()
+            .read_exact(&mut up)
+            .unwrap();
+        let table = format!("/proc/{}/mounts", bystander.id());
+        let table = crate::files::text(table.as_ref()).unwrap();
+        let device = disk.device.clone();
+        disk.cut();
+        disk.check();
+        bystander.kill().unwrap();
+        bystander.wait().unwrap();
+        assert!(!table.contains(&device), "{table}");
     }
 
     #[test]

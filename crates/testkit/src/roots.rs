@@ -194,15 +194,14 @@ fn names(pid: u32, needle: &str) -> bool {
 }
 
 /// A container's own process names nothing of ours but the layers of its root.
-/// Mounts alone do not count: any new mount namespace has copies of the host's.
+/// Other mounts do not count: any new mount namespace has copies of the host's.
 fn is_contained(process: &Path, needle: &str) -> bool {
-    let namespace = |process: &Path| std::fs::read_link(process.join("ns/mnt")).ok();
-    namespace(process) != namespace("/proc/self".as_ref())
-        && files::text(&process.join("mountinfo")).is_some_and(|table| {
-            table
-                .lines()
-                .any(|line| line.contains(" - overlay ") && line.contains(needle))
-        })
+    files::text(&process.join("mountinfo")).is_some_and(|table| {
+        table
+            .lines()
+            .filter(|line| line.split(' ').nth(4) == Some("/"))
+            .any(|line| line.contains(" - overlay ") && line.contains(needle))
+    })
 }
 
 /// Kills a process and waits until it is gone.
