@@ -6,34 +6,27 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use testkit::cmd::Cmd;
 use testkit::lab::Lab;
+
+use crate::test_run::{self, Executable};
 
 /// What such tests are called.
 const PREFIX: &str = "lab_";
 
+/// Begins the line that stands before what a program prints.
+const HEADER: &str = "== ";
+
 /// Builds, finds, boots once, runs.
 pub(crate) fn run() -> Result<String, String> {
-    let root = testkit::workspace();
-    let built = Cmd::new("cargo")
-        .args([
-            "test",
-            "--workspace",
-            "--no-run",
-            "--locked",
-            "--message-format",
-            "json",
-        ])
-        .directory(&root)
-        .limit(Duration::from_secs(3600))
-        .run();
-    if !built.success() {
-        return Err(built.to_string());
-    }
     let mut lines = Vec::new();
     let mut count = 0;
-    for (program, directory) in executables(&built.out()) {
+    for executable in test_run::build()? {
+        let Executable {
+            name,
+            program,
+            directory,
+        } = executable;
         let listed = Cmd::new(&program)
             .args(["--list", "--ignored", PREFIX])
             .run()
@@ -45,7 +38,7 @@ pub(crate) fn run() -> Result<String, String> {
         if tests > 0 {
             count += tests;
             lines.push(format!(
-                "echo \"== {program}\"; cd '{directory}' && '{program}' --ignored {PREFIX} --test-threads 1 || failed=1"
+                "echo \"{HEADER}{name}\"; cd '{directory}' && '{program}' --ignored {PREFIX} --test-threads 1 || failed=1"
             ));
         }
     }
@@ -57,37 +50,36 @@ pub(crate) fn run() -> Result<String, String> {
         .limit(Duration::from_secs(1200))
         .run(&["sh", "-c", &script])
         .map_err(|e| e.to_string())?;
+    println!("{}", named(&output.out()));
     if output.success() {
-        Ok(format!("{}lab-tests: {count} passed", output.out()))
+        Ok(format!("lab-tests: {count} passed"))
     } else {
-        Err(output.to_string())
+        Err(format!("lab-tests: {}\n{}", output.status, output.err()))
     }
 }
 
-/// Test executables and their packages' directories, from cargo's messages.
-fn executables(messages: &str) -> Vec<(String, String)> {
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["profile"]["test"] == true)
-        .filter_map(|message| {
-            let program = message["executable"].as_str()?.to_owned();
-            let manifest = message["manifest_path"].as_str()?;
-            Some((program, manifest.strip_suffix("/Cargo.toml")?.to_owned()))
-        })
-        .collect()
+/// The output of all programs, with the name of each before its lines.
+fn named(output: &str) -> String {
+    let mut name = "lab";
+    let mut lines = Vec::new();
+    for line in output.lines() {
+        match line.strip_prefix(HEADER) {
+            Some(next) => name = next,
+            None => lines.push(format!("{name}: {line}")),
+        }
+    }
+    lines.join("\n")
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
-    fn only_test_executables_count() {
-        let messages = r#"{"reason":"compiler-artifact","profile":{"test":true},"executable":"/t/x","manifest_path":"/w/a/Cargo.toml"}
-{"reason":"compiler-artifact","profile":{"test":false},"executable":"/t/y","manifest_path":"/w/b/Cargo.toml"}
-{"reason":"build-finished"}"#;
+    fn lines_are_named_after_the_header_before_them() {
+        let output =
+            "boot\n== cove/it\nrunning 1 test\ntest x ... ok\n== cove-sandbox\nrunning 2 tests\n";
         assert_eq!(
-            super::executables(messages),
-            [("/t/x".to_owned(), "/w/a".to_owned())]
+            super::named(output),
+            "lab: boot\ncove/it: running 1 test\ncove/it: test x ... ok\ncove-sandbox: running 2 tests"
         );
     }
 }

@@ -8,6 +8,7 @@ mod docs;
 mod lab;
 mod lab_tests;
 mod reliability;
+mod test_run;
 mod tidy;
 
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ cargo xtask COMMAND
 
   check-deps         dependencies between our crates follow the floors
   tidy               headers, lengths, forgotten files, fixed sleeps
+  test               runs all tests, with each line named after its crate
   lab -- COMMAND     runs COMMAND in a virtual machine with cgroup v2
   lab-tests          runs the tests that need that machine
   bench NAME         Cove and its peers: oci, run, exec, logs, pull, ps, parallel, density, all
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["check-deps"] => deps::check(),
         ["tidy"] => tidy::check(),
+        ["test"] => test_run::run(),
         ["lab-tests"] => lab_tests::run(),
         ["bench", rest @ ..] => bench::run(rest),
         ["reliability", rest @ ..] => reliability::run(rest),
