@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 use testkit::cmd::{Cmd, pidfd, readable};
 
 /// A running dockerd, ended with its value.
-pub(super) struct Docker {
+pub(crate) struct Docker {
     directory: tempfile::TempDir,
     daemon: Child,
 }
 
 impl Docker {
-    pub(super) fn start() -> Result<Self, String> {
+    pub(crate) fn start() -> Result<Self, String> {
         Self::start_in(&std::env::temp_dir())
     }
 
     /// One whose data lie below `base`.
-    pub(super) fn start_in(base: &Path) -> Result<Self, String> {
+    pub(crate) fn start_in(base: &Path) -> Result<Self, String> {
         let directory = tempfile::Builder::new()
             .prefix("cvd")
             .tempdir_in(base)
@@ -64,22 +64,26 @@ impl Docker {
         Ok(docker)
     }
 
+    /// Where its clients find it.
+    pub(crate) fn host(&self) -> String {
+        format!("unix://{}", self.directory.path().join("sock").display())
+    }
+
     /// The client's command line.
-    pub(super) fn words(&self, words: &[&str]) -> Vec<String> {
-        let host = format!("unix://{}", self.directory.path().join("sock").display());
-        let mut all = vec!["docker".to_owned(), "--host".to_owned(), host];
+    pub(crate) fn words(&self, words: &[&str]) -> Vec<String> {
+        let mut all = vec!["docker".to_owned(), "--host".to_owned(), self.host()];
         all.extend(words.iter().map(|w| (*w).to_owned()));
         all
     }
 
-    pub(super) fn cmd(&self, words: &[&str]) -> Cmd {
+    pub(crate) fn cmd(&self, words: &[&str]) -> Cmd {
         let words = self.words(words);
         Cmd::new(&words[0])
             .args(&words[1..])
             .limit(Duration::from_secs(600))
     }
 
-    pub(super) fn ok(&self, words: &[&str]) -> Result<String, String> {
+    pub(crate) fn ok(&self, words: &[&str]) -> Result<String, String> {
         let output = self.cmd(words).run();
         if output.success() {
             Ok(output.out().trim().to_owned())

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: Cove and its peers, one after the other in each round.
 
 mod containers;
-mod docker;
+pub(crate) mod docker;
 mod logs;
 pub(crate) mod nosync;
 mod pull;
