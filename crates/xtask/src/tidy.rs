@@ -1,4 +1,5 @@
-//! What no compiler checks: file headers, lengths, forgotten files, fixed sleeps.
+//! What no compiler checks: file headers, lengths, forgotten files, fixed sleeps,
+//! a document that a list has outrun.
 
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,7 @@ pub(crate) fn check() -> Result<String, String> {
             wrong.push(format!("{}: {why}", name.display()));
         }
     }
+    wrong.extend(crate::differ::check().err());
     if wrong.is_empty() {
         Ok(format!("tidy: {} files", files.len()))
     } else {

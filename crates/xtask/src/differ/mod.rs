@@ -2,6 +2,9 @@
 //! side. It looks where no test's writer thought.
 
 mod commands;
+mod document;
+
+pub(crate) use document::check;
 
 pub(crate) const USAGE: &str = "\
 cargo xtask differ commands|bundles|all [OPTIONS]
@@ -17,6 +20,7 @@ cargo xtask differ commands|bundles|all [OPTIONS]
 pub(crate) fn run(words: &[&str]) -> Result<String, String> {
     match words {
         ["commands", rest @ ..] => commands::run(rest),
+        ["--write-docs"] => document::write(),
         _ => Err(USAGE.to_owned()),
     }
 }

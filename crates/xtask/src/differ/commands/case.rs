@@ -56,10 +56,26 @@ pub(crate) struct Compared {
 const TABLES: &[(&str, Peer, &str)] = &[
     ("run.txt", Peer::Docker, include_str!("../cases/run.txt")),
     ("life.txt", Peer::Docker, include_str!("../cases/life.txt")),
-    ("looks.txt", Peer::Docker, include_str!("../cases/looks.txt")),
-    ("images.txt", Peer::Docker, include_str!("../cases/images.txt")),
-    ("mistakes.txt", Peer::Docker, include_str!("../cases/mistakes.txt")),
-    ("podman.txt", Peer::Podman, include_str!("../cases/podman.txt")),
+    (
+        "looks.txt",
+        Peer::Docker,
+        include_str!("../cases/looks.txt"),
+    ),
+    (
+        "images.txt",
+        Peer::Docker,
+        include_str!("../cases/images.txt"),
+    ),
+    (
+        "mistakes.txt",
+        Peer::Docker,
+        include_str!("../cases/mistakes.txt"),
+    ),
+    (
+        "podman.txt",
+        Peer::Podman,
+        include_str!("../cases/podman.txt"),
+    ),
     ("runc.txt", Peer::Runc, include_str!("../cases/runc.txt")),
 ];
 
@@ -93,7 +109,9 @@ fn one(peer: Peer, line: &str) -> Result<Case, String> {
     };
     let fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.is_empty() || !name.chars().all(fit) {
-        return Err(format!("{name:?} is no name: small letters, digits, hyphens"));
+        return Err(format!(
+            "{name:?} is no name: small letters, digits, hyphens"
+        ));
     }
     if command.is_empty() {
         return Err("no command".to_owned());
@@ -141,7 +159,12 @@ mod tests {
         assert_eq!(cases[0].command, "docker ps | sort");
         assert_eq!(cases[0].setup, "");
         assert!(cases[0].compared.sorted && cases[0].compared.err);
-        for wrong in ["a :: all :: b", "A :: all :: - :: b", "a :: x :: - :: b", "a :: all :: - :: "] {
+        for wrong in [
+            "a :: all :: b",
+            "A :: all :: - :: b",
+            "a :: x :: - :: b",
+            "a :: all :: - :: ",
+        ] {
             assert!(parse(Peer::Docker, wrong).is_err(), "{wrong}");
         }
     }

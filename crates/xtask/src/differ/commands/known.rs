@@ -32,7 +32,11 @@ pub(crate) enum Kind {
 
 const KINDS: &[(&str, Kind, &str)] = &[
     ("design", Kind::Design, "On purpose"),
-    ("newest", Kind::Newest, "As the newest Docker, which is newer than the peer that was asked"),
+    (
+        "newest",
+        Kind::Newest,
+        "As the newest Docker, which is newer than the peer that was asked",
+    ),
     ("fault", Kind::Fault, "Where the peer's answer is a fault"),
     ("later", Kind::Later, "Not built yet"),
     ("mending", Kind::Mending, "Being mended"),
@@ -133,7 +137,11 @@ mod tests {
     #[test]
     fn a_line_has_a_kind_and_a_reason() {
         assert!(parse("a-* :: newest :: because").unwrap()[0].covers("a-b"));
-        for wrong in ["a :: newest", "a :: x :: y", "a :: fault :: y\na :: fault :: z"] {
+        for wrong in [
+            "a :: newest",
+            "a :: x :: y",
+            "a :: fault :: y\na :: fault :: z",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -39,7 +39,11 @@ pub(crate) fn run(words: &[&str]) -> Result<String, String> {
     let options = parse(words)?;
     let found = compare(&options)?;
     let text = report::text(&found, options.listed_too);
-    if found.is_clean() { Ok(text) } else { Err(text) }
+    if found.is_clean() {
+        Ok(text)
+    } else {
+        Err(text)
+    }
 }
 
 /// The document's part about command lines.
@@ -59,7 +63,8 @@ fn parse(words: &[&str]) -> Result<Options, String> {
     while let Some(word) = words.next() {
         let mut number = || {
             let n = words.next().and_then(|n| n.parse::<usize>().ok());
-            n.filter(|n| *n > 0).ok_or_else(|| format!("{word} takes a number above 0"))
+            n.filter(|n| *n > 0)
+                .ok_or_else(|| format!("{word} takes a number above 0"))
         };
         match *word {
             "--every" => options.every = number()?,
@@ -147,7 +152,9 @@ fn on_both(
         }
         Ok::<(), String>(())
     })?;
-    let mut answers = answers.into_inner().map_err(|_| "a worker failed".to_owned())?;
+    let mut answers = answers
+        .into_inner()
+        .map_err(|_| "a worker failed".to_owned())?;
     answers.sort_by_key(|(n, _)| *n);
     Ok(answers
         .into_iter()

@@ -30,7 +30,10 @@ const SIZES: &[(&str, &str)] = &[(
 
 /// The words before an error that say who speaks.
 const SPEAKERS: &[(&str, &str)] = &[
-    (r#"^time="[^"]*" level=(error|warning|fatal) msg="(.*)"$"#, "$2"),
+    (
+        r#"^time="[^"]*" level=(error|warning|fatal) msg="(.*)"$"#,
+        "$2",
+    ),
     (r"^(ERRO|WARN|FATA)\[[0-9]+\] ?", ""),
     (
         r"(Error response from daemon: |^[Ee]rror: |^docker: |^cove: |^runc: |^cove oci: |^WARNING: |^Warning: )",
@@ -46,8 +49,7 @@ const SPEAKERS: &[(&str, &str)] = &[
 const HINTS: &str = r"^(See|Run) '.* --help'( for more information)?\.?$";
 
 /// The names of the programs, where they stand as words.
-const PROGRAMS: &str =
-    r#"(^|[ '"(`])(docker|cove oci|cove|runc|podman)($|[ '":)`,])"#;
+const PROGRAMS: &str = r#"(^|[ '"(`])(docker|cove oci|cove|runc|podman)($|[ '":)`,])"#;
 
 /// Standard output, `world` being the directory it comes from.
 pub(crate) fn output(text: &str, world: &str) -> Vec<String> {
@@ -56,7 +58,7 @@ pub(crate) fn output(text: &str, world: &str) -> Vec<String> {
         let line = all(line, rules(0));
         named(&all(&line, rules(1)))
     });
-    trimmed(lines.collect())
+    trimmed(lines)
 }
 
 /// Standard error, likewise.
@@ -73,7 +75,7 @@ pub(crate) fn errors(text: &str, world: &str) -> Vec<String> {
             named(&all(&once, rules(2)))
         })
         .filter(|line| !line.trim().is_empty());
-    trimmed(lines.collect())
+    trimmed(lines)
 }
 
 /// Without the programs' names.
@@ -85,11 +87,10 @@ fn named(text: &str) -> String {
 }
 
 /// Without blanks at the ends, and columns without their widths.
-fn trimmed(lines: Vec<String>) -> Vec<String> {
+fn trimmed(lines: impl Iterator<Item = String>) -> Vec<String> {
     static WIDE: OnceLock<Regex> = OnceLock::new();
     let wide = WIDE.get_or_init(|| compiled("  +"));
     lines
-        .iter()
         .map(|line| wide.replace_all(line.trim_end(), "  ").into_owned())
         .collect()
 }
@@ -108,8 +109,12 @@ fn rules(which: usize) -> &'static [(Regex, &'static str)] {
     type Rules = [Vec<(Regex, &'static str)>; 3];
     static ALL: OnceLock<Rules> = OnceLock::new();
     let all = ALL.get_or_init(|| {
-        [EVERYWHERE, SIZES, SPEAKERS]
-            .map(|rules| rules.iter().map(|(what, sign)| (compiled(what), *sign)).collect())
+        [EVERYWHERE, SIZES, SPEAKERS].map(|rules| {
+            rules
+                .iter()
+                .map(|(what, sign)| (compiled(what), *sign))
+                .collect()
+        })
     });
     &all[which]
 }
@@ -124,7 +129,10 @@ fn hint() -> &'static Regex {
     HINT.get_or_init(|| compiled(HINTS))
 }
 
-#[expect(clippy::expect_used, reason = "the patterns stand above, and a test compiles them all")]
+#[expect(
+    clippy::expect_used,
+    reason = "the patterns stand above, and a test compiles them all"
+)]
 fn compiled(pattern: &str) -> Regex {
     Regex::new(pattern).expect("a pattern of this file")
 }
@@ -142,10 +150,16 @@ mod tests {
             ("2026-11-30T15:00:00.123456789Z".to_owned(), "<time>"),
             ("2026-11-30 15:00:00 +0000 UTC".to_owned(), "<time>"),
             ("Up 3 seconds".to_owned(), "Up <time>"),
-            ("Exited (0) Less than a second ago".to_owned(), "Exited (0) <time>"),
+            (
+                "Exited (0) Less than a second ago".to_owned(),
+                "Exited (0) <time>",
+            ),
             ("/w/x and 4.2MB".to_owned(), "<world>/x and <size>"),
             ("Usage:  cove run".to_owned(), "Usage:  <program> run"),
-            ("docker.io/library/busybox".to_owned(), "docker.io/library/busybox"),
+            (
+                "docker.io/library/busybox".to_owned(),
+                "docker.io/library/busybox",
+            ),
         ] {
             assert_eq!(output(&from, "/w"), [to]);
         }

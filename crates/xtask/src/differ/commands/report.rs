@@ -40,8 +40,11 @@ impl Found {
             (true, None) => self.differ.push(describe(case, answers)),
             (true, Some(known)) => {
                 self.listed += 1;
-                self.told
-                    .push(format!("{}    listed: {}\n", describe(case, answers), known.reason));
+                self.told.push(format!(
+                    "{}    listed: {}\n",
+                    describe(case, answers),
+                    known.reason
+                ));
             }
         }
     }
@@ -115,7 +118,12 @@ fn describe(case: &Case, answers: &Answers) -> String {
     let failed = p.status.is_none() || c.status.is_none();
     for (what, theirs, ours, compared) in [
         ("out", &p.out, &c.out, case.compared.out),
-        ("err", &p.err, &c.err, case.compared.err || failed || p.status != c.status),
+        (
+            "err",
+            &p.err,
+            &c.err,
+            case.compared.err || failed || p.status != c.status,
+        ),
     ] {
         if compared && theirs != ours {
             lines(&mut text, what, theirs, ours);
@@ -140,6 +148,9 @@ fn lines(text: &mut String, what: &str, theirs: &[String], ours: &[String]) {
         }
     }
     if minus.is_empty() && plus.is_empty() {
-        let _infallible = writeln!(text, "    {what}: the same lines in another order or number");
+        let _infallible = writeln!(
+            text,
+            "    {what}: the same lines in another order or number"
+        );
     }
 }

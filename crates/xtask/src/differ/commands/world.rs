@@ -69,7 +69,8 @@ impl Stage {
             run.working_dir = "/home/ann".to_owned();
             run.stop_signal = Some("SIGINT".to_owned());
             run.labels.insert("maker".to_owned(), "differ".to_owned());
-            run.exposed_ports.insert("8080/tcp".to_owned(), Default::default());
+            run.exposed_ports
+                .insert("8080/tcp".to_owned(), Default::default());
         });
         registry.push("app:latest", &app);
         let rootfs = directory()?;
@@ -145,7 +146,10 @@ impl Stage {
         let roots = cove.roots();
         let more = vec![
             ("COVE_ROOT".to_owned(), roots.root().display().to_string()),
-            ("COVE_RUNROOT".to_owned(), roots.runroot().display().to_string()),
+            (
+                "COVE_RUNROOT".to_owned(),
+                roots.runroot().display().to_string(),
+            ),
         ];
         let directory = directory()?;
         let program = program.display();
@@ -181,7 +185,10 @@ impl Stage {
             ("PATH".to_owned(), format!("{}/bin:{path}", at.display())),
             ("HOME".to_owned(), at.join("home").display().to_string()),
             ("R".to_owned(), self.registry.address().to_string()),
-            ("ROOTFS".to_owned(), self.rootfs.path().display().to_string()),
+            (
+                "ROOTFS".to_owned(),
+                self.rootfs.path().display().to_string(),
+            ),
             ("LC_ALL".to_owned(), "C".to_owned()),
         ];
         environment.extend(more);
@@ -204,7 +211,9 @@ impl Stage {
             let line = format!(
                 "{pull} $R/{image} && {name} tag $R/{image} {image} && {name} rmi $R/{image}"
             );
-            let output = world.line(&line, &world.directory.path().join("home"), "-").run();
+            let output = world
+                .line(&line, &world.directory.path().join("home"), "-")
+                .run();
             if !output.success() {
                 return Err(format!("an image for {name}: {output}"));
             }
@@ -228,7 +237,9 @@ impl World {
 
     fn answer_in(&self, case: &Case, place: &Path) -> Answer {
         if !case.setup.is_empty() {
-            let output = self.line(&format!("set -e; {}", case.setup), place, &case.name).run();
+            let output = self
+                .line(&format!("set -e; {}", case.setup), place, &case.name)
+                .run();
             if !output.success() {
                 return Answer::failed(&format!("the set-up: {}", output.err()));
             }
@@ -280,16 +291,6 @@ impl World {
             let _best = self.line(&line, place, &case.name).run();
         }
     }
-
-    /// A command of the world outside of any case, for the generator.
-    pub(crate) fn script(&self, line: &str, name: &str) -> testkit::cmd::Output {
-        self.line(line, &self.directory.path().join("home"), name).run()
-    }
-
-    /// The directory that stands for the world in its answers.
-    pub(crate) fn place(&self) -> String {
-        self.directory.path().display().to_string()
-    }
 }
 
 impl Answer {
@@ -316,14 +317,11 @@ mv changed config.json
 /// The newest client there is: one beside the distribution's comes first.
 fn docker_client() -> &'static str {
     let own = "/usr/local/bin/docker";
-    if Path::new(own).exists() { own } else { "/usr/bin/docker" }
-}
-
-/// The major version of [`docker_client`].
-pub(crate) fn docker_client_version() -> Option<u32> {
-    let said = Cmd::new(docker_client()).arg("--version").run().out();
-    let version = said.split_whitespace().nth(2)?;
-    version.split('.').next()?.parse().ok()
+    if Path::new(own).exists() {
+        own
+    } else {
+        "/usr/bin/docker"
+    }
 }
 
 /// The script that runs podman with directories below `at`.
