@@ -167,7 +167,7 @@ impl Walk<'_> {
         path: &[u8],
         hiding: bool,
     ) -> Result<()> {
-        let names = walk::list(upper).at(Step::List, self.upper)?;
+        let names = walk::list_if_there(upper).at(Step::List, self.upper)?;
         let mut gone = Vec::new();
         if hiding {
             for name in below.names(self.namespace, self.upper)? {

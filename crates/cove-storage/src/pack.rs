@@ -140,6 +140,16 @@ pub fn pack(
     packer.finish().map(|_| any)
 }
 
+/// What was found under a name.
+#[derive(Default)]
+struct Found {
+    /// Of a regular file or a directory.
+    opened: Option<OwnedFd>,
+    /// Where a symbolic link leads.
+    link: Vec<u8>,
+    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
 struct Packer<'a, W> {
     root: &'a OwnedFd,
     what: &'a Path,
@@ -220,7 +230,8 @@ impl<'a, W: Write> Packer<'a, W> {
     }
 
     fn tree(&mut self, directory: &OwnedFd, path: &[u8]) -> Result<()> {
-        for name in walk::list(directory).at(Step::List, self.what)? {
+        // One that was removed meanwhile was empty.
+        for name in walk::list_if_there(directory).at(Step::List, self.what)? {
             let path = join(path, &name);
             if let Some(child) = self.name(directory, &name, &path)? {
                 self.tree(&child, &path)?;
@@ -247,44 +258,72 @@ impl<'a, W: Write> Packer<'a, W> {
             // Sockets mean nothing without their process; no tar has them.
             _ => return Ok(None),
         };
-        if kind != Kind::Directory && stat.st_nlink > 1 {
-            let inode = (stat.st_dev, stat.st_ino);
-            if let Some(first) = self.links.get(&inode) {
-                let first = first.clone();
-                let mut member = self.described(path, Kind::HardLink, &stat);
-                member.size = 0;
-                member.link = &first;
-                return self.tar.header(&member).map(|_| None);
+        let inode =
+            (kind != Kind::Directory && stat.st_nlink > 1).then_some((stat.st_dev, stat.st_ino));
+        if let Some(first) = inode.and_then(|inode| self.links.get(&inode)) {
+            let first = first.clone();
+            let mut member = self.described(path, Kind::HardLink, &stat);
+            member.size = 0;
+            member.link = &first;
+            return self.tar.header(&member).map(|_| None);
+        }
+        let Some(found) = self.open(parent, name, path, kind)? else {
+            return Ok(None);
+        };
+        self.members += 1;
+        let mut member = self.described(path, kind, &stat);
+        member.xattrs = &found.xattrs;
+        member.link = &found.link;
+        let directory = match found.opened {
+            Some(fd) if kind == Kind::File => {
+                self.file(&member, &File::from(fd))?;
+                None
             }
+            opened => {
+                self.tar.header(&member)?;
+                opened
+            }
+        };
+        // Other names of it refer to this one from now on, which is there.
+        if let Some(inode) = inode {
             self.links.insert(inode, path.to_vec());
         }
-        let opened = match kind {
-            Kind::File | Kind::Directory => match open_inside(parent, name, kind, self.copies) {
+        Ok(directory)
+    }
+
+    /// Everything of a name but its content and what `stat` says. `None` where
+    /// it is gone, something else by now, or nothing that is copied.
+    fn open(
+        &self,
+        parent: &OwnedFd,
+        name: &[u8],
+        path: &[u8],
+        kind: Kind,
+    ) -> Result<Option<Found>> {
+        let mut found = Found::default();
+        if matches!(kind, Kind::File | Kind::Directory) {
+            match open_inside(parent, name, kind, self.copies) {
                 Ok(fd) if self.copies && kernel::has(&fd).at(Step::Stat, self.what)? => {
                     return Ok(None);
                 }
-                Ok(fd) => Some(fd),
+                Ok(fd) => found.opened = Some(fd),
                 // Gone, replaced, or a mount point of something else.
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => return Ok(None),
                 Err(errno) => return Err(errno).at(Step::Open, self.what.join(lossy(path))),
-            },
-            _ => None,
-        };
-        self.members += 1;
-        let xattrs = xattr::all_archived(parent, name).at(Step::Read, self.what)?;
-        let mut member = self.described(path, kind, &stat);
-        member.xattrs = &xattrs;
-        match (kind, opened) {
-            (Kind::File, Some(fd)) => self.file(&member, &File::from(fd)).map(|()| None),
-            (Kind::Symlink, _) => {
-                let target = rustix::fs::readlinkat(parent, name, Vec::new())
-                    .at(Step::Read, self.what)?
-                    .into_bytes();
-                member.link = &target;
-                self.tar.header(&member).map(|_| None)
             }
-            (_, opened) => self.tar.header(&member).map(|_| opened),
         }
+        if kind == Kind::Symlink {
+            match rustix::fs::readlinkat(parent, name, Vec::new()) {
+                Ok(target) => found.link = target.into_bytes(),
+                Err(Errno::NOENT | Errno::INVAL) => return Ok(None),
+                Err(errno) => return Err(errno).at(Step::Read, self.what.join(lossy(path))),
+            }
+        }
+        found.xattrs = match xattr::all_archived(parent, name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.at(Step::Read, self.what.join(lossy(path)))?,
+        };
+        Ok(Some(found))
     }
 
     fn file(&mut self, member: &Member<'_>, file: &File) -> Result<()> {
@@ -393,7 +432,8 @@ fn open_inside(
     rustix::fs::open(own, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Where the file has data; all of it where the file system cannot say.
+/// Where the file has data; all of it where the file system cannot say. A file
+/// that becomes shorter meanwhile has none behind its new end.
 fn data_segments(file: &File, size: u64) -> rustix::io::Result<Vec<Segment>> {
     let mut segments = Vec::new();
     let mut position = 0;
@@ -409,7 +449,11 @@ fn data_segments(file: &File, size: u64) -> rustix::io::Result<Vec<Segment>> {
             }
             Err(errno) => return Err(errno),
         };
-        let end = rustix::fs::seek(file, SeekFrom::Hole(start))?.min(size);
+        let end = match rustix::fs::seek(file, SeekFrom::Hole(start)) {
+            Ok(end) => end.min(size),
+            Err(Errno::NXIO) => break,
+            Err(errno) => return Err(errno),
+        };
         if end <= start {
             break;
         }

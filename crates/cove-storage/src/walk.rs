@@ -3,6 +3,16 @@
 use std::os::fd::AsFd;
 
 use rustix::fs::{Dir, Mode, OFlags};
+use rustix::io::Errno;
+
+/// [`list`] of a directory that somebody else may remove: one that is gone has
+/// no names.
+pub(crate) fn list_if_there(fd: impl AsFd) -> rustix::io::Result<Vec<Vec<u8>>> {
+    match list(fd) {
+        Err(Errno::NOENT) => Ok(Vec::new()),
+        other => other,
+    }
+}
 
 /// The names in an open directory, sorted, without `.` and `..`.
 pub(crate) fn list(fd: impl AsFd) -> rustix::io::Result<Vec<Vec<u8>>> {

@@ -11,6 +11,7 @@ mod fsck;
 mod hostile;
 mod images;
 mod layouts;
+mod racing;
 mod round_trip;
 mod settle;
 mod snapshots;
