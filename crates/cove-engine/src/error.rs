@@ -115,6 +115,9 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// An instruction that is to change an image's configuration is none.
+    #[error(transparent)]
+    Change(cove_model::dockerfile::DockerfileError),
     /// The caller asked for something impossible.
     #[error("{0}")]
     Invalid(String),
@@ -134,7 +137,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Reference(_) | Self::Invalid(_) => ErrorKind::InvalidInput,
+            Self::Reference(_) | Self::Change(_) | Self::Invalid(_) => ErrorKind::InvalidInput,
             Self::Registry(error) => match error {
                 cove_image::Error::ManifestUnknown { .. }
                 | cove_image::Error::RepositoryUnknown { .. } => ErrorKind::NotFound,

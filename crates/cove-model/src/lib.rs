@@ -3,10 +3,14 @@
 
 pub mod control;
 pub mod digest;
+pub mod dockerfile;
+pub mod duration;
 pub mod error;
+pub mod go;
 pub mod image;
 pub mod instance;
 pub mod platform;
+pub mod port;
 pub mod reference;
 pub mod restart;
 pub mod signal;

@@ -75,6 +75,8 @@ impl Engine {
             .map(Reference::parse_tag)
             .transpose()
             .map_err(Error::Reference)?;
+        let mut run = record.spec.run.clone();
+        changes::apply_to_container(&mut run, &request.changes)?;
         let running = self.status(record)?.state.is_running();
         // The supervisor thaws it when this ends, or when we are killed.
         let _frozen = (request.pause && running)
@@ -82,8 +84,7 @@ impl Engine {
             .transpose()?;
         let mut config = self.config_of(&record.image.id)?;
         // The container's configuration, as Docker commits it.
-        config.config = record.spec.run.clone();
-        changes::apply(&mut config.config, &request.changes)?;
+        config.config = run;
         let now = jiff::Timestamp::now().to_string();
         config.created = Some(now.clone());
         config.author.clone_from(&request.author);

@@ -1,7 +1,6 @@
 //! How results are shown: Docker's tables, templates, sizes and times.
 
 mod functions;
-pub(crate) mod go;
 pub(crate) mod human;
 pub(crate) mod json;
 pub(crate) mod rows;
@@ -9,3 +8,5 @@ pub(crate) mod tabs;
 pub(crate) mod template;
 pub(crate) mod time;
 mod values;
+
+pub(crate) use cove_model::go;

@@ -5,7 +5,6 @@ pub(crate) mod capability;
 pub(crate) mod cpus;
 pub(crate) mod detach;
 pub(crate) mod device;
-pub(crate) mod duration;
 pub(crate) mod env;
 pub(crate) mod filter;
 pub(crate) mod host;
@@ -15,3 +14,5 @@ pub(crate) mod port;
 pub(crate) mod size;
 pub(crate) mod ulimit;
 pub(crate) mod volume;
+
+pub(crate) use cove_model::duration;

@@ -1,7 +1,8 @@
 //! The few habits of Go's fmt and strconv that show in Docker's output.
 
 /// Go's `%q`: in double quotes, with Go's escapes.
-pub(crate) fn quote(text: &str) -> String {
+#[must_use]
+pub fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {
@@ -24,7 +25,8 @@ pub(crate) fn quote(text: &str) -> String {
 }
 
 /// Go's `%.<digits>g` of a number that is not negative.
-pub(crate) fn general(value: f64, digits: usize) -> String {
+#[must_use]
+pub fn general(value: f64, digits: usize) -> String {
     let scientific = format!("{:.*e}", digits.saturating_sub(1), value);
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
@@ -50,12 +52,18 @@ fn strip_zeros(number: &str) -> &str {
 }
 
 /// Go's `strconv.ParseInt(text, 0 or 10, 64)` with its error texts.
-pub(crate) fn parse_int(text: &str) -> Result<i64, String> {
+///
+/// # Errors
+/// When the text is no number, or one out of range.
+pub fn parse_int(text: &str) -> Result<i64, String> {
     integer(text, "ParseInt", str::parse::<i64>)
 }
 
 /// Go's `strconv.ParseUint(text, 0, bits)` with its error texts.
-pub(crate) fn parse_uint(text: &str, bits: u32) -> Result<u64, String> {
+///
+/// # Errors
+/// When the text is no number, or one out of range.
+pub fn parse_uint(text: &str, bits: u32) -> Result<u64, String> {
     let largest = if bits >= 64 {
         u64::MAX
     } else {
@@ -90,12 +98,14 @@ fn failed(function: &str, text: &str, reason: &str) -> String {
 }
 
 /// A system error as Go's `os` prints it: `open /x: no such file or directory`.
-pub(crate) fn path_error(operation: &str, path: &str, error: &std::io::Error) -> String {
+#[must_use]
+pub fn path_error(operation: &str, path: &str, error: &std::io::Error) -> String {
     format!("{operation} {path}: {}", io_error(error))
 }
 
 /// The system's words for an error, without Rust's `(os error n)` and in Go's case.
-pub(crate) fn io_error(error: &std::io::Error) -> String {
+#[must_use]
+pub fn io_error(error: &std::io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut chars = text.chars();

@@ -1,12 +1,12 @@
 //! Durations as `1h30m` or `250ms`, as Go's `time.ParseDuration` reads them.
 
-use crate::format::go::quote;
+use crate::go::quote;
 
 /// Nanoseconds.
 ///
 /// # Errors
 /// Go's words.
-pub(crate) fn parse(text: &str) -> Result<i64, String> {
+pub fn parse(text: &str) -> Result<i64, String> {
     let invalid = || format!("time: invalid duration {}", quote(text));
     let (negative, mut rest) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
