@@ -2,13 +2,14 @@
 //! image specification 1.1 and Docker's schema 2 define them.
 //!
 //! Unknown fields are ignored here: the stored bytes stay the truth, these
-//! types are a view of them.
+//! types are a view of them. They are read by [`crate::nullable`].
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::nullable;
 pub use crate::platform::Platform;
 
 /// Media types that Cove reads.
@@ -49,9 +50,25 @@ pub enum Compression {
     Gzip,
     /// RFC 8878, possibly of several frames.
     Zstd,
+    /// No media type of a layer says so; archives come so.
+    Xz,
+    /// As [`Compression::Xz`].
+    Bzip2,
 }
 
 impl Compression {
+    /// What people call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "tar",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Xz => "xz",
+            Self::Bzip2 => "bzip2",
+        }
+    }
+
     /// The compression that a layer's media type declares; `None` when the
     /// type is no layer that Cove can unpack.
     #[must_use]
@@ -70,20 +87,18 @@ impl Compression {
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
     /// What the blob is.
+    #[serde(default)]
     pub media_type: String,
     /// The blob's content digest.
     pub digest: Digest,
     /// The blob's length in bytes.
+    #[serde(default)]
     pub size: u64,
     /// The platform an index entry is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
     /// Free annotations.
-    #[serde(
-        default,
-        deserialize_with = "null_as_default",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -106,18 +121,16 @@ impl Descriptor {
 #[serde(rename_all = "camelCase")]
 pub struct Index {
     /// Always 2.
+    #[serde(default)]
     pub schema_version: u32,
     /// The document's own media type; OCI leaves it optional.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
     /// The manifests, in order of preference.
+    #[serde(default)]
     pub manifests: Vec<Descriptor>,
     /// Free annotations.
-    #[serde(
-        default,
-        deserialize_with = "null_as_default",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -126,6 +139,7 @@ pub struct Index {
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
     /// Always 2.
+    #[serde(default)]
     pub schema_version: u32,
     /// The document's own media type; OCI leaves it optional.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -133,14 +147,10 @@ pub struct Manifest {
     /// The configuration blob.
     pub config: Descriptor,
     /// The layers, base first.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default)]
     pub layers: Vec<Descriptor>,
     /// Free annotations.
-    #[serde(
-        default,
-        deserialize_with = "null_as_default",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -154,25 +164,22 @@ pub struct ImageConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
     /// Go's name of the processor architecture.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default)]
     pub architecture: String,
     /// Go's name of the operating system.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default)]
     pub os: String,
     /// The architecture's variant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
     /// How a container of this image runs.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default)]
     pub config: RunConfig,
     /// The layers by the digest of their uncompressed tar streams.
+    #[serde(deserialize_with = "said")]
     pub rootfs: RootFs,
     /// How the image came to be, one entry per build step.
-    #[serde(
-        default,
-        deserialize_with = "null_as_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<History>,
 }
 
@@ -183,7 +190,7 @@ impl ImageConfig {
     /// # Errors
     /// When it is no JSON, or says something other than a configuration does.
     pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(bytes)
+        nullable::from_slice(bytes)
     }
 
     /// What the image is for.
@@ -202,15 +209,24 @@ impl ImageConfig {
     }
 }
 
+/// What must be there.
+fn said<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::deserialize(deserializer)?.ok_or_else(|| serde::de::Error::missing_field("rootfs"))
+}
+
 /// The layers of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootFs {
     /// Always `layers`.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", default)]
     pub kind: String,
     /// Digests of the uncompressed layers, base first; Docker leaves the list
     /// of an image without layers out, Go's OCI types write `null`.
-    #[serde(default, deserialize_with = "null_as_default")]
+    #[serde(default)]
     pub diff_ids: Vec<Digest>,
 }
 
@@ -252,16 +268,10 @@ pub struct RunConfig {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub user: String,
     /// Ports the image listens on, as `80/tcp`.
-    #[serde(
-        deserialize_with = "null_as_default",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub exposed_ports: BTreeMap<String, Empty>,
     /// `KEY=value` pairs.
-    #[serde(
-        deserialize_with = "null_as_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
     /// The program; its arguments are followed by `cmd`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -270,19 +280,13 @@ pub struct RunConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cmd: Option<Vec<String>>,
     /// Paths that get an anonymous volume.
-    #[serde(
-        deserialize_with = "null_as_default",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub volumes: BTreeMap<String, Empty>,
     /// Working directory.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
     /// Labels; data, never configuration.
-    #[serde(
-        deserialize_with = "null_as_default",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// The signal that asks the program to end.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -302,20 +306,10 @@ pub struct RunConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Empty {}
 
-/// Go writes an absent map or list as `null`.
-///
-/// # Errors
-/// Those of the value that is there.
-pub fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -350,7 +344,86 @@ mod tests {
                 "config":{{"mediaType":"c","size":1,"digest":"sha256:{}","annotations":null}}}}"#,
             "a".repeat(64)
         );
-        let manifest: Manifest = serde_json::from_str(&manifest).unwrap();
+        let manifest: Manifest = nullable::from_slice(manifest.as_bytes()).unwrap();
         assert!(manifest.layers.is_empty());
+    }
+
+    fn descriptor() -> serde_json::Value {
+        json!({
+            "mediaType": "application/x", "size": 1,
+            "digest": format!("sha256:{}", "a".repeat(64)),
+            "platform": {"os": "linux", "architecture": "arm64", "variant": "v8"},
+            "annotations": {"k": "v"},
+        })
+    }
+
+    /// What is read of each pair of documents, one with `null`, must be equal.
+    fn null_is_as_if_absent<T>(document: &serde_json::Value)
+    where
+        T: serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+    {
+        let read = |value: &serde_json::Value| {
+            let bytes = value.to_string();
+            assert_eq!(
+                nullable::from_slice::<T>(bytes.as_bytes()).ok(),
+                nullable::from_value::<T>(value.clone()).ok(),
+            );
+            nullable::from_slice::<T>(bytes.as_bytes()).ok()
+        };
+        assert!(read(document).is_some());
+        let free = [
+            "annotations",
+            "Labels",
+            "ExposedPorts",
+            "Volumes",
+            "Healthcheck",
+        ];
+        let pairs = testkit::nulls::pairs(document, &free);
+        assert!(pairs.len() > 5);
+        let mut readable = 0;
+        for pair in pairs {
+            let null = read(&pair.null);
+            assert_eq!(null, read(&pair.absent), "{}", pair.path);
+            readable += usize::from(null.is_some());
+        }
+        assert!(readable > 5);
+    }
+
+    #[test]
+    fn null_is_as_if_absent_in_every_field() {
+        null_is_as_if_absent::<Index>(&json!({
+            "schemaVersion": 2, "mediaType": media_type::OCI_INDEX,
+            "manifests": [descriptor()], "annotations": {"k": "v"},
+        }));
+        null_is_as_if_absent::<Manifest>(&json!({
+            "schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST,
+            "config": descriptor(), "layers": [descriptor()], "annotations": {"k": "v"},
+        }));
+        null_is_as_if_absent::<ImageConfig>(&json!({
+            "created": "2020-01-01T00:00:00Z", "author": "me", "architecture": "amd64",
+            "os": "linux", "variant": "v1",
+            "config": {
+                "User": "u", "ExposedPorts": {"80/tcp": {}}, "Env": ["A=1"],
+                "Entrypoint": ["e"], "Cmd": ["c"], "Volumes": {"/v": {}},
+                "WorkingDir": "/w", "Labels": {"k": "v"}, "StopSignal": "TERM",
+                "Healthcheck": {"Test": ["NONE"]}, "Shell": ["sh"], "OnBuild": ["RUN x"],
+            },
+            "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", "b".repeat(64))]},
+            "history": [{
+                "created": "2020-01-01T00:00:00Z", "created_by": "x", "author": "me",
+                "comment": "c", "empty_layer": true,
+            }],
+        }));
+    }
+
+    #[test]
+    fn a_name_that_says_null_is_still_a_name() {
+        let text = r#"{"rootfs":{"type":"layers"},"config":{
+            "Volumes":{"/v":null},"ExposedPorts":{"80/tcp":null},"Labels":{"k":null},"Env":[null]}}"#;
+        let config = ImageConfig::parse(text.as_bytes()).unwrap().config;
+        assert!(config.volumes.contains_key("/v"));
+        assert!(config.exposed_ports.contains_key("80/tcp"));
+        assert_eq!(config.labels["k"], "");
+        assert_eq!(config.env, [""]);
     }
 }

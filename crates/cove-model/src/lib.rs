@@ -9,6 +9,7 @@ pub mod error;
 pub mod go;
 pub mod image;
 pub mod instance;
+pub mod nullable;
 pub mod platform;
 pub mod port;
 pub mod reference;

@@ -8,8 +8,10 @@ use crate::image::{Descriptor, Index};
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Platform {
     /// `linux`.
+    #[serde(default)]
     pub os: String,
     /// `amd64`, `arm64`, …
+    #[serde(default)]
     pub architecture: String,
     /// `v7`, `v8`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]

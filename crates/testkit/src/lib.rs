@@ -5,6 +5,7 @@
 //!   real binary run with them.
 //! - [`registry`], [`image`]: a loopback registry and the images to fill it
 //!   with, made from Debian packages.
+//! - [`nulls`]: documents as careless programs write them.
 //! - [`leak`]: what a command left behind on the machine.
 //! - [`fault`], [`power`]: kills at chosen moments, power cuts, full disks.
 //! - [`lab`]: a virtual machine with a stock kernel, cgroup v2 and a power switch.
@@ -28,6 +29,7 @@ pub mod http;
 pub mod image;
 pub mod lab;
 pub mod leak;
+pub mod nulls;
 pub mod power;
 pub mod registry;
 pub mod rng;

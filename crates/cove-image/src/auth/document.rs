@@ -3,6 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use cove_model::nullable;
 use cove_model::reference::DEFAULT_REGISTRY;
 use serde_json::{Map, Value, json};
 
@@ -34,7 +35,8 @@ impl Document {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        let map: Map<String, Value> = serde_json::from_str(text).map_err(DocumentError::Json)?;
+        let map: Map<String, Value> =
+            nullable::from_slice(text.as_bytes()).map_err(DocumentError::Json)?;
         for field in ["auths", "credHelpers"] {
             if map
                 .get(field)
@@ -307,5 +309,28 @@ mod tests {
         assert_eq!(document.own_helper("docker.io"), Some("hub"));
         assert_eq!(document.own_helper("x.io"), None);
         assert_eq!(document.store_helper(), Some("pass"));
+    }
+
+    #[test]
+    fn null_is_as_if_absent() {
+        let document = json!({
+            "auths": {"a.b": {
+                "auth": STANDARD.encode("u:p"), "identitytoken": "t", "registrytoken": "r",
+                "username": "n", "password": "w",
+            }},
+            "credsStore": "pass", "credHelpers": {"c.d": "help"},
+        });
+        let read = |value: &Value| {
+            let document = Document::parse(&value.to_string()).unwrap();
+            (
+                document.lookup("a.b", "x").unwrap(),
+                document.store_helper().map(str::to_owned),
+                document.own_helper("c.d").map(str::to_owned),
+            )
+        };
+        for pair in testkit::nulls::pairs(&document, &[]) {
+            assert_eq!(read(&pair.null), read(&pair.absent), "{}", pair.path);
+        }
+        assert_eq!(Document::parse("null").unwrap(), Document::default());
     }
 }

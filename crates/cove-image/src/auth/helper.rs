@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use cove_model::nullable;
 use serde::{Deserialize, Serialize};
 
 use super::document::basic;
@@ -41,7 +42,9 @@ pub enum HelperError {
 struct Entry {
     #[serde(rename = "ServerURL", default)]
     server_url: String,
+    #[serde(default)]
     username: String,
+    #[serde(default)]
     secret: String,
 }
 
@@ -60,7 +63,7 @@ pub(super) fn get(helper: Helper<'_>, server: &str) -> Result<Option<Credential>
         }
         answer => answer?,
     };
-    let entry: Entry = serde_json::from_str(&answer).map_err(HelperError::Answer)?;
+    let entry: Entry = nullable::from_slice(answer.as_bytes()).map_err(HelperError::Answer)?;
     let empty = entry.username.is_empty() && entry.secret.is_empty();
     Ok((!empty).then(|| basic(&entry.username, &entry.secret)))
 }
@@ -189,6 +192,18 @@ mod tests {
             erase(helper, "a.b").unwrap();
             let erased = crate::files::read(&root.path().join("erased")).unwrap();
             assert_eq!(erased.as_deref(), Some("a.b"));
+        }
+    }
+
+    #[test]
+    fn null_is_as_if_absent() {
+        let entry = serde_json::json!({"ServerURL": "s", "Username": "u", "Secret": "p"});
+        let read = |value| {
+            let entry: Entry = nullable::from_value(value).unwrap();
+            (entry.server_url, entry.username, entry.secret)
+        };
+        for pair in testkit::nulls::pairs(&entry, &[]) {
+            assert_eq!(read(pair.null), read(pair.absent), "{}", pair.path);
         }
     }
 }

@@ -2,6 +2,7 @@
 //! (CVE-2021-41190).
 
 use cove_model::image::{ImageConfig, Index, Manifest, media_type};
+use cove_model::nullable;
 use serde_json::Value;
 
 /// Docker's schema 1, signed and not.
@@ -103,6 +104,7 @@ impl Document {
         if value.get("schemaVersion") != Some(&Value::from(2)) {
             let found = value
                 .get("schemaVersion")
+                .filter(|version| !version.is_null())
                 .map_or("none".to_owned(), Value::to_string);
             return Err(DocumentError::SchemaVersion(found));
         }
@@ -135,11 +137,11 @@ impl Document {
         foreign(&value)?;
         if is_index {
             return Ok(Self::Index(
-                serde_json::from_value(value).map_err(DocumentError::Json)?,
+                nullable::from_value(value).map_err(DocumentError::Json)?,
             ));
         }
         Ok(Self::Manifest(
-            serde_json::from_value(value).map_err(DocumentError::Json)?,
+            nullable::from_value(value).map_err(DocumentError::Json)?,
         ))
     }
 }

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::sync::{Arc, PoisonError};
 
+use cove_model::nullable;
 use serde::Deserialize;
 use ureq::Body;
 use ureq::http::{HeaderName, HeaderValue, Response, StatusCode, header};
@@ -81,9 +82,10 @@ impl Complaint {
     fn parse(bytes: &[u8]) -> Self {
         #[derive(Deserialize)]
         struct Errors {
+            #[serde(default)]
             errors: Vec<Complaint>,
         }
-        let parsed = serde_json::from_slice::<Errors>(bytes).ok();
+        let parsed = nullable::from_slice::<Errors>(bytes).ok();
         let mut first = parsed
             .and_then(|e| e.errors.into_iter().next())
             .unwrap_or_default();
@@ -373,6 +375,10 @@ mod tests {
             (r#"{"errors":[]}"#, "default"),
             ("<html>", "default"),
             (r#"{"errors":[{"message":"m"}]}"#, "m"),
+            (r#"{"errors":[{"code":null,"message":"m"}]}"#, "m"),
+            (r#"{"errors":[{"code":"C","message":null}]}"#, "c: "),
+            (r#"{"errors":null}"#, "default"),
+            (r#"{"errors":[null]}"#, "default"),
         ] {
             assert_eq!(Complaint::parse(body.as_bytes()).text("default"), text);
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use cove_model::nullable;
 use serde::Deserialize;
 use ureq::http::{HeaderValue, header};
 
@@ -338,7 +339,7 @@ impl Session {
             _ => return Err(inner.status_error(answer)),
         }
         let bytes = answer.bytes("the answer of the token service", TOKEN_LIMIT)?;
-        let document: TokenDocument = serde_json::from_slice(&bytes)
+        let document: TokenDocument = nullable::from_slice(&bytes)
             .map_err(|error| gave_none(format!("invalid JSON at column {}", error.column())))?;
         let token = if document.token.is_empty() {
             &document.access_token
@@ -509,6 +510,26 @@ mod tests {
                 secret,
                 "{realm} with credentials"
             );
+        }
+    }
+
+    #[test]
+    fn null_in_an_answer_is_as_if_absent() {
+        let answer = serde_json::json!({
+            "token": "t", "access_token": "a", "refresh_token": "r", "expires_in": 60,
+        });
+        let read = |value| {
+            let answer: TokenDocument = nullable::from_value(value).unwrap();
+            let TokenDocument {
+                token,
+                access_token,
+                refresh_token,
+                expires_in,
+            } = answer;
+            (token, access_token, refresh_token, expires_in)
+        };
+        for pair in testkit::nulls::pairs(&answer, &[]) {
+            assert_eq!(read(pair.null), read(pair.absent), "{}", pair.path);
         }
     }
 }

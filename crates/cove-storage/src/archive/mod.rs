@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 
 use cove_model::image::{Descriptor, ImageConfig, Manifest, media_type};
-use cove_model::{Digest, Reference};
+use cove_model::{Digest, Reference, nullable};
 
 use crate::blob::digest_of;
 use crate::error::{Error, Result};
@@ -121,7 +121,7 @@ fn document(what: &str, value: &impl serde::Serialize) -> Result<Vec<u8>> {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|source| Error::Document {
+    nullable::from_slice(bytes).map_err(|source| Error::Document {
         what: what.to_owned(),
         source,
     })
