@@ -117,7 +117,8 @@ pub(crate) fn images(session: &Session, matches: &Matches) -> Outcome {
     patterns.extend(matches.args.iter().cloned());
     let mut list = engine.images()?;
     list.iter().for_each(warn_of_damage);
-    list.sort_by(|a, b| b.created.cmp(&a.created));
+    // By time, not by text: some are written with another offset.
+    list.sort_by_cached_key(|image| std::cmp::Reverse(time::read(&image.created)));
     let digests = matches.on("digests") || matches.text("format").contains(".Digest");
     let mut listed = Vec::new();
     for image in &list {
@@ -274,7 +275,7 @@ pub(crate) fn history(session: &Session, matches: &Matches) -> Outcome {
         let created = time::read(&entry.created);
         let by = entry.created_by.replace('\t', " ");
         let created_by = if trunc { ellipsis(&by, 45) } else { by };
-        let at = created.map_or_else(String::new, |time| time.to_string());
+        let at = created.map_or_else(String::new, time::rfc3339);
         let since = match created {
             Some(created) if readable => time::ago(created, now),
             _ => at.clone(),

@@ -8,5 +8,6 @@ pub(crate) mod tabs;
 pub(crate) mod template;
 pub(crate) mod time;
 mod values;
+mod zone;
 
 pub(crate) use cove_model::go;

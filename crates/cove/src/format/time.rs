@@ -1,9 +1,8 @@
 //! Times: read from state and from users, shown as Docker shows them.
 
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, Zoned};
 
-use super::human;
+use super::{human, zone};
 
 /// Go's zero time, which stands for "never" in Docker's documents.
 pub(crate) const ZERO: &str = "0001-01-01T00:00:00Z";
@@ -19,8 +18,18 @@ pub(crate) fn read(text: &str) -> Option<Timestamp> {
 
 /// `2026-11-22 13:41:37 +0000 UTC`, in the local zone, as Go prints a time.
 pub(crate) fn go_string(time: Timestamp) -> String {
-    let zoned = Zoned::new(time, TimeZone::system());
+    let zoned = Zoned::new(time, zone::local());
     zoned.strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
+}
+
+/// `2026-11-22T13:41:37+01:00`, in the local zone, in whole seconds; `Z` for UTC.
+pub(crate) fn rfc3339(time: Timestamp) -> String {
+    let zoned = time.to_zoned(zone::local());
+    if zoned.offset().is_zero() {
+        zoned.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    } else {
+        zoned.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+    }
 }
 
 /// `2 hours ago`, seen from `now`.
@@ -47,7 +56,7 @@ pub(crate) fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
     }
     let local = |civil: jiff::civil::DateTime| {
         civil
-            .to_zoned(TimeZone::system())
+            .to_zoned(zone::local())
             .ok()
             .map(|zoned| zoned.timestamp())
     };
