@@ -18,7 +18,7 @@ pub type Whole<R> = BufReader<Chain<Cursor<Vec<u8>>, R>>;
 /// back from its start.
 ///
 /// # Errors
-/// When the stream fails or is compressed in a way that images do not use.
+/// When the stream fails.
 pub fn detect<R: Read>(mut reader: R) -> Result<(Compression, Whole<R>)> {
     let mut head = Vec::new();
     // A pipe may give them one by one.
@@ -27,26 +27,22 @@ pub fn detect<R: Read>(mut reader: R) -> Result<(Compression, Whole<R>)> {
         .take(HEAD)
         .read_to_end(&mut head)
         .map_err(Error::Source)?;
-    let compression = compression_of(&head)?;
+    let compression = compression_of(&head);
     let whole = BufReader::with_capacity(BUFFER, Cursor::new(head).chain(reader));
     Ok((compression, whole))
 }
 
 /// The compression of a stream that begins so.
-pub(crate) fn compression_of(start: &[u8]) -> Result<Compression> {
+pub(crate) fn compression_of(start: &[u8]) -> Compression {
     match start {
-        [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
+        [0x1f, 0x8b, ..] => Compression::Gzip,
         // A frame, or a skippable one before it.
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Compression::Zstd),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
         // With the first block's mark, or the end's: a name in a plain archive may begin so too.
         [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, ..]
-        | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, ..] => {
-            Err(Error::Archive("bzip2 streams are not supported".into()))
-        }
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => {
-            Err(Error::Archive("xz streams are not supported".into()))
-        }
-        _ => Ok(Compression::None),
+        | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, ..] => Compression::Bzip2,
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Compression::Xz,
+        _ => Compression::None,
     }
 }
 
@@ -55,7 +51,13 @@ pub(crate) enum Decoder<R: BufRead> {
     Plain(R),
     Gzip(Box<flate2::bufread::MultiGzDecoder<R>>),
     Zstd(zstd::stream::read::Decoder<'static, R>),
+    Xz(Box<lzma_rust2::XzReader<R>>),
+    Bzip2(Box<bzip2::bufread::MultiBzDecoder<R>>),
 }
+
+/// The memory that an xz stream may want, in KiB: that of `xz -9`, and more
+/// than archives of images are made with.
+const XZ_MEMORY: u32 = 256 << 10;
 
 impl<R: BufRead> Decoder<R> {
     pub(crate) fn new(compression: Compression, reader: R) -> io::Result<Self> {
@@ -63,6 +65,12 @@ impl<R: BufRead> Decoder<R> {
             Compression::None => Self::Plain(reader),
             Compression::Gzip => Self::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(reader))),
             Compression::Zstd => Self::Zstd(zstd::stream::read::Decoder::with_buffer(reader)?),
+            Compression::Xz => Self::Xz(Box::new(lzma_rust2::XzReader::new_mem_limit(
+                reader, true, XZ_MEMORY,
+            ))),
+            Compression::Bzip2 => {
+                Self::Bzip2(Box::new(bzip2::bufread::MultiBzDecoder::new(reader)))
+            }
         })
     }
 
@@ -72,6 +80,8 @@ impl<R: BufRead> Decoder<R> {
             Self::Plain(reader) => reader,
             Self::Gzip(decoder) => decoder.get_ref(),
             Self::Zstd(decoder) => decoder.get_ref(),
+            Self::Xz(decoder) => decoder.inner(),
+            Self::Bzip2(decoder) => decoder.get_ref(),
         }
     }
 }
@@ -82,6 +92,8 @@ impl<R: BufRead> Read for Decoder<R> {
             Self::Plain(reader) => reader.read(buffer),
             Self::Gzip(decoder) => decoder.read(buffer),
             Self::Zstd(decoder) => decoder.read(buffer),
+            Self::Xz(decoder) => decoder.read(buffer),
+            Self::Bzip2(decoder) => decoder.read(buffer),
         }
     }
 }
@@ -150,8 +162,15 @@ mod tests {
 
     #[test]
     fn a_name_is_no_compression() {
-        assert!(compression_of(b"BZh91AY&SY").is_err());
-        assert_eq!(compression_of(b"BZhang.txt\0").unwrap(), Compression::None);
+        for (start, compression) in [
+            (&b"BZh91AY&SY"[..], Compression::Bzip2),
+            (b"BZhang.txt\0", Compression::None),
+            (b"\xfd7zXZ\0", Compression::Xz),
+            (b"\xfd7zXZ.txt", Compression::None),
+            (b"", Compression::None),
+        ] {
+            assert_eq!(compression_of(start), compression);
+        }
     }
 
     #[test]

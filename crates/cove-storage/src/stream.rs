@@ -1,7 +1,7 @@
 //! From the wire to the tar stream: one thread reads, hashes and inflates,
 //! the other side hashes what comes out while it reads it.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use cove_model::Digest;
@@ -9,7 +9,7 @@ use cove_model::image::Compression;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
-use crate::inflate::{Decoder, check_limits};
+use crate::inflate::{Decoder, Whole, check_limits, detect};
 use crate::tar::Limits;
 
 /// Length of the pieces that pass between the threads.
@@ -72,27 +72,26 @@ impl Inflater {
         limits: &Limits,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Option<Wire>> {
-        let mut wire = BufReader::with_capacity(
-            128 << 10,
-            WireReader {
-                reader,
-                hasher: Sha256::new(),
-                count: 0,
-                failed: false,
-                progress,
-            },
-        );
-        let format = match compression {
-            Compression::None => "tar",
-            Compression::Gzip => "gzip",
-            Compression::Zstd => "zstd",
+        let (found, mut wire) = detect(WireReader {
+            reader,
+            hasher: Sha256::new(),
+            count: 0,
+            failed: false,
+            progress,
+        })?;
+        // Docker's type for layers says gzip, whatever they are.
+        let compression = match (compression, found) {
+            (Compression::None, _) => Compression::None,
+            (declared, Compression::None) => declared,
+            (_, found) => found,
         };
+        let format = compression.name();
         let finished = Decoder::new(compression, &mut wire)
             .map_err(|source| Error::Decompress { format, source })
             .and_then(|decoder| self.pump(decoder, limits, format));
         let finished = match finished {
             // The decoder only passes on what the source said.
-            Err(Error::Decompress { source, .. }) if wire.get_ref().failed => {
+            Err(Error::Decompress { source, .. }) if counted(&wire).failed => {
                 return Err(Error::Source(source));
             }
             other => other?,
@@ -102,7 +101,7 @@ impl Inflater {
         }
         // Whatever a decoder left unread belongs to the blob too.
         io::copy(&mut wire, &mut io::sink()).map_err(Error::Source)?;
-        let wire = wire.into_inner();
+        let (_, wire) = wire.into_inner().into_inner();
         let found = Wire {
             digest: Digest::from_bytes(wire.hasher.finalize().into()),
             size: wire.count,
@@ -115,7 +114,7 @@ impl Inflater {
     /// False when the other side is gone.
     fn pump<R: Read>(
         &self,
-        mut decoder: Decoder<&mut BufReader<WireReader<'_, R>>>,
+        mut decoder: Decoder<&mut Whole<WireReader<'_, R>>>,
         limits: &Limits,
         format: &'static str,
     ) -> Result<bool> {
@@ -136,13 +135,18 @@ impl Inflater {
                 return Ok(true);
             }
             total += filled as u64;
-            check_limits(total, decoder.get_ref().get_ref().count, limits)?;
+            check_limits(total, counted(decoder.get_ref()).count, limits)?;
             chunk.truncate(filled);
             if self.out.send(Message::Chunk(chunk)).is_err() {
                 return Ok(false);
             }
         }
     }
+}
+
+/// The reader of a wire whose start was looked at.
+fn counted<'w, 'p, R>(wire: &'w Whole<WireReader<'p, R>>) -> &'w WireReader<'p, R> {
+    wire.get_ref().get_ref().1
 }
 
 /// Hashes and counts what comes from the wire.

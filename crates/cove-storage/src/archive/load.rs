@@ -197,7 +197,7 @@ impl Loading<'_> {
             .take(BLOCK as u64)
             .read_to_end(&mut start)
             .map_err(Error::Source)?;
-        let compression = compression_of(&start)?;
+        let compression = compression_of(&start);
         let is_tar = start.get(257..262).is_some_and(|magic| magic == b"ustar")
             || (start.len() == BLOCK && !matches!(start[0], b'{' | b'['));
         if compression == Compression::None && !is_tar {

@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "small files of the tests' own")]
 
 mod archives;
+mod compressed;
 mod copies;
 mod crash;
 mod differential;

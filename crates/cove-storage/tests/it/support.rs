@@ -1,7 +1,7 @@
 //! What the tests share: a store of their own, archives, canaries.
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -89,6 +89,34 @@ pub(crate) fn run(program: &str, arguments: &[&str], directory: &Path) -> Vec<u8
         output.status
     );
     output.stdout
+}
+
+/// What the program of that name makes of the bytes.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the reference tools run as programs"
+)]
+pub(crate) fn compressed(how: Compression, bytes: &[u8], arguments: &[&str]) -> Vec<u8> {
+    let mut child = Command::new(how.name())
+        .arg("-c")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut output = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(move || input.write_all(bytes).unwrap());
+        child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_end(&mut output)
+            .unwrap();
+    });
+    assert!(child.wait().unwrap().success());
+    output
 }
 
 /// One file in ustar form.

@@ -9,6 +9,7 @@ use cove_model::Digest;
 use cove_model::image::Compression;
 use sha2::{Digest as _, Sha256};
 
+use crate::cmd::Cmd;
 use crate::http::Body;
 
 /// Content with its digest, in memory or in a file.
@@ -120,7 +121,7 @@ impl Layer {
         let diff_id = sha256(&tar);
         let bytes = match compression {
             Compression::None => tar,
-            Compression::Gzip | Compression::Zstd => {
+            Compression::Gzip | Compression::Zstd | Compression::Xz | Compression::Bzip2 => {
                 let mut bytes = Vec::new();
                 compress(&mut tar.as_slice(), &mut bytes, compression).expect("memory is writable");
                 bytes
@@ -201,6 +202,12 @@ fn compress(from: &mut impl Read, to: &mut impl Write, how: Compression) -> io::
             gzip.finish()?;
         }
         Compression::Zstd => zstd::stream::copy_encode(from, to, 3)?,
+        Compression::Xz | Compression::Bzip2 => {
+            let mut plain = Vec::new();
+            from.read_to_end(&mut plain)?;
+            let output = Cmd::new(how.name()).input(plain).ok();
+            to.write_all(&output.stdout)?;
+        }
     }
     Ok(())
 }

@@ -63,7 +63,11 @@ impl Family {
             (Self::Oci, Compression::Gzip) => media_type::OCI_LAYER_GZIP,
             (Self::Oci, Compression::Zstd) => media_type::OCI_LAYER_ZSTD,
             (Self::Docker, Compression::None) => media_type::DOCKER_LAYER,
-            (Self::Docker, Compression::Gzip) => media_type::DOCKER_LAYER_GZIP,
+            // What has no type of its own is found out by whoever unpacks it.
+            (Self::Oci, Compression::Xz | Compression::Bzip2) => media_type::OCI_LAYER_GZIP,
+            (Self::Docker, Compression::Gzip | Compression::Xz | Compression::Bzip2) => {
+                media_type::DOCKER_LAYER_GZIP
+            }
             (Self::Docker, Compression::Zstd) => media_type::DOCKER_LAYER_ZSTD,
         }
     }
@@ -237,6 +241,8 @@ impl Image {
                     Compression::None => &[] as &[&str],
                     Compression::Gzip => &["--gzip"],
                     Compression::Zstd => &["--zstd"],
+                    Compression::Xz => &["--xz"],
+                    Compression::Bzip2 => &["--bzip2"],
                 })
                 .ok();
         }
