@@ -69,12 +69,18 @@ impl State {
             containers: root.join("containers"),
             links: Links(root.join("names")),
         };
+        // A container's own layer holds set-user-id programs: nobody else may look in, also where
+        // the root was there before and is open.
+        let mut builder = fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o700);
         for directory in [&state.containers, &state.links.0] {
             if !directory.is_dir() {
-                fs::create_dir_all(directory).map_err(|source| Error::Directory {
-                    path: directory.clone(),
-                    source,
-                })?;
+                builder
+                    .create(directory)
+                    .map_err(|source| Error::Directory {
+                        path: directory.clone(),
+                        source,
+                    })?;
             }
         }
         Ok(state)
