@@ -5,7 +5,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use cove_model::control::{Stream, TerminalSize};
-use rustix::fs::{Mode, OFlags, mkfifoat, openat};
+use cove_sys::mountattr::{MountAttr, attr, mount_setattr};
+use rustix::fs::{AtFlags, Mode, OFlags, chmodat, mkfifoat, openat};
+use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::config::Config;
@@ -85,11 +87,13 @@ pub(super) fn container_side(
     if config.tty {
         return Ok((ContainerStdio::Terminal { size }, None));
     }
+    let view = read_only(dir).ok();
+    let view = view.as_ref().map_or(dir, |view| view.as_fd());
     let (stdin, writer) = if config.open_stdin {
         make_fifo(dir, paths::STDIN)?;
         // The reader first: a writer without one is refused. It must not read and write,
         // or the container would hold its own stdin open for ever.
-        let reader = open(dir, paths::STDIN, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        let reader = open(view, paths::STDIN, OFlags::RDONLY | OFlags::NONBLOCK)?;
         let writer = open(dir, paths::STDIN, OFlags::WRONLY | OFlags::NONBLOCK)?;
         rustix::fs::fcntl_setfl(&reader, OFlags::empty())?;
         (reader, Some(writer))
@@ -99,8 +103,8 @@ pub(super) fn container_side(
     };
     let stdio = ContainerStdio::Pipes {
         stdin,
-        stdout: open(dir, paths::STDOUT, OFlags::RDWR)?,
-        stderr: open(dir, paths::STDERR, OFlags::RDWR)?,
+        stdout: open(view, paths::STDOUT, OFlags::RDWR)?,
+        stderr: open(view, paths::STDERR, OFlags::RDWR)?,
     };
     Ok((stdio, writer))
 }
@@ -116,9 +120,34 @@ pub(super) fn resize(console: impl AsFd, size: TerminalSize) -> io::Result<()> {
     Ok(tcsetwinsize(console, size)?)
 }
 
+/// The directory by a read-only mount of its own. A FIFO is written through it all the same, but the
+/// container, which reaches it as `/proc/self/fd/1`, cannot change the mode, the owner or the times
+/// of the host's node; nor make the mount writable, whose root it does not reach. Without the
+/// privilege to mount there is none, nor a container that may more than its caller.
+fn read_only(dir: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let mount = open_tree(dir, "", flags)?;
+    let change = MountAttr {
+        set: attr::RDONLY,
+        ..MountAttr::default()
+    };
+    mount_setattr(&mount, false, &change)?;
+    Ok(mount)
+}
+
+/// Whoever runs in the container may open it again by name (`/dev/stdout`); on the host nobody else
+/// gets into the directory.
 fn make_fifo(dir: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     match mkfifoat(dir, name, Mode::RUSR | Mode::WUSR) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        Ok(()) => Ok(chmodat(
+            dir,
+            name,
+            Mode::from_raw_mode(0o666),
+            AtFlags::empty(),
+        )?),
+        Err(rustix::io::Errno::EXIST) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
