@@ -370,7 +370,7 @@ fn given(plan: &Plan<'_>, root: Option<OwnedFd>, new_userns: bool) -> Result<Giv
         let Kind::Bind { recursive } = entry.kind else {
             continue;
         };
-        if !open_all && entry.idmap.is_none() {
+        if (!open_all && entry.idmap.is_none()) || entry.inside.is_some() {
             continue;
         }
         let prepared: Prepared = init::mount::bind(entry, recursive)?;
@@ -407,7 +407,13 @@ fn given(plan: &Plan<'_>, root: Option<OwnedFd>, new_userns: bool) -> Result<Giv
         }
         other => other,
     };
-    Ok(Given { root, binds })
+    let userns = new_userns || plan.namespaces.joins(ns::USER);
+    let nodes = if userns && init::rootfs::own_dev(plan) {
+        init::nodes::filesystem(plan)?
+    } else {
+        None
+    };
+    Ok(Given { root, binds, nodes })
 }
 
 /// The caller's descriptors from 3 on that the program is handed. Where it passed fewer than it says,

@@ -13,6 +13,7 @@ mod home;
 mod listen;
 mod mask;
 pub(crate) mod mount;
+pub(crate) mod nodes;
 mod path;
 pub(crate) mod process;
 mod procfs;
@@ -348,6 +349,7 @@ pub(crate) fn finish(finish: Finish<'_>) -> Step<Never> {
     } else if let Stdio::Fds(fds) = &finish.stdio {
         process::streams([&fds[0], &fds[1], &fds[2]])?;
     }
+    process::own_null()?;
     process::limits(process, channel)?;
     process::scheduling(process, plan.linux)?;
     if let Some(procfs) = &finish.procfs {

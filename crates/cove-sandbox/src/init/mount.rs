@@ -9,8 +9,9 @@ use cove_sys::mountattr::{MountAttr, attr, mount_setattr, set_propagation};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
+    open_tree, unmount,
 };
 
 use super::copyup;
@@ -29,6 +30,8 @@ pub(crate) struct Prepared {
 /// Makes the detached mount of an entry; `None` if there is nothing to make before it has a place.
 pub(crate) fn prepare(plan: &MountPlan<'_>, label: Option<&str>) -> Step<Option<Prepared>> {
     match plan.kind {
+        // What lies in the container's tree is not there yet.
+        Kind::Bind { .. } if plan.inside.is_some() => Ok(None),
         Kind::Bind { recursive } => bind(plan, recursive).map(Some),
         Kind::New => new(plan, label).map(Some),
         Kind::Cgroup | Kind::Remount => Ok(None),
@@ -46,6 +49,29 @@ pub(crate) fn bind(plan: &MountPlan<'_>, recursive: bool) -> Step<Prepared> {
     }
     let mount = open_tree(CWD, &plan.source, flags)
         .during(|| format!("bind source {}", plan.source.display()))?;
+    bound(plan, mount)
+}
+
+/// Puts in place a copy of a tree of the container itself, as it is when its turn comes.
+pub(crate) fn place_inner(
+    root: BorrowedFd<'_>,
+    plan: &MountPlan<'_>,
+    source: &Path,
+    recursive: bool,
+) -> Step {
+    let text = || format!("bind source {}", plan.source.display());
+    let extra = if plan.nofollow {
+        OFlags::NOFOLLOW
+    } else {
+        OFlags::empty()
+    };
+    let found = path::locate(root, source, Links::Inside, extra).during(text)?;
+    let prepared = bound(plan, copy_of(&found, recursive).during(text)?)?;
+    attributes(plan, prepared.mount.as_fd())?;
+    place(root, plan, &prepared)
+}
+
+fn bound(plan: &MountPlan<'_>, mount: OwnedFd) -> Step<Prepared> {
     let is_dir = path::is_directory(&mount)
         .during(|| format!("examine bind source {}", plan.source.display()))?;
     if clean(plan.dest) == Path::new("/proc") && !is_procfs(&mount) {
@@ -95,10 +121,11 @@ fn new(plan: &MountPlan<'_>, label: Option<&str>) -> Step<Prepared> {
         .during(text)?;
     propagate(plan, mount.as_fd())?;
     // No filesystem but a bind of a file has a file as its root.
-    Ok(Prepared {
-        mount,
-        need: Need::Directory,
-    })
+    let need = match plan.fstype {
+        "tmpfs" if !has_mode(plan) => Need::Scratch,
+        _ => Need::Directory,
+    };
+    Ok(Prepared { mount, need })
 }
 
 /// In a user namespace the network namespace of the host forbids a sysfs; its tree can be bound.
@@ -204,10 +231,14 @@ fn links(plan: &MountPlan<'_>) -> Links {
     }
 }
 
+fn has_mode(plan: &MountPlan<'_>) -> bool {
+    plan.data.iter().any(|(key, _)| *key == "mode")
+}
+
 /// A tmpfs takes over the mode, and if asked the contents, of the directory it hides.
 fn adopt(plan: &MountPlan<'_>, target: &OwnedFd, mount: &OwnedFd) -> Step {
     let text = || format!("prepare tmpfs {}", plan.dest.display());
-    if !plan.data.iter().any(|(key, _)| *key == "mode") {
+    if !has_mode(plan) {
         let mode = Mode::from_raw_mode(rustix::fs::fstat(target).during(text)?.st_mode & 0o7777);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = rustix::fs::openat(mount, ".", flags, Mode::empty()).during(text)?;
@@ -247,6 +278,29 @@ pub(crate) fn copy_of(fd: impl AsFd, recursive: bool) -> Result<OwnedFd, Errno> 
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
     open_tree(fd, "", flags)
+}
+
+/// Detached mounts of files of a filesystem that is mounted nowhere, by their names. Only what has a
+/// place can be copied: for a moment it lies over the attached `root`.
+pub(crate) fn files_of(
+    filesystem: &OwnedFd,
+    root: BorrowedFd<'_>,
+    names: impl Iterator<Item = Option<String>>,
+) -> Result<Vec<Option<OwnedFd>>, Errno> {
+    let path = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let here = rustix::fs::openat(CWD, ".", path, Mode::empty())?;
+    attach(filesystem, root)?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let files = names
+        .map(|name| {
+            name.map(|name| open_tree(filesystem, name, flags))
+                .transpose()
+        })
+        .collect();
+    rustix::process::fchdir(filesystem)?;
+    unmount(".", UnmountFlags::DETACH)?;
+    rustix::process::fchdir(here)?;
+    files
 }
 
 /// Other flags for an existing mount.

@@ -18,6 +18,9 @@ use crate::error::InitFault;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
     Directory,
+    /// A directory; one that is missing is made as open as a new tmpfs, which takes over its mode:
+    /// now, and when a next start finds it.
+    Scratch,
     File,
 }
 
@@ -85,7 +88,7 @@ pub(crate) fn target(root: BorrowedFd<'_>, dest: &Path, need: Need, links: Links
         Err(error) => return Err(error).during(|| open_text(dest)),
     };
     let is_dir = is_directory(&found).during(|| open_text(dest))?;
-    if is_dir != (need == Need::Directory) {
+    if is_dir == (need == Need::File) {
         let word = if is_dir {
             "a directory"
         } else {
@@ -170,7 +173,11 @@ fn make(root: BorrowedFd<'_>, dest: &Path, need: Need, links: Links) -> Step<Own
             let kind = FileType::RegularFile;
             rustix::fs::mknodat(&here, &name, kind, Mode::from_raw_mode(0o644), 0)
         } else {
-            rustix::fs::mkdirat(&here, &name, Mode::from_raw_mode(0o755))
+            let mode = match need {
+                Need::Scratch if last => 0o1777,
+                Need::Scratch | Need::Directory | Need::File => 0o755,
+            };
+            rustix::fs::mkdirat(&here, &name, Mode::from_raw_mode(mode))
         };
         match made {
             Ok(()) => {

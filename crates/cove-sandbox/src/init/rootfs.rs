@@ -14,10 +14,11 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount};
 
 use super::cgroups::{self, Groups};
-use super::devices::{self, HostNodes};
+use super::devices;
 use super::fail::{During, Step, refuse};
 use super::mask;
 use super::mount::{self, Prepared};
+use super::nodes;
 use super::path;
 use super::procfs::Procfs;
 use crate::cgroup;
@@ -30,8 +31,8 @@ pub(crate) struct Tree {
     root: OwnedFd,
     mounts: Vec<Option<Prepared>>,
     groups: Vec<Groups>,
-    null: Option<OwnedFd>,
-    nodes: Option<HostNodes>,
+    /// Of a container in a user namespace.
+    nodes: Option<nodes::Source>,
     procfs: Option<Procfs>,
 }
 
@@ -42,6 +43,8 @@ pub(crate) struct Given {
     pub root: Option<OwnedFd>,
     /// By index in the plan: bind mounts that the init could not open itself.
     pub binds: Vec<Option<Prepared>>,
+    /// The device nodes of a container in a user namespace.
+    pub nodes: Option<OwnedFd>,
 }
 
 /// Cuts the mount namespace off from the host and makes what needs the host's tree.
@@ -110,21 +113,12 @@ pub(crate) fn prepare(
         // host as well, and what is detached with the old one would go from the host.
         cut(libc::MS_SLAVE)?;
     }
-    let linux = plan.linux;
-    let masked = linux
-        .and_then(|l| l.masked_paths().as_ref())
-        .is_some_and(|p| !p.is_empty());
     Ok(Tree {
         root,
         mounts,
         groups,
-        null: if masked { Some(mask::null()?) } else { None },
         nodes: if in_userns && own_dev(plan) {
-            Some(devices::host_nodes(
-                linux
-                    .and_then(|l| l.devices().as_deref())
-                    .unwrap_or_default(),
-            )?)
+            Some(nodes::Source::new(plan, given.nodes)?)
         } else {
             None
         },
@@ -156,17 +150,13 @@ fn cut(flag: u64) -> Step {
 }
 
 /// Whether `/dev` is the container's own rather than the host's, bound.
-fn own_dev(plan: &Plan<'_>) -> bool {
+pub(crate) fn own_dev(plan: &Plan<'_>) -> bool {
     !plan.mounts.iter().any(|entry| {
         matches!(entry.kind, Kind::Bind { .. }) && clean(entry.dest) == Path::new("/dev")
     })
 }
 
 impl Tree {
-    pub(crate) fn root(&self) -> BorrowedFd<'_> {
-        self.root.as_fd()
-    }
-
     /// The verified handle for labels of the process.
     pub(crate) fn take_procfs(&mut self) -> Option<Procfs> {
         self.procfs.take()
@@ -229,11 +219,11 @@ impl Tree {
 
     /// Puts every mount in its place, in order, then the devices, and what the program needs.
     pub(crate) fn fill(
-        &self,
+        &mut self,
         plan: &Plan<'_>,
         console: impl FnOnce(BorrowedFd<'_>) -> Step,
     ) -> Step {
-        let root = self.root();
+        let root = self.root.as_fd();
         let mut groups = self.groups.iter();
         for (entry, prepared) in plan.mounts.iter().zip(&self.mounts) {
             match (entry.kind, prepared) {
@@ -244,16 +234,21 @@ impl Tree {
                     }
                 }
                 (_, Some(prepared)) => mount::place(root, entry, prepared)?,
-                (_, None) => {}
+                (Kind::Bind { recursive }, None) => {
+                    if let Some(source) = &entry.inside {
+                        mount::place_inner(root, entry, source, recursive)?;
+                    }
+                }
+                (Kind::New, None) => {}
             }
         }
         if own_dev(plan) {
-            devices::defaults(root, self.nodes.as_ref())?;
-            let listed = plan
-                .linux
-                .and_then(|l| l.devices().as_deref())
-                .unwrap_or_default();
-            devices::listed(root, listed, self.nodes.as_ref())?;
+            let nodes = devices::nodes(plan)?;
+            let ready = self.nodes.take();
+            let ready = ready
+                .map(|source| source.mounts(root, &nodes))
+                .transpose()?;
+            devices::make(root, &nodes, ready)?;
         }
         // A working directory that the image lacks is made, as by other runtimes.
         path::directory(root, plan.process.cwd)?;
@@ -262,7 +257,7 @@ impl Tree {
 
     /// Read-only mounts and root, sysctls, read-only and masked paths: after this nothing is made
     /// any more.
-    pub(crate) fn seal(&mut self, plan: &Plan<'_>) -> Step {
+    pub(crate) fn seal(&self, plan: &Plan<'_>) -> Step {
         for (entry, prepared) in plan.mounts.iter().zip(&self.mounts) {
             if let Some(prepared) = prepared {
                 mount::seal(entry, prepared)?;
@@ -283,13 +278,7 @@ impl Tree {
         }
         let root = self.root.as_fd();
         mask::protect(root, linux.readonly_paths().as_deref().unwrap_or_default())?;
-        if let Some(null) = self.null.take() {
-            mask::hide(
-                root,
-                linux.masked_paths().as_deref().unwrap_or_default(),
-                null,
-            )?;
-        }
+        mask::hide(root, linux.masked_paths().as_deref().unwrap_or_default())?;
         Ok(())
     }
 

@@ -51,7 +51,8 @@ impl<'a> Plan<'a> {
             .ok_or_else(|| invalid("process is missing"))?;
         let mut warnings = Vec::new();
         let namespaces = Namespaces::new(linux)?;
-        let mounts = mount::plan(spec, bundle, &mut warnings)?;
+        let rootfs = bundle.join(root.path());
+        let mounts = mount::plan(spec, bundle, &rootfs, &mut warnings)?;
         namespaces.check(spec, linux)?;
         let sysctls = linux.and_then(|linux| linux.sysctl().as_ref());
         let sysctls = sysctls
@@ -73,7 +74,7 @@ impl<'a> Plan<'a> {
         Ok(Self {
             spec,
             linux,
-            rootfs: bundle.join(root.path()),
+            rootfs,
             readonly_root: root.readonly().unwrap_or(false),
             propagation: propagation(linux)?,
             namespaces,

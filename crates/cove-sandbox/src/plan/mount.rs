@@ -37,6 +37,9 @@ pub(crate) struct MountPlan<'a> {
     pub fstype: &'a str,
     /// Absolute for a bind mount.
     pub source: PathBuf,
+    /// The path in the container of a bind mount's source that lies in its tree: what it shows
+    /// depends on the mounts before.
+    pub inside: Option<PathBuf>,
     /// `MOUNT_ATTR_*` of the mount itself.
     pub set: u64,
     pub clear: u64,
@@ -61,8 +64,10 @@ pub(crate) struct MountPlan<'a> {
 pub(super) fn plan<'a>(
     spec: &'a Spec,
     bundle: &Path,
+    rootfs: &Path,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<MountPlan<'a>>> {
+    let tree = Tree::new(rootfs);
     let maps = spec.linux().as_ref().map(|linux| {
         let list = |maps: &'a Option<Vec<_>>| maps.as_deref().unwrap_or_default();
         (list(linux.uid_mappings()), list(linux.gid_mappings()))
@@ -73,9 +78,38 @@ pub(super) fn plan<'a>(
         .map(|mount| {
             let mut plan = one(mount, bundle, maps)?;
             warnings.extend(without_filesystem(&mut plan)?);
+            // Ids are mapped by the creator, to whom no mount of the container is in sight.
+            if matches!(plan.kind, Kind::Bind { .. }) && plan.idmap.is_none() {
+                plan.inside = tree.inside(&plan.source);
+            }
             Ok(plan)
         })
         .collect()
+}
+
+/// The root filesystem as the host names it.
+struct Tree {
+    path: PathBuf,
+    /// Without symbolic links, where it is a path at all.
+    real: Option<PathBuf>,
+}
+
+impl Tree {
+    fn new(rootfs: &Path) -> Self {
+        Self {
+            path: clean(rootfs),
+            real: std::fs::canonicalize(rootfs).ok(),
+        }
+    }
+
+    /// The rest of a path that leads into it.
+    fn inside(&self, source: &Path) -> Option<PathBuf> {
+        let real = self.real.as_ref()?;
+        let rest =
+            |path: &Path, root: &Path| Some(Path::new("/").join(path.strip_prefix(root).ok()?));
+        rest(&clean(source), &self.path)
+            .or_else(|| rest(&std::fs::canonicalize(source).ok()?, real))
+    }
 }
 
 type Maps<'a> = (&'a [LinuxIdMapping], &'a [LinuxIdMapping]);
@@ -96,6 +130,7 @@ fn one<'a>(mount: &'a Mount, bundle: &Path, container: Option<Maps<'a>>) -> Resu
         },
         fstype,
         source: PathBuf::new(),
+        inside: None,
         set: 0,
         clear: 0,
         set_all: 0,
@@ -284,7 +319,9 @@ fn attribute(name: &str) -> Option<(u64, u64)> {
         // Relative is the value 0 of the access-time field.
         "relatime" | "atime" | "nostrictatime" => (attr::RELATIME, atime),
         "noatime" => (attr::NOATIME, atime),
-        "strictatime" | "norelatime" => (attr::STRICTATIME, atime),
+        "strictatime" => (attr::STRICTATIME, atime),
+        // The kernel has no such wish: without another policy, what is there stays.
+        "norelatime" => (0, 0),
         _ => return None,
     })
 }
@@ -409,7 +446,7 @@ mod tests {
                     "options": options}]}))
             .unwrap();
             let mut warnings = Vec::new();
-            let plan = plan(&spec, Path::new("/b"), &mut warnings);
+            let plan = plan(&spec, Path::new("/b"), Path::new("/b/r"), &mut warnings);
             let got = plan.is_ok().then_some(warnings.len());
             assert_eq!(got, want, "{fstype} {text}: {warnings:?}");
         }

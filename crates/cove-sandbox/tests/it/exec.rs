@@ -7,13 +7,13 @@ use serde_json::json;
 
 use crate::sandbox::{Sandbox, under};
 
-fn process(sandbox: &Sandbox, script: &str) -> serde_json::Value {
+pub(crate) fn process(sandbox: &Sandbox, script: &str) -> serde_json::Value {
     let mut process = sandbox.spec["process"].clone();
     process["args"] = json!(["sh", "-c", script]);
     process
 }
 
-fn exec(sandbox: &Sandbox, process: &serde_json::Value) -> std::process::Output {
+pub(crate) fn exec(sandbox: &Sandbox, process: &serde_json::Value) -> std::process::Output {
     let path = sandbox.dir.path().join("process.json");
     fs::write(&path, process.to_string()).unwrap();
     sandbox.call("exec", &[path.to_str().unwrap()])

@@ -10,6 +10,7 @@
 mod escape;
 mod exec;
 mod failure;
+mod given;
 mod hooks;
 mod identity;
 mod life;
