@@ -371,28 +371,22 @@ impl Container {
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
             Err(error) => return Err(Error::os("kill the init", error)),
         }
-        if let Some(cgroup) = self.cgroup()? {
-            cgroup
-                .signal(Signal::KILL)
-                .map_err(|source| Error::Cgroup { source })?;
+        let cgroup = self.cgroup()?;
+        let failed = |source| Error::Cgroup { source };
+        if let Some(cgroup) = &cgroup {
+            cgroup.signal(Signal::KILL).map_err(failed)?;
         }
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let left = Timespec::try_from(left).unwrap_or(Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            });
-            match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&left)) {
-                Ok(0) => {
-                    let late = io::Error::from(io::ErrorKind::TimedOut);
-                    return Err(Error::os("wait for the killed init", late));
-                }
-                Ok(_) => return Ok(()),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(Error::os("wait for the killed init", error)),
-            }
+        if has_ended(pidfd, cgroup::USUAL)? {
+            return Ok(());
         }
+        if let Some(cgroup) = &cgroup {
+            cgroup.check_dying().map_err(failed)?;
+        }
+        if has_ended(pidfd, PATIENCE)? {
+            return Ok(());
+        }
+        let late = io::Error::from(io::ErrorKind::TimedOut);
+        Err(Error::os("wait for the killed init", late))
     }
 
     fn need_cgroup(&self, operation: &'static str) -> Result<Box<dyn Backend>> {
@@ -411,6 +405,23 @@ impl Container {
             id: self.stored.id.clone(),
             operation,
             status,
+        }
+    }
+}
+
+/// Waits for the end of a process, so long.
+fn has_ended(pidfd: &OwnedFd, patience: Duration) -> Result<bool> {
+    let end = Instant::now() + patience;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).unwrap_or(Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        });
+        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&left)) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(Error::os("wait for the killed init", error)),
         }
     }
 }

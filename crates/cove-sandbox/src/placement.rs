@@ -29,7 +29,6 @@ pub(crate) fn clean_up(id: &str, intent: &CgroupIntent) -> Result<()> {
             path: CgroupPath::resolve(intent.path.as_deref(), id, false)?,
             resources: intent.resources.as_ref(),
             rootless: !geteuid().is_root(),
-            account: false,
             owned: intent.owned,
         };
         let cgroup = Host::detect()?.create(&request)?;
@@ -60,7 +59,6 @@ pub(crate) fn request<'a>(
         path: path.map_err(|source| Error::Cgroup { source })?,
         resources,
         rootless: !geteuid().is_root() || plan.namespaces.joins(ns::USER),
-        account: false,
         owned: options.cgroup_owned,
     }))
 }

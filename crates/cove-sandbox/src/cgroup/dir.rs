@@ -24,6 +24,9 @@ pub(super) struct Dir {
     name: PathBuf,
 }
 
+/// Longest name that is kept for messages.
+const NAME_LIMIT: usize = 1024;
+
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC)
@@ -79,8 +82,69 @@ impl Dir {
         };
         Ok(Self {
             fd: Arc::new(fd),
-            name: self.name.join(path),
+            name: self.name_of(path),
         })
+    }
+
+    /// Of what lies deeper than any path can say, the name of one above it.
+    fn name_of(&self, below: &Path) -> PathBuf {
+        if self.name.as_os_str().len() < NAME_LIMIT {
+            self.name.join(below)
+        } else {
+            self.name.clone()
+        }
+    }
+
+    /// The directory above, which is the one this was opened from: a cgroup never moves.
+    fn parent(&self) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match openat(&*self.fd, c"..", flags, Mode::empty()) {
+            Ok(fd) => Ok(Self {
+                fd: Arc::new(fd),
+                name: self.name.parent().unwrap_or(&self.name).to_owned(),
+            }),
+            Err(source) => Err(CgroupError::Open {
+                path: self.name.join(".."),
+                source,
+            }),
+        }
+    }
+
+    /// Goes through the directories below: `enter` is called for each before those in it, `leave`
+    /// with the one above and its name after them. What is gone meanwhile is passed over.
+    ///
+    /// How deep they are is up to the container, where it may write its cgroups; three of them are
+    /// open at a time, and nothing recurs.
+    pub(super) fn walk(
+        &self,
+        mut enter: impl FnMut(&Self) -> Result<()>,
+        mut leave: impl FnMut(&Self, &Path) -> Result<()>,
+    ) -> Result<()> {
+        let mut levels = vec![self.children()?];
+        let mut way: Vec<PathBuf> = Vec::new();
+        let mut here = self.clone();
+        loop {
+            if let Some(name) = levels.last_mut().and_then(Vec::pop) {
+                let Some(child) = here.open_if_there(&name)? else {
+                    continue;
+                };
+                enter(&child)?;
+                levels.push(child.children()?);
+                way.push(name);
+                here = child;
+                continue;
+            }
+            levels.pop();
+            let Some(name) = way.pop() else {
+                return Ok(());
+            };
+            here = if way.is_empty() {
+                self.clone()
+            } else {
+                here.parent()?
+            };
+            leave(&here, &name)?;
+        }
     }
 
     /// Makes one directory below and opens it; tells whether it is new.
@@ -247,11 +311,13 @@ impl Dir {
     /// The processes of the cgroup and of all below.
     pub(super) fn procs_recursive(&self) -> Result<Vec<Pid>> {
         let mut pids = self.procs()?;
-        for child in self.children()? {
-            if let Some(child) = self.open_if_there(&child)? {
-                pids.extend(child.procs_recursive()?);
-            }
-        }
+        self.walk(
+            |below| {
+                pids.extend(below.procs()?);
+                Ok(())
+            },
+            |_, _| Ok(()),
+        )?;
         Ok(pids)
     }
 
@@ -260,29 +326,6 @@ impl Dir {
         match self.read_if_there("cgroup.events")? {
             Some(text) => Ok(keyed(&text, "populated") == Some(1)),
             None => Ok(!self.procs_recursive()?.is_empty()),
-        }
-    }
-
-    /// Moves a process here.
-    pub(super) fn join(&self, pid: Pid) -> Result<()> {
-        let raw = pid.as_raw_nonzero().get();
-        let mut attempts = 0;
-        loop {
-            match self.write_errno("cgroup.procs", &raw.to_string()) {
-                Ok(()) => return Ok(()),
-                // A process between fork and its first run cannot be moved yet.
-                Err(Errno::INVAL | Errno::AGAIN) if attempts < 50 => {
-                    attempts += 1;
-                    pause(attempts);
-                }
-                Err(source) => {
-                    return Err(CgroupError::Join {
-                        pid: raw,
-                        path: self.name.clone(),
-                        source,
-                    });
-                }
-            }
         }
     }
 }

@@ -122,17 +122,6 @@ pub enum CgroupError {
         #[source]
         source: Errno,
     },
-    /// A process could not be moved.
-    #[error("moving process {pid} into cgroup {path:?}")]
-    Join {
-        /// The process.
-        pid: i32,
-        /// Mount point and path.
-        path: PathBuf,
-        /// The kernel's answer.
-        #[source]
-        source: Errno,
-    },
     /// The kernel refused the device filter.
     #[error("device filter of cgroup {path:?}: {step}")]
     DeviceFilter {
@@ -151,6 +140,15 @@ pub enum CgroupError {
         path: PathBuf,
         /// The state that was asked for.
         wanted: &'static str,
+    },
+    /// A process cannot die before somebody else lets it.
+    #[error(
+        "a process of the container is in cgroup {path:?}, which is frozen and not the container's: \
+         nothing in it dies before it is thawed"
+    )]
+    FrozenElsewhere {
+        /// Mount point and path.
+        path: PathBuf,
     },
     /// A signal could not be sent.
     #[error("signalling process {pid} of cgroup {path:?}")]

@@ -52,7 +52,7 @@ pub struct Host {
 const MOUNT_POINT: &str = "/sys/fs/cgroup";
 /// A host with thousands of containers has some hundred bytes for each mount.
 const MOUNTINFO_LIMIT: u64 = 64 << 20;
-const OWN_LIMIT: u64 = 1 << 20;
+pub(super) const OWN_LIMIT: u64 = 1 << 20;
 
 impl Host {
     /// Looks at the host. One statfs(2) where only a unified hierarchy is
@@ -175,8 +175,7 @@ impl Host {
 /// When a hierarchy is no longer mounted or a directory cannot be opened.
 pub fn open(record: &Record) -> Result<Box<dyn Backend>> {
     match record.groups.as_slice() {
-        [only] if only.controllers.is_empty() && record.spare.is_empty() => match V2::open(record)?
-        {
+        [only] if only.controllers.is_empty() => match V2::open(record)? {
             Some(found) => Ok(Box::new(found)),
             None => Ok(Box::new(V1::open(record)?)),
         },

@@ -56,15 +56,14 @@ pub use stats::Stats;
 /// How long a freeze, a kill or a removal may take before it is an error.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long killed processes take to be gone where nothing holds them up; then it is looked why.
+pub(crate) const USUAL: Duration = Duration::from_millis(200);
+
 /// What a state file keeps of a container's cgroup.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The directories made, one per hierarchy. Empty: no cgroup of its own.
     pub groups: Vec<GroupRecord>,
-    /// v1 hierarchies the container did not need. A later update may make its
-    /// directory there all the same; [`open`] looks.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub spare: Vec<GroupRecord>,
 }
 
 /// One directory of a container's cgroup.
@@ -93,9 +92,6 @@ pub struct Request<'a> {
     pub resources: Option<&'a LinuxResources>,
     /// A user without rights over cgroups: go without where nothing is asked for.
     pub rootless: bool,
-    /// Also join the hierarchies that only count (memory, cpu, pids, block
-    /// input and output), so that [`Backend::stats`] is complete on v1.
-    pub account: bool,
     /// How many of the path's last components are the caller's own: deletion
     /// takes them away even where another container made them.
     pub owned: usize,
@@ -146,6 +142,10 @@ pub trait Backend: std::fmt::Debug {
     /// Sends a signal to every process. `KILL` is complete when this returns:
     /// processes being forked meanwhile are killed too, frozen ones as well.
     fn signal(&self, signal: Signal) -> Result<()>;
+
+    /// Fails where a process cannot die, since a frozen cgroup that is not the container's own
+    /// holds it. Called when a killed process is not gone in the [`USUAL`] time.
+    fn check_dying(&self) -> Result<()>;
 
     /// The processes of the cgroup and of those below it.
     fn pids(&self) -> Result<Vec<Pid>>;

@@ -6,11 +6,11 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::GroupRecord;
 use super::dir::{Dir, pause};
 use super::error::{CgroupError, Result};
 use super::host::Mounted;
 use super::stats::keyed;
-use super::{GroupRecord, PATIENCE};
 
 /// How often a parent may vanish beneath us before that is an error: other
 /// containers of the same parent come and go.
@@ -92,8 +92,9 @@ fn walk(
     Ok((dir, made.len()))
 }
 
-/// Removes a cgroup and what is below it, then the parents made for it.
-pub(super) fn remove(record: &GroupRecord) -> Result<()> {
+/// Removes a cgroup and what is below it, then the parents made for it. Waits for processes that are
+/// about to be gone.
+pub(super) fn remove(record: &GroupRecord, deadline: Instant) -> Result<()> {
     let (Some(parent), Some(name)) = (record.path.parent(), record.path.file_name()) else {
         return Ok(());
     };
@@ -106,7 +107,6 @@ pub(super) fn remove(record: &GroupRecord) -> Result<()> {
         }) => return Ok(()),
         Err(error) => return Err(error),
     };
-    let deadline = Instant::now() + PATIENCE;
     if let Some(parent) = root.open_if_there(parent)? {
         remove_below(&parent, Path::new(name), deadline)?;
     }
@@ -126,10 +126,31 @@ pub(super) fn remove(record: &GroupRecord) -> Result<()> {
 }
 
 fn remove_below(parent: &Dir, name: &Path, deadline: Instant) -> Result<()> {
+    loop {
+        if remove_leaf(parent, name, deadline)? {
+            return Ok(());
+        }
+        if let Some(dir) = parent.open_if_there(name)? {
+            // One that a process made meanwhile is met in the next round.
+            dir.walk(
+                |_| Ok(()),
+                |parent, name| remove_leaf(parent, name, deadline).map(drop),
+            )?;
+        }
+        if Instant::now() >= deadline {
+            return Err(CgroupError::Busy {
+                path: parent.path("").join(name),
+            });
+        }
+    }
+}
+
+/// Removes a directory in which a process may still be dying; false where others are in it.
+fn remove_leaf(parent: &Dir, name: &Path, deadline: Instant) -> Result<bool> {
     let mut attempt = 0;
     loop {
         match parent.remove(name) {
-            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Ok(()) | Err(Errno::NOENT) => return Ok(true),
             Err(Errno::BUSY | Errno::NOTEMPTY) => {}
             Err(source) => {
                 return Err(CgroupError::Delete {
@@ -139,22 +160,19 @@ fn remove_below(parent: &Dir, name: &Path, deadline: Instant) -> Result<()> {
             }
         }
         let Some(dir) = parent.open_if_there(name)? else {
-            return Ok(());
+            return Ok(true);
         };
-        let children = dir.children()?;
-        for child in &children {
-            remove_below(&dir, child, deadline)?;
+        if !dir.children()?.is_empty() {
+            return Ok(false);
         }
-        if children.is_empty() {
-            // A process that is dying leaves its cgroup a little later.
-            if Instant::now() >= deadline {
-                return Err(CgroupError::Busy { path: dir.path("") });
-            }
-            if !(dir.has("cgroup.events") && wait_for(&dir, "populated", 0, deadline)?) {
-                pause(attempt);
-            }
-            attempt += 1;
+        // A process that is dying leaves its cgroup a little later.
+        if Instant::now() >= deadline {
+            return Err(CgroupError::Busy { path: dir.path("") });
         }
+        if !(dir.has("cgroup.events") && wait_for(&dir, "populated", 0, deadline)?) {
+            pause(attempt);
+        }
+        attempt += 1;
     }
 }
 
@@ -212,7 +230,7 @@ mod tests {
         let mounted = Host::detect().ok()?.hierarchies.pop()?;
         let path = PathBuf::from(format!("cove-test-{}-{name}", std::process::id()));
         match make(&mounted, &path, |_, _, _| Ok(())) {
-            Ok((_, record)) => remove(&record).unwrap(),
+            Ok((_, record)) => remove(&record, Instant::now()).unwrap(),
             Err(CgroupError::Create { source, .. }) if is_denied(source) => return None,
             Err(error) => panic!("{error:?}"),
         }
@@ -255,7 +273,7 @@ mod tests {
             Ok(())
         })
         .unwrap();
-        remove(&record).unwrap();
+        remove(&record, Instant::now()).unwrap();
         let top = mounted.mount.join(top);
         let (a, b) = (top.join("a"), top.join("a/b"));
         let all = [(top.clone(), false), (a.clone(), false), (b, true)];

@@ -1,26 +1,18 @@
 //! Named hierarchies, with or without a unified one beside them.
 //!
-//! A process belongs to one cgroup *per hierarchy*, and each has a directory to
-//! be made and removed, about 0.1 ms on a quiet machine. A container gets one
-//! only where it matters:
+//! A process belongs to one cgroup *per hierarchy*, and a container gets a
+//! directory in each that is mounted, whatever its specification limits. In a
+//! hierarchy without one the container's processes would stay in their creator's
+//! group: its cgroup namespace would have that as its root, so that a `cgroup`
+//! mount would show, and when writable change, the groups of others; what it
+//! uses there would be counted with its creator's; and who looks for it by
+//! `cgroupsPath` would not find it. It costs 0.1 ms for each.
 //!
-//! - the unified hierarchy, always: `clone3` starts the process there for
-//!   nothing, and freezing, killing and counting processes go through it;
-//! - `freezer`, only where there is no unified hierarchy;
-//! - `devices`, when the rules refuse anything (they do, unless privileged);
-//! - `memory`, `cpu`, `cpuset`, `pids`, `blkio`, `hugetlb`, `rdma`, `net_*`, when
-//!   the specification has their section, even an empty one: then its author
-//!   wants them counted (dockerd always does);
-//! - `memory` and `pids` when any of these sections is there, so that `stats`
-//!   can tell something, and all that count when [`Request::account`] asks;
-//! - `name=systemd`, where systemd runs, so that stopping the caller's unit
-//!   does not take the container with it.
-//!
-//! In the others the process stays where its creator is, until an update asks
-//! for a limit there: then the directory is made and the processes are moved.
+//! A hierarchy that this process may not write, and that no limit needs, is
+//! left out, and no `cgroup` mount shows it.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use oci_spec::runtime::LinuxResources;
@@ -29,11 +21,11 @@ use rustix::process::{Pid, Signal};
 
 use super::dir::{Dir, pause};
 use super::error::{CgroupError, Result};
-use super::host::{Mounted, own_cgroups, place};
+use super::host::{Mounted, OWN_LIMIT, own_cgroups, own_path, place};
 use super::limits::{self, Groups, Need};
 use super::{
-    Backend, Entrance, GroupRecord, Hierarchy, OomWatch, PATIENCE, Record, Request, Stats,
-    device_rules, devices, signal, tree, v1_stats, v2, v2_stats,
+    Backend, Entrance, Hierarchy, OomWatch, PATIENCE, Record, Request, Stats, USUAL, device_rules,
+    devices, signal, tree, v1_stats, v2, v2_stats,
 };
 
 /// A container's cgroups in named hierarchies.
@@ -54,14 +46,9 @@ impl V1 {
         let devices =
             request.resources.is_some() && !request.rootless && !devices::allows_everything(&rules);
         check_controllers(hierarchies, &needs)?;
-        let selection = Selection {
-            hierarchies,
-            request,
-            devices,
-        };
         let mut made = Self::default();
         let filled = made
-            .fill(&selection, own.as_deref(), &needs)
+            .fill(hierarchies, request, own.as_deref(), &needs, devices)
             .and_then(|()| {
                 let Some(resources) = request.resources else {
                     return Ok(());
@@ -81,50 +68,55 @@ impl V1 {
         Ok(made)
     }
 
-    fn fill(&mut self, selection: &Selection<'_>, own: Option<&str>, needs: &[Need]) -> Result<()> {
-        for mounted in selection.hierarchies {
-            let path = place(&selection.request.path, mounted, own);
+    fn fill(
+        &mut self,
+        hierarchies: &[Mounted],
+        request: &Request<'_>,
+        own: Option<&str>,
+        needs: &[Need],
+        devices: bool,
+    ) -> Result<()> {
+        let mut denied = None;
+        for mounted in hierarchies {
+            let path = place(&request.path, mounted, own);
             if mounted.is_unified() {
-                let here = unified_needs(selection.hierarchies, needs);
+                let here = unified_needs(hierarchies, needs);
                 let (dir, record) = v2::make(mounted, &path, &here, &[])?;
                 self.groups.unified = Some(dir);
                 self.record.groups.push(record);
-            } else if selection.wants(mounted) {
-                let cpuset = mounted.has("cpuset");
-                let (dir, record) = tree::make(mounted, &path, |parent, child, _| {
-                    if cpuset {
-                        inherit_cpuset(parent, child)
-                    } else {
-                        Ok(())
-                    }
-                })?;
-                self.groups.named.push((mounted.controllers.clone(), dir));
-                self.record.groups.push(record);
-            } else {
-                self.record.spare.push(GroupRecord {
-                    controllers: mounted.controllers.clone(),
-                    mount: mounted.mount.clone(),
-                    path,
-                    made: 1,
-                });
+                continue;
+            }
+            let needed =
+                needs.iter().any(|need| mounted.has(need.v1)) || devices && mounted.has("devices");
+            let cpuset = mounted.has("cpuset");
+            let made = tree::make(mounted, &path, |parent, child, _| {
+                if cpuset {
+                    inherit_cpuset(parent, child)
+                } else {
+                    Ok(())
+                }
+            });
+            match made {
+                Ok((dir, record)) => {
+                    self.groups.named.push((mounted.controllers.clone(), dir));
+                    self.record.groups.push(record);
+                }
+                Err(error @ CgroupError::Create { source, .. })
+                    if !needed && limits::is_denied(source) =>
+                {
+                    denied = Some(error);
+                }
+                Err(error) => return Err(error),
             }
         }
-        // What was missing above it here is missing there as well.
-        let made = self
-            .record
-            .groups
-            .iter()
-            .map(|group| group.made)
-            .max()
-            .unwrap_or(1)
-            .max(selection.request.owned);
         for group in &mut self.record.groups {
-            group.made = group.made.max(selection.request.owned);
+            group.made = group.made.max(request.owned);
         }
-        for spare in &mut self.record.spare {
-            spare.made = made;
+        match denied {
+            // Nothing would be left to kill it by.
+            Some(error) if self.record.groups.is_empty() => Err(error),
+            Some(_) | None => Ok(()),
         }
-        Ok(())
     }
 
     /// A container without a cgroup of its own.
@@ -134,7 +126,7 @@ impl V1 {
 
     pub(super) fn open(record: &Record) -> Result<Self> {
         let mut groups = Groups::default();
-        for group in record.groups.iter().chain(&record.spare) {
+        for group in &record.groups {
             let Some(dir) = Dir::mount_point(&group.mount)?.open_if_there(&group.path)? else {
                 continue;
             };
@@ -150,69 +142,11 @@ impl V1 {
         })
     }
 
-    /// The directories there are and those a change of limits needs: a
-    /// hierarchy left out at the start is joined now, by every process.
-    fn joined_for(&self, resources: &LinuxResources) -> Result<Groups> {
-        let mut groups = self.groups.clone();
-        let mut wanted: Vec<&str> = limits::needed(resources)
-            .iter()
-            .map(|need| need.v1)
-            .collect();
-        if resources
-            .devices()
-            .as_ref()
-            .is_some_and(|rules| !rules.is_empty())
-        {
-            wanted.push("devices");
-        }
-        for controller in wanted {
-            if groups.named(controller).is_some() {
-                continue;
-            }
-            let has =
-                |group: &&GroupRecord| group.controllers.iter().any(|name| name == controller);
-            let Some(spare) = self.record.spare.iter().find(has) else {
-                continue;
-            };
-            let mounted = Mounted {
-                controllers: spare.controllers.clone(),
-                mount: spare.mount.clone(),
-                root: PathBuf::from("/"),
-            };
-            let cpuset = mounted.has("cpuset");
-            let (dir, _) = tree::make(&mounted, &spare.path, |parent, child, _| {
-                if cpuset {
-                    inherit_cpuset(parent, child)
-                } else {
-                    Ok(())
-                }
-            })?;
-            self.move_all(&dir)?;
-            groups.named.push((mounted.controllers, dir));
-        }
-        Ok(groups)
-    }
-
-    /// Moves every process to a directory that is new.
-    fn move_all(&self, dir: &Dir) -> Result<()> {
-        loop {
-            let there = dir.procs()?;
-            let mut late = self.pids()?;
-            late.retain(|pid| !there.contains(pid));
-            if late.is_empty() {
-                return Ok(());
-            }
-            for pid in late {
-                match dir.join(pid) {
-                    Ok(())
-                    | Err(CgroupError::Join {
-                        source: Errno::SRCH,
-                        ..
-                    }) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
+    /// All of them, whatever becomes of one; the first error is told.
+    fn remove(&self, deadline: Instant) -> Result<()> {
+        let groups = self.record.groups.iter();
+        let results: Vec<Result<()>> = groups.map(|group| tree::remove(group, deadline)).collect();
+        results.into_iter().collect()
     }
 
     /// The directory that has all processes, for listing and signalling.
@@ -221,56 +155,6 @@ impl V1 {
         let any = || self.groups.named.first().map(|(_, dir)| dir);
         self.groups.unified.as_ref().or_else(freezer).or_else(any)
     }
-}
-
-/// What decides which hierarchies a container joins.
-struct Selection<'a> {
-    hierarchies: &'a [Mounted],
-    request: &'a Request<'a>,
-    devices: bool,
-}
-
-impl Selection<'_> {
-    fn wants(&self, mounted: &Mounted) -> bool {
-        mounted
-            .controllers
-            .iter()
-            .any(|controller| self.wants_controller(controller))
-    }
-
-    fn wants_controller(&self, controller: &str) -> bool {
-        let resources = self.request.resources;
-        let has = |test: fn(&LinuxResources) -> bool| resources.is_some_and(test);
-        let account = self.request.account;
-        match controller {
-            "devices" => self.devices,
-            "memory" | "pids" => account || has(is_limited),
-            "cpuacct" => account || has(|r| r.cpu().is_some()),
-            "cpu" => has(|r| r.cpu().is_some()),
-            "cpuset" => has(|r| {
-                r.cpu()
-                    .as_ref()
-                    .is_some_and(|cpu| cpu.cpus().is_some() || cpu.mems().is_some())
-            }),
-            "blkio" => account || has(|r| r.block_io().is_some()),
-            "hugetlb" => has(|r| r.hugepage_limits().is_some()),
-            "rdma" => has(|r| r.rdma().is_some()),
-            "net_cls" | "net_prio" => has(|r| r.network().is_some()),
-            "freezer" => !self.hierarchies.iter().any(Mounted::is_unified),
-            "name=systemd" => {
-                rustix::fs::access("/run/systemd/system", rustix::fs::Access::EXISTS).is_ok()
-            }
-            _ => false,
-        }
-    }
-}
-
-/// Whether there is any section of what is commonly limited.
-fn is_limited(resources: &LinuxResources) -> bool {
-    resources.memory().is_some()
-        || resources.cpu().is_some()
-        || resources.pids().is_some()
-        || resources.block_io().is_some()
 }
 
 /// The needs that only the unified hierarchy may fulfil here.
@@ -320,6 +204,14 @@ fn set_freezer(dir: &Dir, state: &'static str) -> Result<()> {
                 return Ok(());
             }
         }
+        let above = dir
+            .read_if_there("freezer.parent_freezing")?
+            .unwrap_or_default();
+        if state == "THAWED" && above.trim() == "1" {
+            return Err(CgroupError::FrozenElsewhere {
+                path: dir.path("").parent().unwrap_or(Path::new("/")).to_owned(),
+            });
+        }
         if Instant::now() >= deadline {
             break;
         }
@@ -343,6 +235,25 @@ fn set_freezer(dir: &Dir, state: &'static str) -> Result<()> {
     })
 }
 
+/// Thaws a freezer and those below it, which the container may have made and frozen: nothing dies
+/// in one.
+fn thaw_all(dir: &Dir) -> Result<()> {
+    let thaw = |dir: &Dir| {
+        let own = dir
+            .read_if_there("freezer.self_freezing")?
+            .unwrap_or_default();
+        if own.trim() != "1" {
+            return Ok(());
+        }
+        match dir.write_errno("freezer.state", "THAWED") {
+            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => Ok(()),
+            Err(source) => Err(dir.refused("freezer.state", "THAWED", source)),
+        }
+    };
+    thaw(dir)?;
+    dir.walk(thaw, |_, _| Ok(()))
+}
+
 pub(super) fn is_frozen(dir: &Dir) -> Result<bool> {
     let state = dir.read_if_there("freezer.state")?.unwrap_or_default();
     Ok(matches!(state.trim(), "FROZEN" | "FREEZING"))
@@ -363,42 +274,49 @@ impl Backend for V1 {
     }
 
     fn update(&self, resources: &LinuxResources) -> Result<()> {
-        let groups = self.joined_for(resources)?;
-        limits::apply(&groups, resources)?;
+        limits::apply(&self.groups, resources)?;
         if resources.devices().as_ref().is_none_or(Vec::is_empty) {
             return Ok(());
         }
         let rules = devices::parse(&device_rules(resources))?;
-        limits::apply_devices(&groups, &rules, false)
+        limits::apply_devices(&self.groups, &rules, false)
     }
 
     fn freeze(&self) -> Result<()> {
-        match (self.groups.named("freezer"), &self.groups.unified) {
-            (Some(freezer), _) => set_freezer(freezer, "FROZEN"),
-            (None, Some(unified)) => v2::set_frozen(unified, true),
+        match (&self.groups.unified, self.groups.named("freezer")) {
+            (Some(unified), _) => v2::set_frozen(unified, true),
+            (None, Some(freezer)) => set_freezer(freezer, "FROZEN"),
             (None, None) => Err(CgroupError::Without { what: "pausing" }),
         }
     }
 
     fn thaw(&self) -> Result<()> {
-        match (self.groups.named("freezer"), &self.groups.unified) {
-            (Some(freezer), _) => set_freezer(freezer, "THAWED"),
-            (None, Some(unified)) => v2::set_frozen(unified, false),
-            (None, None) => Err(CgroupError::Without { what: "resuming" }),
+        let freezer = self.groups.named("freezer");
+        match (&self.groups.unified, freezer) {
+            (Some(unified), _) => v2::set_frozen(unified, false)?,
+            (None, Some(_)) => {}
+            (None, None) => return Err(CgroupError::Without { what: "resuming" }),
+        }
+        match freezer {
+            Some(freezer) if is_frozen(freezer)? => set_freezer(freezer, "THAWED"),
+            Some(_) | None => Ok(()),
         }
     }
 
     fn is_frozen(&self) -> Result<bool> {
-        match (self.groups.named("freezer"), &self.groups.unified) {
-            (Some(freezer), _) => is_frozen(freezer),
-            (None, Some(unified)) => v2::is_frozen(unified),
-            (None, None) => Ok(false),
-        }
+        let unified = self.groups.unified.as_ref();
+        let freezer = self.groups.named("freezer");
+        Ok(unified.map_or(Ok(false), v2::is_frozen)? || freezer.map_or(Ok(false), is_frozen)?)
     }
 
     fn signal(&self, number: Signal) -> Result<()> {
+        let freezer = self.groups.named("freezer");
         if let Some(unified) = &self.groups.unified {
-            return v2::signal_all(unified, number);
+            v2::signal_all(unified, number)?;
+            return match freezer {
+                Some(freezer) if number == Signal::KILL => thaw_all(freezer),
+                Some(_) | None => Ok(()),
+            };
         }
         let Some(whole) = self.whole() else {
             if self.record.groups.is_empty() {
@@ -413,14 +331,55 @@ impl Backend for V1 {
             return signal::each(whole, number).map(drop);
         }
         // Frozen, nobody forks away; the signals arrive with the thaw.
-        if let Some(freezer) = self.groups.named("freezer")
+        if let Some(freezer) = freezer
             && set_freezer(freezer, "FROZEN").is_ok()
         {
             let sent = signal::each(freezer, number);
             set_freezer(freezer, "THAWED")?;
             sent?;
         }
+        if let Some(freezer) = freezer {
+            thaw_all(freezer)?;
+        }
         signal::kill_all(whole)
+    }
+
+    fn check_dying(&self) -> Result<()> {
+        let Some(own) = self.record.groups.iter().find(|group| {
+            let mut names = group.controllers.iter();
+            names.any(|name| name == "freezer")
+        }) else {
+            return Ok(());
+        };
+        let root = Dir::mount_point(&own.mount)?;
+        let freezer = Mounted {
+            controllers: own.controllers.clone(),
+            mount: own.mount.clone(),
+            root: PathBuf::from("/"),
+        };
+        let mut pids = Vec::new();
+        for dir in self
+            .groups
+            .unified
+            .iter()
+            .chain(self.groups.named.iter().map(|(_, dir)| dir))
+        {
+            pids.extend(dir.procs_recursive()?);
+        }
+        for pid in pids {
+            let path = format!("/proc/{}/cgroup", pid.as_raw_nonzero());
+            // One that is gone is what is wanted.
+            let Ok(text) = cove_sys::fs::read_to_string(Path::new(&path), OWN_LIMIT) else {
+                continue;
+            };
+            let path = own_path(&text, &freezer);
+            if let Some(dir) = root.open_if_there(&path)?
+                && is_frozen(&dir)?
+            {
+                return Err(CgroupError::FrozenElsewhere { path: dir.path("") });
+            }
+        }
+        Ok(())
     }
 
     fn pids(&self) -> Result<Vec<Pid>> {
@@ -463,85 +422,13 @@ impl Backend for V1 {
     }
 
     fn delete(&self) -> Result<()> {
-        // All of them, whatever becomes of one; the first error is told.
-        let results: Vec<Result<()>> = self
-            .record
-            .groups
-            .iter()
-            .chain(&self.record.spare)
-            .map(tree::remove)
-            .collect();
-        results.into_iter().collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::super::path::CgroupPath;
-    use super::*;
-
-    #[test]
-    fn membership() {
-        let hierarchies: Vec<Mounted> = [
-            "cpu,cpuacct",
-            "memory",
-            "devices",
-            "freezer",
-            "pids",
-            "perf_event",
-            "",
-        ]
-        .iter()
-        .map(|names| Mounted {
-            controllers: names
-                .split(',')
-                .filter(|n| !n.is_empty())
-                .map(str::to_owned)
-                .collect(),
-            mount: Path::new("/x").to_owned(),
-            root: Path::new("/").to_owned(),
-        })
-        .collect();
-        let wanted = |resources: Option<&str>, account, devices, unified: bool| {
-            let resources: Option<LinuxResources> =
-                resources.map(|json| serde_json::from_str(json).unwrap());
-            let hierarchies = if unified {
-                &hierarchies[..]
-            } else {
-                &hierarchies[..6]
-            };
-            let request = Request {
-                path: CgroupPath::default(),
-                resources: resources.as_ref(),
-                rootless: false,
-                account,
-                owned: 0,
-            };
-            let selection = Selection {
-                hierarchies,
-                request: &request,
-                devices,
-            };
-            hierarchies
-                .iter()
-                .filter(|mounted| selection.wants(mounted))
-                .map(|mounted| mounted.controllers.join(","))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(wanted(None, false, false, true), Vec::<String>::new());
-        let devices = Some(r#"{"devices":[]}"#);
-        assert_eq!(wanted(devices, false, true, true), ["devices"]);
-        assert_eq!(wanted(None, false, false, false), ["freezer"]);
-        assert_eq!(
-            wanted(None, true, false, true),
-            ["cpu,cpuacct", "memory", "pids"]
-        );
-        let limits = Some(r#"{"memory":{},"pids":{"limit":5}}"#);
-        assert_eq!(
-            wanted(limits, false, true, true),
-            ["memory", "devices", "pids"]
-        );
+        let usual = Instant::now() + USUAL;
+        match self.remove(usual) {
+            Err(CgroupError::Busy { .. }) => {
+                self.check_dying()?;
+                self.remove(usual + PATIENCE)
+            }
+            other => other,
+        }
     }
 }

@@ -38,7 +38,6 @@ impl V2 {
         let made = Self {
             record: Record {
                 groups: vec![record],
-                spare: Vec::new(),
             },
             groups: Groups {
                 named: Vec::new(),
@@ -242,6 +241,11 @@ impl Backend for V2 {
         signal_all(&self.dir, signal)
     }
 
+    fn check_dying(&self) -> Result<()> {
+        // Here even what is frozen dies.
+        Ok(())
+    }
+
     fn pids(&self) -> Result<Vec<Pid>> {
         self.dir.procs_recursive()
     }
@@ -267,6 +271,8 @@ impl Backend for V2 {
     }
 
     fn delete(&self) -> Result<()> {
-        self.record.groups.iter().try_for_each(tree::remove)
+        let deadline = Instant::now() + PATIENCE;
+        let mut groups = self.record.groups.iter();
+        groups.try_for_each(|group| tree::remove(group, deadline))
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cove_sys::mountattr::{MountAttr, attr, mount_setattr};
 use rustix::fs::CWD;
@@ -31,12 +31,9 @@ pub(crate) struct Groups {
 pub(crate) fn prepare(plan: &MountPlan<'_>, record: &Record, own_namespace: bool) -> Step<Groups> {
     let text = || format!("mount cgroups at {}", plan.dest.display());
     let flags = plan.set | plan.set_all;
-    let unified_only = record
-        .groups
-        .iter()
-        .all(|group| group.controllers.is_empty())
-        && is_unified(Path::new("/sys/fs/cgroup"));
-    if unified_only || plan.fstype == "cgroup2" {
+    let in_unified = record.groups.iter().any(is_unified);
+    let unified_only = record.groups.iter().all(is_unified) && host_is_unified();
+    if unified_only || plan.fstype == "cgroup2" && in_unified {
         let top = unified(record, own_namespace, flags).during(text)?;
         return Ok(Groups {
             top,
@@ -47,7 +44,9 @@ pub(crate) fn prepare(plan: &MountPlan<'_>, record: &Record, own_namespace: bool
     // The directory in which the hierarchies lie side by side.
     let top = tmpfs().during(text)?;
     let mut below = Vec::new();
-    for group in hierarchies(record, own_namespace).during(text)? {
+    // Only those it has a directory in: in another its namespace, if it has one of its own, is
+    // rooted at its creator's group, which is not for it to see and less to change.
+    for group in &record.groups {
         let joined = group.controllers.join(",");
         let name = match joined.as_str() {
             "" => "unified",
@@ -56,7 +55,7 @@ pub(crate) fn prepare(plan: &MountPlan<'_>, record: &Record, own_namespace: bool
         let mount = match (own_namespace, group.controllers.is_empty()) {
             (true, true) => unified(record, true, flags),
             (true, false) => legacy(&joined, flags),
-            (false, _) => bound(&group, flags),
+            (false, _) => bound(group, flags),
         }
         .during(text)?;
         let links = if group.controllers.len() > 1 {
@@ -102,7 +101,14 @@ pub(crate) fn place(root: BorrowedFd<'_>, plan: &MountPlan<'_>, groups: &Groups)
     propagate(plan, groups.top.as_fd())
 }
 
+/// Without a group of its own what there is to see is its creator's, which it may not write.
 fn unified(record: &Record, own_namespace: bool, flags: u64) -> io::Result<OwnedFd> {
+    let own = record.groups.iter().find(|group| is_unified(group));
+    let flags = if own.is_none() {
+        flags | attr::RDONLY
+    } else {
+        flags
+    };
     if own_namespace {
         let fs = fsopen("cgroup2", FsOpenFlags::FSOPEN_CLOEXEC)?;
         fsconfig_create(&fs)?;
@@ -112,10 +118,6 @@ fn unified(record: &Record, own_namespace: bool, flags: u64) -> io::Result<Owned
             attributes_of(flags),
         )?);
     }
-    let own = record
-        .groups
-        .iter()
-        .find(|group| group.controllers.is_empty());
     match own {
         Some(group) => bound(group, flags),
         None => bound_path(Path::new("/sys/fs/cgroup"), flags),
@@ -176,50 +178,11 @@ fn tmpfs() -> io::Result<OwnedFd> {
     )?)
 }
 
-fn is_unified(path: &Path) -> bool {
+fn is_unified(group: &GroupRecord) -> bool {
+    group.controllers.is_empty()
+}
+
+fn host_is_unified() -> bool {
     const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
-    rustix::fs::statfs(path).is_ok_and(|fs| fs.f_type == CGROUP2_SUPER_MAGIC)
-}
-
-/// Within a cgroup namespace all hierarchies the process is in; else those with a directory of the
-/// container's own.
-fn hierarchies(record: &Record, own_namespace: bool) -> io::Result<Vec<GroupRecord>> {
-    if !own_namespace {
-        return Ok(record.groups.clone());
-    }
-    let text = cove_sys::fs::read(Path::new("/proc/self/cgroup"), 1 << 20)?;
-    Ok(parse(&String::from_utf8_lossy(&text)))
-}
-
-fn parse(text: &str) -> Vec<GroupRecord> {
-    text.lines()
-        .filter_map(|line| {
-            let controllers = line.split(':').nth(1)?;
-            Some(GroupRecord {
-                controllers: controllers
-                    .split(',')
-                    .filter(|name| !name.is_empty())
-                    .map(str::to_owned)
-                    .collect(),
-                mount: PathBuf::new(),
-                path: PathBuf::new(),
-                made: 0,
-            })
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hierarchies_of_a_process() {
-        let groups = parse("3:cpu,cpuacct:/a\n2:name=systemd:/b:c\n0::/\n");
-        let names: Vec<_> = groups
-            .iter()
-            .map(|group| group.controllers.join(","))
-            .collect();
-        assert_eq!(names, ["cpu,cpuacct", "name=systemd", ""]);
-    }
+    rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.f_type == CGROUP2_SUPER_MAGIC)
 }

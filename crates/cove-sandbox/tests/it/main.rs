@@ -7,6 +7,7 @@
     reason = "tests run programs, read what they wrote, and fail by panicking, in helpers too"
 )]
 
+mod cgroups;
 mod escape;
 mod exec;
 mod failure;

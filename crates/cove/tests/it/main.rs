@@ -13,6 +13,7 @@ mod images;
 mod lab;
 mod mistakes;
 mod oci;
+mod oci_cgroups;
 mod oci_edges;
 mod oci_engines;
 mod probe;
