@@ -10,6 +10,7 @@ mod error;
 mod images;
 pub mod init;
 mod instances;
+pub mod logging;
 mod progress;
 mod roots;
 pub mod settle;

@@ -24,6 +24,22 @@ pub fn quote(text: &str) -> String {
     out
 }
 
+/// Go's `url.QueryEscape`.
+#[must_use]
+pub fn query_escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b' ' => out.push('+'),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                out.push(char::from(byte));
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
 /// Go's `%.<digits>g` of a number that is not negative.
 #[must_use]
 pub fn general(value: f64, digits: usize) -> String {

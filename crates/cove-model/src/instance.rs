@@ -343,25 +343,14 @@ pub enum SeccompProfile {
     Custom(String),
 }
 
-/// Where output is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Where output is kept, as the user said it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LogConfig {
     /// The driver.
     pub driver: LogDriver,
-    /// Bytes after which a file is rotated.
-    pub max_size: u64,
-    /// Files kept, the current one included.
-    pub max_file: u32,
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self {
-            driver: LogDriver::File,
-            max_size: 10 << 20,
-            max_file: 5,
-        }
-    }
+    /// Its options by name.
+    pub options: BTreeMap<String, String>,
 }
 
 /// How output is kept.
@@ -370,7 +359,25 @@ impl Default for LogConfig {
 pub enum LogDriver {
     /// Rotated files in the format of the Kubernetes container runtime interface.
     #[default]
-    File,
+    #[serde(alias = "file")]
+    K8sFile,
+    /// Files as Docker's driver of this name writes them.
+    JsonFile,
+    /// Rotated and compressed files whose format is nobody's business.
+    Local,
     /// Not at all.
     None,
+}
+
+impl LogDriver {
+    /// Its name on command lines.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::K8sFile => "k8s-file",
+            Self::JsonFile => "json-file",
+            Self::Local => "local",
+            Self::None => "none",
+        }
+    }
 }

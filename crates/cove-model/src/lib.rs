@@ -15,6 +15,7 @@ pub mod port;
 pub mod reference;
 pub mod restart;
 pub mod signal;
+pub mod size;
 pub mod status;
 
 pub use digest::{Digest, DigestError};

@@ -1,10 +1,13 @@
 //! What a supervisor is told when it begins.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use cove_model::control::TerminalSize;
 use cove_model::restart::RestartPolicy;
 use serde::{Deserialize, Serialize};
+
+use crate::logs::Format;
 
 /// One instance and how to supervise it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +60,19 @@ pub struct LogConfig {
     pub max_size: u64,
     /// The most files kept, the newest included; at least 1.
     pub max_files: u32,
+    /// How records are written.
+    #[serde(default)]
+    pub format: Format,
+    /// What every record of Docker's format says of its origin.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
+    /// Whether rotated files are compressed; their names end in `.gz` then.
+    #[serde(default)]
+    pub compress: bool,
+    /// How many bytes may wait for the disk. The instance never waits then, and
+    /// what finds no room is dropped; `None`: it waits, and nothing is dropped.
+    #[serde(default)]
+    pub buffer: Option<u64>,
 }
 
 impl LogConfig {
@@ -67,6 +83,10 @@ impl LogConfig {
             path,
             max_size: 10 << 20,
             max_files: 5,
+            format: Format::Cri,
+            attributes: BTreeMap::new(),
+            compress: false,
+            buffer: None,
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod paths;
 mod run;
 pub mod spawn;
 pub mod state;
+mod task;
 mod wire;
 pub mod workload;
 

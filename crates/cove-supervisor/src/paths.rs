@@ -14,3 +14,5 @@ pub const STDIN: &str = "stdin";
 pub const STDOUT: &str = "stdout";
 /// The FIFO behind the container's stderr.
 pub const STDERR: &str = "stderr";
+/// Locked while the log is written by a process of its own.
+pub const LOG_LOCK: &str = "log.lock";

@@ -217,6 +217,7 @@ pub(super) fn validate_limits(limits: &Limits) -> Result<()> {
 /// What contradicts itself is refused before anything is made.
 fn validate(spec: &InstanceSpec) -> Result<()> {
     validate_limits(&spec.limits)?;
+    crate::logging::check(&spec.log)?;
     let mut targets = HashSet::new();
     for mount in &spec.mounts {
         if !mount.target.starts_with('/') {

@@ -30,12 +30,6 @@ pub(crate) use recover::VOLATILE_MARK;
 pub(crate) use remove::{Remains, forget, forget_sandbox};
 
 impl Engine {
-    /// Where the output of an instance is kept, when it is.
-    #[must_use]
-    pub fn log_path(&self, record: &Record) -> PathBuf {
-        self.state.directory(&record.id).join("output.log")
-    }
-
     /// The directory of an instance that dies with a boot.
     #[must_use]
     pub fn runtime_dir(&self, record: &Record) -> PathBuf {

@@ -11,10 +11,10 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use cove_model::control::{Failure, TerminalSize};
-use cove_model::instance::{LogDriver, Record};
+use cove_model::instance::Record;
 use cove_model::status::Status;
 use cove_supervisor::ExitReason;
-use cove_supervisor::config::{Config, LogConfig};
+use cove_supervisor::config::Config;
 use cove_supervisor::paths;
 use cove_supervisor::spawn::{Inherited, SpawnError};
 use cove_supervisor::state::observe;
@@ -116,14 +116,7 @@ fn environment() -> Vec<CString> {
 fn config(engine: &Engine, record: &Record, begin: &Begin, runtime_dir: PathBuf) -> Result<Config> {
     let spec = &record.spec;
     let mut config = Config::new(record.id.as_str(), runtime_dir);
-    config.log = match spec.log.driver {
-        LogDriver::None => None,
-        LogDriver::File => Some(LogConfig {
-            path: engine.log_path(record),
-            max_size: spec.log.max_size,
-            max_files: spec.log.max_file,
-        }),
-    };
+    config.log = crate::logging::config(&engine.directory(record), record)?;
     config.tty = spec.terminal;
     config.open_stdin = spec.open_stdin;
     config.stdin_once = spec.stdin_once;

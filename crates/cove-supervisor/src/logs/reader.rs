@@ -1,18 +1,18 @@
 //! Reading a log: a window of it, joined lines, and what follows.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use memchr::{memchr, memrchr};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify;
 
-use super::record::{LogStream, Record};
-use super::{files, tail};
+use super::files::{self, Identity};
+use super::record::{Format, LogStream, Record};
+use super::tail;
 
 /// How much is read at once.
 const BLOCK: usize = 64 * 1024;
@@ -22,6 +22,8 @@ const LONGEST: usize = 1 << 20;
 /// Which part of a log, and which streams.
 #[derive(Debug, Clone, Default)]
 pub struct ReadOptions {
+    /// How it is written.
+    pub format: Format,
     /// Only the last so many lines of what is there at the beginning.
     pub tail: Option<u64>,
     /// Only lines from this time on: RFC 3339 in UTC with `Z` and nine digits of the second.
@@ -45,6 +47,8 @@ pub struct Line {
     pub begins: bool,
     /// The bytes as they were written, with the end of line when there was one.
     pub bytes: Vec<u8>,
+    /// What its record says of its origin; only Docker's format does.
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// Why a log cannot be read.
@@ -85,7 +89,7 @@ pub struct LogReader {
     log: PathBuf,
     options: ReadOptions,
     /// The file that is read; `None`: the log has no file yet.
-    file: Option<File>,
+    file: Option<(File, Identity)>,
     block: Vec<u8>,
     /// Where parsing goes on in `block`.
     at: usize,
@@ -109,6 +113,7 @@ struct Follow {
 struct OpenLine {
     timestamp: String,
     bytes: Vec<u8>,
+    attributes: BTreeMap<String, String>,
     /// A piece of it was already handed out.
     continued: bool,
 }
@@ -204,8 +209,8 @@ impl LogReader {
     }
 
     fn begin(&mut self) -> Result<(), ReadError> {
-        let start =
-            tail::start(&self.log, self.options.tail).map_err(|source| self.read_error(source))?;
+        let start = tail::start(&self.log, self.options.format, self.options.tail)
+            .map_err(|source| self.read_error(source))?;
         self.skip = start.skip;
         self.file = start.file;
         Ok(())
@@ -216,13 +221,14 @@ impl LogReader {
         while let Some(length) = memchr(b'\n', &self.block[self.at..]) {
             let line = &self.block[self.at..self.at + length];
             self.at += length + 1;
-            if let Some(record) = Record::parse(line) {
+            if let Some(record) = self.options.format.parse(line) {
                 let mut filter = Filter {
                     options: &self.options,
                     skip: &mut self.skip,
                 };
+                let past = past(&self.options, &record.timestamp);
                 take(record, &mut self.open, &mut self.ready, &mut filter);
-                if past(&self.options, record.timestamp) {
+                if past {
                     self.over = true;
                     return true;
                 }
@@ -238,7 +244,7 @@ impl LogReader {
     fn fill(&mut self) -> Result<bool, ReadError> {
         self.block.drain(..self.at);
         self.at = 0;
-        let Some(file) = self.file.as_mut() else {
+        let Some((file, _)) = self.file.as_mut() else {
             return Ok(false);
         };
         let had = self.block.len();
@@ -258,13 +264,13 @@ impl LogReader {
     fn advance(&mut self) -> Result<bool, ReadError> {
         let next = match self.file.as_mut() {
             None => files::oldest(&self.log),
-            Some(file) => {
+            Some((file, identity)) => {
                 // The start of a record whose end is not written yet is read again, since
                 // the writer may cut it off.
                 let torn = i64::try_from(self.block.len()).unwrap_or(i64::MAX);
                 self.block.clear();
                 match file.seek(SeekFrom::Current(-torn)) {
-                    Ok(_) => files::newer_than(&self.log, file),
+                    Ok(_) => files::newer_than(&self.log, *identity),
                     Err(error) => Err(error),
                 }
             }
@@ -272,7 +278,7 @@ impl LogReader {
         match next {
             Ok(Some(file)) => {
                 // The last records may have come between the last read and the rotation.
-                if let Some(old) = self.file.as_mut() {
+                if let Some((old, _)) = self.file.as_mut() {
                     let mut rest = Vec::new();
                     let read = old.read_to_end(&mut rest);
                     read.map_err(|source| self.read_error(source))?;
@@ -280,7 +286,9 @@ impl LogReader {
                     let whole = memrchr(b'\n', &self.block).map_or(0, |at| at + 1);
                     self.block.truncate(whole);
                 }
-                self.file = Some(file);
+                let identity = file.identity;
+                let file = file.into_plain(&self.log);
+                self.file = Some((file.map_err(|source| self.read_error(source))?, identity));
                 Ok(true)
             }
             Ok(None) => Ok(false),
@@ -353,6 +361,7 @@ impl OpenLine {
             stream,
             begins: !std::mem::replace(&mut self.continued, true),
             bytes: std::mem::take(&mut self.bytes),
+            attributes: self.attributes.clone(),
         }
     }
 }
@@ -373,9 +382,11 @@ fn take(
         LogStream::Stderr => &mut open[1],
     };
     if open.bytes.is_empty() && !open.continued {
-        record.timestamp.clone_into(&mut open.timestamp);
+        open.timestamp.clear();
+        open.timestamp.push_str(&record.timestamp);
+        open.attributes = record.attributes;
     }
-    open.bytes.extend_from_slice(record.content);
+    open.bytes.extend_from_slice(&record.content);
     if record.full {
         open.bytes.push(b'\n');
     } else if open.bytes.len() < LONGEST {
@@ -437,10 +448,4 @@ fn drain(watch: BorrowedFd<'_>) -> Result<(), rustix::io::Errno> {
             Err(error) => return Err(error),
         }
     }
-}
-
-/// Whether two open files are the same.
-pub(super) fn same(a: &File, b: &File) -> io::Result<bool> {
-    let (a, b) = (a.metadata()?, b.metadata()?);
-    Ok((a.dev(), a.ino()) == (b.dev(), b.ino()))
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use memchr::memrchr_iter;
 
-use super::files;
-use super::record::{LogStream, Record};
+use super::files::{self, Identity};
+use super::record::{Format, LogStream};
 
 const BLOCK: usize = 64 * 1024;
 /// How far before the first wanted line the beginning of a line of the other
@@ -16,22 +16,27 @@ const LOOK_BACK: u64 = 1 << 20;
 
 /// A place in a log.
 pub(super) struct Start {
-    /// Opened, at the place.
-    pub(super) file: Option<File>,
+    /// Opened, at the place; with which of the log's files it is.
+    pub(super) file: Option<(File, Identity)>,
     /// The lines that end after the place and are still not wanted.
     pub(super) skip: u64,
 }
 
 /// The place from which the last `lines` lines are found whole (`None`: the beginning).
-pub(super) fn start(log: &Path, lines: Option<u64>) -> io::Result<Start> {
+pub(super) fn start(log: &Path, format: Format, lines: Option<u64>) -> io::Result<Start> {
     let mut files = files::open_all(log)?;
     let Some(lines) = lines else {
-        return Ok(Start {
-            file: files.pop(),
-            skip: 0,
-        });
+        let file = match files.pop() {
+            Some(file) => {
+                let identity = file.identity;
+                Some((file.into_plain(log)?, identity))
+            }
+            None => None,
+        };
+        return Ok(Start { file, skip: 0 });
     };
     let mut scan = Scan {
+        format,
         wanted: lines,
         ends: 0,
         open: [false; 2],
@@ -39,19 +44,21 @@ pub(super) fn start(log: &Path, lines: Option<u64>) -> io::Result<Start> {
         extra: 0,
     };
     let count = files.len();
-    for (at, mut file) in files.into_iter().enumerate() {
+    for (at, file) in files.into_iter().enumerate() {
         let oldest = at + 1 == count;
+        let identity = file.identity;
+        let mut file = file.into_plain(log)?;
         if let Some(place) = scan.file(&mut file)? {
             file.seek(SeekFrom::Start(place))?;
             return Ok(Start {
-                file: Some(file),
+                file: Some((file, identity)),
                 skip: scan.extra,
             });
         }
         if oldest {
             file.rewind()?;
             return Ok(Start {
-                file: Some(file),
+                file: Some((file, identity)),
                 skip: scan.extra,
             });
         }
@@ -64,6 +71,7 @@ pub(super) fn start(log: &Path, lines: Option<u64>) -> io::Result<Start> {
 
 /// The way backwards through the records.
 struct Scan {
+    format: Format,
     wanted: u64,
     /// Ends of lines met so far, an unfinished last line counted.
     ends: u64,
@@ -111,7 +119,7 @@ impl Scan {
         let Some(line) = line.strip_suffix(b"\n") else {
             return false;
         };
-        let Some(record) = Record::parse(line) else {
+        let Some(record) = self.format.parse(line) else {
             return false;
         };
         let own = usize::from(record.stream == LogStream::Stderr);

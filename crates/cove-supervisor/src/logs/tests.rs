@@ -7,9 +7,9 @@ use crate::config::LogConfig;
 
 fn writer(path: &Path, max_size: u64, max_files: u32) -> LogWriter {
     LogWriter::open(&LogConfig {
-        path: path.to_owned(),
         max_size,
         max_files,
+        ..LogConfig::new(path.to_owned())
     })
     .unwrap()
 }

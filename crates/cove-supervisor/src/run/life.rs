@@ -20,7 +20,7 @@ use super::{
 };
 use crate::backoff::Backoff;
 use crate::config::Config;
-use crate::logs::LogWriter;
+use crate::logs::Log;
 use crate::spawn::Ready;
 use crate::workload::{ContainerStdio, Workload};
 use crate::{clock, paths, state, wire};
@@ -84,7 +84,7 @@ impl<'a> Supervisor<'a> {
             .map_err(step("lock", "cannot lock the runtime directory"))?
             .ok_or_else(|| Failure::new("lock", "the instance already has a supervisor"))?;
         let log = match &config.log {
-            Some(log) => Some(LogWriter::open(log).map_err(|error| {
+            Some(log) => Some(Log::open(log, &dir).map_err(|error| {
                 let source = std::error::Error::source(&error).map(ToString::to_string);
                 Failure::new("log", format!("{error}: {}", source.unwrap_or_default()))
             })?),
@@ -392,6 +392,9 @@ impl<'a> Supervisor<'a> {
         self.drain();
         let cleaned = self.workload.cleanup(&exited);
         self.drain();
+        if let Some(log) = &mut self.log {
+            log.end();
+        }
         self.disconnect();
         if let Err(failure) = &cleaned {
             exited.error = Some(failure.message.clone());
@@ -499,7 +502,7 @@ impl<'a> Supervisor<'a> {
     }
 
     pub(super) fn publish(&mut self) {
-        self.status.log_lines_dropped = self.log.as_ref().map_or(0, LogWriter::dropped);
+        self.status.log_lines_dropped = self.log.as_ref().map_or(0, Log::dropped);
         // A full tmpfs, or a directory that is gone, must not end the instance; the socket
         // still tells.
         state::publish(self.dir.as_fd(), &self.status).unwrap_or(());

@@ -40,7 +40,7 @@ use self::ring::Ring;
 use self::stdio::Output;
 use crate::backoff::Backoff;
 use crate::config::Config;
-use crate::logs::LogWriter;
+use crate::logs::Log;
 use crate::spawn::Ready;
 use crate::workload::Workload;
 
@@ -97,7 +97,7 @@ struct Supervisor<'a> {
     epoll: OwnedFd,
     signals: SignalFd,
     listener: Option<OwnedFd>,
-    log: Option<LogWriter>,
+    log: Option<Log>,
     status: Status,
     policy: RestartPolicy,
     backoff: Backoff,

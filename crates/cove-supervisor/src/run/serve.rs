@@ -163,7 +163,7 @@ impl Supervisor<'_> {
                 }
             },
             Request::Status => {
-                let dropped = self.log.as_ref().map_or(0, crate::logs::LogWriter::dropped);
+                let dropped = self.log.as_ref().map_or(0, crate::logs::Log::dropped);
                 self.status.log_lines_dropped = dropped;
                 Some(Reply::Status(self.status.clone()))
             }

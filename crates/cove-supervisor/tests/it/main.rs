@@ -12,3 +12,4 @@ mod kill;
 mod life;
 mod lost;
 mod output;
+mod queue;

@@ -1,11 +1,13 @@
 //! `logs`: what a container wrote, from its files; while it runs, until it ends.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::OwnedFd;
 
-use cove_model::instance::LogDriver;
+use cove_engine::Engine;
+use cove_model::instance::{LogDriver, Record};
 use cove_model::status::State;
-use cove_supervisor::logs::{LogReader, LogStream, ReadOptions};
+use cove_supervisor::logs::{Line, LogReader, LogStream, ReadOptions};
 use jiff::Timestamp;
 
 use crate::flags::Matches;
@@ -17,23 +19,24 @@ use crate::settings::Session;
 /// Shows what a container wrote.
 pub(crate) fn logs(session: &Session, matches: &Matches) -> Outcome {
     let now = Timestamp::now();
-    let options = ReadOptions {
-        // Docker shows everything when it cannot read the number.
-        tail: matches.text("tail").parse().ok(),
-        since: moment(matches, "since", now)?,
-        until: moment(matches, "until", now)?,
-        no_stdout: false,
-        no_stderr: false,
-    };
+    let since = moment(matches, "since", now)?;
+    let until = moment(matches, "until", now)?;
     let engine = session.engine()?;
     let instance = engine.instance(&matches.args[0])?;
     let record = &instance.record;
-    if record.spec.log.driver == LogDriver::None {
+    let Some(path) = engine.log_path(record) else {
         return Err(Failure::error(
             "configured logging driver does not support reading",
         ));
-    }
-    let path = engine.log_path(record);
+    };
+    let options = ReadOptions {
+        // Docker shows everything when it cannot read the number.
+        tail: matches.text("tail").parse().ok(),
+        since,
+        until,
+        ..Engine::log_format(record)
+    };
+    let details = Details::of(engine, record, matches.on("details"))?;
     let runs = instance.status.state.is_running() || instance.status.state == State::Restarting;
     let mut waiting = if matches.on("follow") && runs {
         engine.begin_wait(record)?
@@ -48,8 +51,6 @@ pub(crate) fn logs(session: &Session, matches: &Matches) -> Outcome {
     // A terminal's output is one stream, which is standard output.
     let mut out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
     let mut err = io::stderr();
-    // Details come from log options that Cove does not have; Docker's blank stays.
-    let details: &[u8] = if matches.on("details") { b" " } else { b"" };
     let stamps = matches.on("timestamps");
     let follows = matches.on("follow");
     loop {
@@ -74,7 +75,7 @@ pub(crate) fn logs(session: &Session, matches: &Matches) -> Outcome {
                 text.extend_from_slice(line.timestamp.as_bytes());
                 text.push(b' ');
             }
-            text.extend_from_slice(details);
+            text.extend_from_slice(&details.of_line(&line));
         }
         text.extend_from_slice(&line.bytes);
         match line.stream {
@@ -95,6 +96,46 @@ pub(crate) fn logs(session: &Session, matches: &Matches) -> Outcome {
     }
     out.flush().map_err(|error| output::write_failure(&error))?;
     Ok(0)
+}
+
+/// What `--details` shows before a line.
+enum Details {
+    /// Nothing.
+    Hidden,
+    /// What the line's own record says.
+    OfLines,
+    /// The same for every line.
+    Same(Vec<u8>),
+}
+
+impl Details {
+    fn of(engine: &Engine, record: &Record, shown: bool) -> Result<Self, Failure> {
+        Ok(match record.spec.log.driver {
+            _ if !shown => Self::Hidden,
+            LogDriver::JsonFile => Self::OfLines,
+            LogDriver::K8sFile | LogDriver::Local | LogDriver::None => {
+                Self::Same(attributes(&engine.log_attributes(record)?))
+            }
+        })
+    }
+
+    fn of_line(&self, line: &Line) -> Vec<u8> {
+        match self {
+            Self::Hidden => Vec::new(),
+            Self::OfLines => attributes(&line.attributes),
+            Self::Same(text) => text.clone(),
+        }
+    }
+}
+
+/// Attributes as Docker's daemon sends them, and a blank.
+fn attributes(all: &BTreeMap<String, String>) -> Vec<u8> {
+    let pairs = all
+        .iter()
+        .map(|(key, value)| format!("{}={}", go::query_escape(key), go::query_escape(value)));
+    let mut text = pairs.collect::<Vec<_>>().join(",").into_bytes();
+    text.push(b' ');
+    text
 }
 
 /// The moment that a flag says, as the log's lines have it.

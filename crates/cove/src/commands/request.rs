@@ -10,8 +10,8 @@ use cove_engine::{CreateRequest, PullPolicy};
 use cove_model::InstanceId;
 use cove_model::image::{Empty, RunConfig};
 use cove_model::instance::{
-    Attach, InstanceSpec, Limits, LogConfig, LogDriver, NamespaceMode, Namespaces, NetworkMode,
-    RestartPolicy, SeccompProfile, Security,
+    Attach, InstanceSpec, Limits, LogConfig, NamespaceMode, Namespaces, NetworkMode, RestartPolicy,
+    SeccompProfile, Security,
 };
 
 use super::record;
@@ -308,7 +308,7 @@ fn size(matches: &Matches, flag: &str) -> Result<Option<u64>, Failure> {
     let Some(text) = matches.get(flag) else {
         return Ok(None);
     };
-    let bytes = parse::size::parse(text).map_err(Failure::plain)?;
+    let bytes = cove_model::size::parse(text).map_err(Failure::plain)?;
     Ok((bytes > 0).then_some(bytes))
 }
 
@@ -365,7 +365,7 @@ pub(crate) fn limits(matches: &Matches) -> Result<Limits, Failure> {
     let memory_swap = match matches.get("memory-swap") {
         None => None,
         Some(text) => {
-            let swap = parse::size::parse_swap(text).map_err(Failure::plain)?;
+            let swap = cove_model::size::parse_swap(text).map_err(Failure::plain)?;
             (swap != 0).then_some(swap)
         }
     };
@@ -506,47 +506,12 @@ fn oom_score_adj(matches: &Matches) -> Result<Option<i32>, Failure> {
 }
 
 fn log(matches: &Matches) -> Result<LogConfig, Failure> {
-    let name = matches.text("log-driver");
-    let driver = match name {
-        // All of Docker's drivers that keep files mean: keep it and rotate it.
-        "" | "json-file" | "local" | "k8s-file" => LogDriver::File,
-        "none" => LogDriver::None,
-        other => {
-            return Err(Failure::plain(format!(
-                "error looking up logging plugin {other}: plugin {} not found",
-                go::quote(other)
-            )));
-        }
-    };
-    let mut log = LogConfig {
-        driver,
-        ..LogConfig::default()
-    };
-    let shown = if name.is_empty() { "json-file" } else { name };
-    for option in matches.all("log-opt") {
-        let (key, value) = parse::env::pair(&option);
-        match (key.as_str(), driver) {
-            ("max-size", LogDriver::File) => {
-                log.max_size = parse::size::parse(&value)
-                    .map_err(|_| Failure::plain(format!("invalid value for max-size: {value}")))?;
-            }
-            ("max-file", LogDriver::File) => {
-                log.max_file = value
-                    .parse()
-                    .ok()
-                    .filter(|count| *count > 0)
-                    .ok_or_else(|| {
-                        Failure::plain(format!("max-file cannot be less than 1, got {value}"))
-                    })?;
-            }
-            _ => {
-                return Err(Failure::plain(format!(
-                    "unknown log opt '{key}' for {shown} log driver"
-                )));
-            }
-        }
-    }
-    Ok(log)
+    // As with Docker, what comes later of an option wins.
+    let options = matches.all("log-opt");
+    Ok(LogConfig {
+        driver: cove_engine::logging::driver(matches.text("log-driver"))?,
+        options: options.iter().map(|text| parse::env::pair(text)).collect(),
+    })
 }
 
 /// Docker's check that a file for the id is not left from another container.

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use cove_engine::{Engine, Instance};
 use cove_model::instance::{
-    InstanceSpec, LogDriver, Mount, MountSource, NamespaceMode, Record, RestartPolicy,
-    SeccompProfile,
+    InstanceSpec, Mount, MountSource, NamespaceMode, Record, RestartPolicy, SeccompProfile,
 };
 use cove_model::status::{State, Status};
 use serde_json::{Map, Value, json};
@@ -41,11 +40,10 @@ pub(crate) fn document(engine: &Engine, instance: &Instance, sized: bool) -> Val
     put("HostsPath", file("hosts"));
     put(
         "LogPath",
-        match spec.log.driver {
-            LogDriver::File => engine.log_path(record).display().to_string(),
-            LogDriver::None => String::new(),
-        }
-        .into(),
+        engine
+            .public_log_path(record)
+            .map_or_else(String::new, |path| path.display().to_string())
+            .into(),
     );
     put("Name", format!("/{}", record.name).into());
     put("RestartCount", status.restart_count.into());
@@ -255,16 +253,7 @@ fn host_config(spec: &InstanceSpec, record: &Record) -> Value {
 }
 
 fn log_config(spec: &InstanceSpec) -> Value {
-    match spec.log.driver {
-        LogDriver::None => json!({"Type": "none", "Config": {}}),
-        LogDriver::File => json!({
-            "Type": "k8s-file",
-            "Config": {
-                "max-file": spec.log.max_file.to_string(),
-                "max-size": spec.log.max_size.to_string(),
-            },
-        }),
-    }
+    json!({"Type": spec.log.driver.name(), "Config": spec.log.options})
 }
 
 /// Bind mounts as `-v` takes them.

@@ -11,7 +11,6 @@ pub(crate) mod host;
 pub(crate) mod mount;
 pub(crate) mod platform;
 pub(crate) mod port;
-pub(crate) mod size;
 pub(crate) mod ulimit;
 pub(crate) mod volume;
 

@@ -167,7 +167,7 @@ fn set(request: &mut Request, field: &str, key: &str, value: Option<&str>) -> Re
             };
         }
         "tmpfs-size" => {
-            let size = super::size::parse(value)
+            let size = cove_model::size::parse(value)
                 .map_err(|_| format!("invalid value for {key}: {value}"))?;
             request.tmpfs.push(format!("size={size}"));
         }

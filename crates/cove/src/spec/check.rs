@@ -23,12 +23,12 @@ pub(crate) fn uint16(text: &str) -> Result<(), String> {
 
 /// A size.
 pub(crate) fn bytes(text: &str) -> Result<(), String> {
-    parse::size::parse(text).map(drop)
+    cove_model::size::parse(text).map(drop)
 }
 
 /// A size or −1.
 pub(crate) fn swap(text: &str) -> Result<(), String> {
-    parse::size::parse_swap(text).map(drop)
+    cove_model::size::parse_swap(text).map(drop)
 }
 
 /// A number of processors.

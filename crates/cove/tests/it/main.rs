@@ -11,6 +11,7 @@ mod help;
 mod hostile;
 mod images;
 mod lab;
+mod logs;
 mod mistakes;
 mod oci;
 mod oci_cgroups;

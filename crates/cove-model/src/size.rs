@@ -1,10 +1,22 @@
-//! Sizes as `64m` or `1.5 GiB`, in powers of 1024, as go-units reads them.
+//! Sizes as `64m` or `1.5 GiB`, as go-units reads them.
 
-/// The bytes that `text` says.
+/// The bytes that `text` says, in powers of 1024: memory, and most of what Docker takes.
 ///
 /// # Errors
 /// go-units' words.
-pub(crate) fn parse(text: &str) -> Result<u64, String> {
+pub fn parse(text: &str) -> Result<u64, String> {
+    in_powers_of(1024, text)
+}
+
+/// The bytes that `text` says, in powers of 1000: the files of Docker's `json-file`.
+///
+/// # Errors
+/// go-units' words.
+pub fn parse_decimal(text: &str) -> Result<u64, String> {
+    in_powers_of(1000, text)
+}
+
+fn in_powers_of(base: u64, text: &str) -> Result<u64, String> {
     let invalid = || format!("invalid size: '{text}'");
     let last = text
         .rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ')
@@ -37,8 +49,11 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
     if !rest.is_empty() {
         return Err(unknown());
     }
-    let scale = 1_u64 << (10 * unit);
-    #[expect(clippy::cast_precision_loss, reason = "powers of two are exact")]
+    let scale = base.pow(u32::try_from(unit).unwrap_or(0));
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "powers of two are exact, and those of ten up to the fifth that occurs"
+    )]
     let bytes = number * scale as f64;
     if bytes >= 9.2e18 {
         return Err(invalid());
@@ -52,7 +67,10 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
 }
 
 /// As [`parse`], with −1 for "no limit".
-pub(crate) fn parse_swap(text: &str) -> Result<i64, String> {
+///
+/// # Errors
+/// go-units' words.
+pub fn parse_swap(text: &str) -> Result<i64, String> {
     if text == "-1" {
         return Ok(-1);
     }
@@ -89,5 +107,7 @@ mod tests {
             assert_eq!(parse(text).unwrap_err(), message);
         }
         assert_eq!(parse_swap("-1"), Ok(-1));
+        assert_eq!(parse_decimal("10m"), Ok(10_000_000));
+        assert_eq!(parse_decimal("1.5kB"), Ok(1500));
     }
 }
