@@ -57,6 +57,17 @@ pub fn set_io_priority(class: u16, level: u16) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_ioprio_set, 1, 0, value) })
 }
 
+/// The I/O priority of the calling process: its class from bit 13 on, its level below.
+///
+/// # Errors
+/// Never in practice.
+pub fn io_priority() -> io::Result<u32> {
+    // SAFETY: numbers only; 1 is IOPRIO_WHO_PROCESS, 0 the caller.
+    let value = unsafe { libc::syscall(libc::SYS_ioprio_get, 1, 0) };
+    check(value)?;
+    u32::try_from(value).map_err(io::Error::other)
+}
+
 /// Sets the NUMA policy; `mode` includes the `MPOL_F_*` bits, `nodes` are node numbers.
 ///
 /// # Errors

@@ -24,6 +24,7 @@ cargo xtask COMMAND
   bench NAME         Cove and its peers: oci, run, exec, logs, pull, ps, parallel, density, all
   reliability        kills and power cuts at random moments; counts what is lost and left
   differ commands    command lines on Cove and on docker, podman, runc, side by side
+  differ bundles     OCI configurations at random on Cove, runc and crun
   dist               builds the release binary and packs it
 ";
 
@@ -41,6 +42,10 @@ fn main() -> ExitCode {
         // Started by the benchmark itself.
         ["worker", rest @ ..] => bench::worker::serve(rest),
         ["without-sync", rest @ ..] => bench::nosync::exec(rest),
+        // Started by `differ bundles` itself; the last two in containers and as hooks.
+        ["differ-worker", rest @ ..] => differ::bundles::work(rest),
+        ["differ-probe", rest @ ..] => return probed(differ::bundles::report(rest)),
+        ["differ-hook", kind, log, status] => differ::bundles::hook(kind, log, status),
         ["dist"] => dist::build(),
         ["lab", rest @ ..] => return lab::run(rest),
         _ => Err(USAGE.to_owned()),
@@ -50,6 +55,17 @@ fn main() -> ExitCode {
             println!("{said}");
             ExitCode::SUCCESS
         }
+        Err(text) => {
+            eprintln!("{text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// How the probe ends: with a status that nothing else has.
+fn probed(result: Result<String, String>) -> ExitCode {
+    match result {
+        Ok(_) => ExitCode::from(differ::bundles::DONE),
         Err(text) => {
             eprintln!("{text}");
             ExitCode::FAILURE

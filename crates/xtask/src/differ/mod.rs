@@ -1,6 +1,7 @@
 //! `cargo xtask differ`: the same thing done by Cove and by its peers, side by
 //! side. It looks where no test's writer thought.
 
+pub(crate) mod bundles;
 mod commands;
 mod document;
 
@@ -21,6 +22,8 @@ pub(crate) fn run(words: &[&str]) -> Result<String, String> {
     match words {
         ["commands", rest @ ..] => commands::run(rest),
         ["--write-docs"] => document::write(),
+        ["bundles", rest @ ..] => bundles::run(rest),
+        ["all"] => Ok(format!("{}\n\n{}", commands::run(&[])?, bundles::run(&[])?)),
         _ => Err(USAGE.to_owned()),
     }
 }

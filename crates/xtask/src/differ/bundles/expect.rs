@@ -1,0 +1,110 @@
+//! What the specification says a process must see, where it says so plainly:
+//! for what the peers of this age do not know, and what they all do wrong.
+
+use serde_json::{Value, json};
+
+/// Facts that a trial's configuration settles, and their values.
+pub(super) fn expected(trial: &Value) -> Vec<(String, String)> {
+    let config = &trial["config"];
+    let process = &config["process"];
+    let mut all = Vec::new();
+    let mut due = |fact: &str, value: String| all.push((fact.to_owned(), value));
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    let four = |n: u64| format!("{n} {n} {n} {n}");
+    due("id.uid", four(number(&process["user"]["uid"])));
+    due("id.gid", four(number(&process["user"]["gid"])));
+    due(
+        "process.cwd",
+        process["cwd"].as_str().unwrap_or("/").to_owned(),
+    );
+    let new_privileges = process["noNewPrivileges"] == json!(true);
+    due("process.no_new_privs", u8::from(new_privileges).to_string());
+    due("signals.blocked", "0".repeat(16));
+    due("signals.ignored", "0".repeat(16));
+    if let Some(mask) = process["user"]["umask"].as_u64() {
+        due("process.umask", format!("{mask:04o}"));
+    }
+    if let Some(score) = process["oomScoreAdj"].as_i64() {
+        due("process.oom_score_adj", score.to_string());
+    }
+    if let Some(name) = config["hostname"].as_str() {
+        due("uts.nodename", name.to_owned());
+    }
+    if let Some(name) = config["domainname"].as_str() {
+        due("uts.domainname", name.to_owned());
+    }
+    if config["linux"]["personality"]["domain"] == json!("LINUX32") {
+        due("process.personality", "00000008".to_owned());
+    }
+    let policy = match process["scheduler"]["policy"].as_str() {
+        Some("SCHED_BATCH") => Some(3),
+        // The flag that resets on fork shows nowhere.
+        Some("SCHED_IDLE") => Some(5),
+        Some("SCHED_OTHER") => Some(0),
+        Some(_) | None => None,
+    };
+    if let Some(policy) = policy {
+        due("sched.policy", policy.to_string());
+    }
+    if let Some(nice) = process["scheduler"]["nice"].as_i64() {
+        due("sched.nice", nice.to_string());
+    }
+    if let Some(class) = process["ioPriority"]["class"].as_str() {
+        let class = if class == "IOPRIO_CLASS_IDLE" { 3 } else { 2 };
+        let level = number(&process["ioPriority"]["priority"]);
+        due("sched.io", (class << 13 | level).to_string());
+    }
+    for limit in process["rlimits"].as_array().into_iter().flatten() {
+        let name = match limit["type"].as_str() {
+            Some("RLIMIT_NOFILE") => "max-open-files",
+            Some("RLIMIT_CORE") => "max-core-file-size",
+            Some("RLIMIT_STACK") => "max-stack-size",
+            Some("RLIMIT_FSIZE") => "max-file-size",
+            Some("RLIMIT_CPU") => "max-cpu-time",
+            Some("RLIMIT_MEMLOCK") => "max-locked-memory",
+            Some(_) | None => continue,
+        };
+        let (soft, hard) = (number(&limit["soft"]), number(&limit["hard"]));
+        due(&format!("limit.{name}"), format!("{soft} {hard}"));
+    }
+    for space in config["linux"]["namespaces"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
+        let name = match space["type"].as_str() {
+            Some("network") => "net",
+            Some(name) => name,
+            None => continue,
+        };
+        let how = if space.get("path").is_some() {
+            "joined"
+        } else {
+            "new"
+        };
+        due(&format!("ns.{name}"), how.to_owned());
+    }
+    for (name, value) in config["linux"]["sysctl"].as_object().into_iter().flatten() {
+        let value = value.as_str().unwrap_or_default().replace(' ', "\t");
+        due(&format!("sysctl.{name}"), value);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_configuration_settles() {
+        let all = expected(&json!({"config": {
+            "process": {"user": {"uid": 5, "umask": 63}},
+            "linux": {"namespaces": [{"type": "network"}]},
+        }}));
+        let of = |name: &str| all.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        assert_eq!(of("id.uid"), Some("5 5 5 5"));
+        assert_eq!(of("process.umask"), Some("0077"));
+        assert_eq!(of("ns.net"), Some("new"));
+        assert_eq!(of("uts.nodename"), None);
+    }
+}
