@@ -1,6 +1,6 @@
 //! docs/differences.md, made from the lists of the differences that stay.
 
-use super::commands;
+use super::{bundles, commands};
 
 const NAME: &str = "docs/differences.md";
 
@@ -15,6 +15,15 @@ speaks, as far as `cargo xtask differ` can see. This page is made from its lists
 
 Compared with Docker's daemon 20.10 behind its client 28, podman 4.3.1 and runc
 1.1.5. Each line is one example.
+
+";
+
+const BUNDLES: &str = "
+## Bundles
+
+Configurations at random, compared with runc 1.1.5 and crun 1.8.1. Each line is
+what one of the three shows, and in which configurations; `*` stands for
+anything.
 
 ";
 
@@ -39,6 +48,9 @@ pub(crate) fn check() -> Result<(), String> {
 
 fn text() -> Result<String, String> {
     let mut text = HEAD.to_owned();
-    text.push_str(&commands::document()?);
+    text.push_str(commands::document()?.trim_end());
+    text.push('\n');
+    text.push_str(BUNDLES);
+    text.push_str(&bundles::document()?);
     Ok(text.trim_end().to_owned() + "\n")
 }

@@ -56,7 +56,6 @@ pub(crate) fn run(words: &[&str]) -> Result<String, String> {
 }
 
 /// The known differences as a table for the documents.
-#[expect(dead_code, reason = "docs/differences.md is made from both lists")]
 pub(crate) fn document() -> Result<String, String> {
     Ok(known::Known::load()?.table())
 }
