@@ -115,7 +115,7 @@ fn run(args: &[String]) -> Anyhow<u8> {
 
 fn launch(args: &Args<'_>, root: &Path, id: &str, run: bool) -> Anyhow<u8> {
     let bundle = PathBuf::from(args.get("bundle").unwrap_or("."));
-    let loaded = load_spec(&bundle)?;
+    let loaded = load_spec(&bundle.join("config.json"))?;
     warn(&loaded.warnings);
     let mut options = CreateOptions::new(id, &bundle, root);
     options.pid_file = args.get("pid-file").map(Path::new);

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use cove_model::error::sentence;
 use oci_spec::runtime::{LinuxResources, Process};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -16,7 +17,6 @@ use crate::exec::{self, ExecChild};
 use crate::hooks;
 use crate::options::ExecOptions;
 use crate::placement::clean_up;
-use crate::plan::HookKind;
 use crate::sockets::{listens, signal_start};
 use crate::state::{OciState, START_SOCKET, StateDir, Status, Stored};
 
@@ -151,15 +151,20 @@ impl Container {
         Ok(self.stored.oci(self.status()?))
     }
 
-    /// Lets the program of a created container run.
+    /// Lets the program of a created container run. When a hook fails, the container is destroyed, as
+    /// its life cycle wants it.
     ///
     /// # Errors
     /// [`Error::WrongStatus`] unless it waits for this; else why the program could not run.
-    pub fn start(&self) -> Result<Vec<String>> {
+    pub fn start(mut self) -> Result<Vec<String>> {
         self.dir.lock()?;
-        let result = self.start_locked();
-        self.dir.unlock();
-        result
+        match self.start_locked() {
+            Err(failed) if failed.is_hook() => Err(match self.delete_locked(true) {
+                Ok(failures) => failed.undoing(failures),
+                Err(error) => failed.undoing(vec![sentence(&error)]),
+            }),
+            other => other,
+        }
     }
 
     fn start_locked(&self) -> Result<Vec<String>> {
@@ -173,12 +178,18 @@ impl Container {
         Ok(warnings)
     }
 
-    /// Sends signal number `signal` to the init, or with `all` to every process of the container.
+    /// Sends signal number `signal` to the init, or with `all` to every process of the container; 0
+    /// sends none and only asks whether one could be sent.
     ///
     /// # Errors
     /// [`Error::WrongStatus`] if the init has ended and `all` is not asked for.
     pub fn kill(&self, signal: i32, all: bool) -> Result<()> {
-        let signal = signal_of(signal)?;
+        let Some(signal) = signal_of(signal)? else {
+            return match self.living_init() {
+                Some(_) => Ok(()),
+                None => Err(self.wrong("kill", Status::Stopped)),
+            };
+        };
         let cgroup = self.cgroup()?;
         if all {
             return match cgroup {
@@ -215,6 +226,10 @@ impl Container {
     /// removed, and a second call goes on from there.
     pub fn delete(mut self, force: bool) -> Result<Vec<String>> {
         self.dir.lock()?;
+        self.delete_locked(force)
+    }
+
+    fn delete_locked(&mut self, force: bool) -> Result<Vec<String>> {
         // Somebody else may have gone before us while we waited.
         match self.dir.read() {
             Ok(stored) => self.stored = stored,
@@ -239,12 +254,7 @@ impl Container {
             clean_up(&self.stored.id, intent)?;
         }
         self.dir.remove()?;
-        let list = HookKind::Poststop.of(self.stored.hooks.as_ref());
-        Ok(hooks::run_all(
-            list,
-            HookKind::Poststop,
-            &self.stored.oci(Status::Stopped),
-        ))
+        Ok(hooks::run_poststop(&self.stored))
     }
 
     /// The processes of the container, as the host sees them.
@@ -426,11 +436,14 @@ fn has_ended(pidfd: &OwnedFd, patience: Duration) -> Result<bool> {
     }
 }
 
-fn signal_of(number: i32) -> Result<Signal> {
+fn signal_of(number: i32) -> Result<Option<Signal>> {
+    if number == 0 {
+        return Ok(None);
+    }
     if !(1..=64).contains(&number) {
         return Err(Error::Invalid(format!("{number} is no signal")));
     }
     // SAFETY: the number is one the kernel knows; it is only ever sent, to another process.
     #[expect(unsafe_code, reason = "real-time signals have no safe constructor")]
-    Ok(unsafe { Signal::from_raw_unchecked(number) })
+    Ok(Some(unsafe { Signal::from_raw_unchecked(number) }))
 }

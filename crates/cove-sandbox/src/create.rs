@@ -15,13 +15,13 @@ use rustix::process::{Pid, Signal, geteuid, pidfd_send_signal};
 
 use crate::cgroup::{self, Backend};
 use crate::error::{Error, Result};
-use crate::hooks;
+use crate::hooks::{self, Output, Setting};
 use crate::init::{self, Given, Init, mount::Prepared};
 use crate::netdev::{self, NetDevice};
 use crate::newborn::Newborn;
 use crate::options::{CreateOptions, StartMode};
 use crate::placement;
-use crate::plan::{HookKind, Kind, Plan, invalid};
+use crate::plan::{HookKind, Kind, Plan, invalid, set_variable};
 use crate::protocol::{Channel, Command};
 use crate::sockets::{
     console_socket, forward_console, forward_pidfd, notify_socket, pidfd_socket, signal_start,
@@ -51,7 +51,8 @@ impl Created {
     /// Lets the user's program run; returns once it is executed and the poststart hooks are done.
     ///
     /// # Errors
-    /// If the program cannot be executed or a hook fails; the init has then ended, or is killed.
+    /// If the program cannot be executed or a hook fails; the init has then ended, or is killed, and
+    /// the container waits for [`Container::delete`](crate::Container::delete).
     pub fn start(self) -> Result<Vec<String>> {
         let mut warnings = self.warnings;
         match self.mode {
@@ -100,20 +101,21 @@ pub fn create(spec: &Spec, mut options: CreateOptions<'_>) -> Result<Created> {
         cgroup: None,
         process: None,
     };
-    create_in(
-        &plan,
-        &mut options,
-        &bundle,
-        notify,
-        [console.as_ref(), pidfd.as_ref()],
-        &mut undo,
-    )
+    let stored = stored(&plan, &options, &bundle);
+    let ending = stored.ending();
+    let streams = [console.as_ref(), pidfd.as_ref()];
+    let created = create_in(&plan, &mut options, stored, notify, streams, &mut undo);
+    created.map_err(|cause| {
+        drop(undo);
+        // Whatever it was that failed: what earlier hooks set up only these undo.
+        cause.undoing(hooks::run_poststop(&ending))
+    })
 }
 
 fn create_in(
     plan: &Plan<'_>,
     options: &mut CreateOptions<'_>,
-    bundle: &Path,
+    mut stored: Stored,
     notify: Option<OwnedFd>,
     [console, pidfd_socket]: [Option<&OwnedFd>; 2],
     undo: &mut Undo,
@@ -122,13 +124,12 @@ fn create_in(
         .dir
         .as_ref()
         .ok_or_else(|| invalid("no state directory"))?;
-    let mut stored = stored(plan, options, bundle);
     let request = placement::request(plan, options)?;
     let host = request.as_ref().map(placement::free).transpose()?;
     // Before anything is made, what a later delete needs to clean up should this process be killed.
     dir.write(&Stored {
         intent: placement::intent(plan, options),
-        ..Stored::unfinished(options.id)
+        ..stored.ending()
     })?;
     if let (Some(host), Some(request)) = (host, request) {
         let cgroup = host
@@ -147,6 +148,11 @@ fn create_in(
     let (ours, theirs) = Channel::pair().map_err(|e| Error::os("make a socket pair", e))?;
     let netdevs = netdev::find(plan.linux)?;
     let given = given(plan, options.rootfs.take(), in_new_userns)?;
+    let hook_output = Output::open(
+        stored.hooks.as_ref(),
+        &HookKind::OF_CREATION,
+        &stored.annotations,
+    )?;
     let init = Init {
         plan,
         channel: theirs,
@@ -164,6 +170,7 @@ fn create_in(
         netdevs: &netdevs,
         state: stored.oci(Status::Creating),
         notify,
+        hook_output: &hook_output,
     };
     let (gate, listens) = (init.gate, init.listener.is_some());
     let process = undo.process.insert(clone_init(plan, init, &ours, cgroup)?);
@@ -192,7 +199,11 @@ fn create_in(
         stored.pid = pid;
         let state = stored.oci(Status::Creating);
         for kind in [HookKind::Prestart, HookKind::CreateRuntime] {
-            hooks::run(plan.hooks(kind), kind, &state)?;
+            let setting = Setting {
+                env: None,
+                output: &hook_output,
+            };
+            hooks::run(plan.hooks(kind), kind, &state, setting)?;
         }
         ours.command(Command::Continue)
             .map_err(|e| Error::os("go on after hooks", e))
@@ -201,7 +212,7 @@ fn create_in(
     let (start_time, _) =
         cove_sys::proc::start_time(stored.pid).map_err(|e| Error::os("identify the init", e))?;
     stored.start_time = start_time;
-    let console = forward_console(heard.master, console)?;
+    let console = forward_console(heard.master, &options.console, console)?;
     forward_pidfd(process.pidfd(), "standard", pidfd_socket)?;
     let dir = undo
         .dir
@@ -433,8 +444,8 @@ pub(crate) fn inherited(count: u32) -> Result<u32> {
 pub(crate) fn environment(plan: &Plan<'_>, listen_fds: u32) -> Vec<CString> {
     let mut env = plan.process.env.clone();
     if listen_fds > 0 {
-        env.extend(CString::new(format!("LISTEN_FDS={listen_fds}")));
-        env.extend(CString::new("LISTEN_PID=1"));
+        set_variable(&mut env, "LISTEN_FDS", listen_fds);
+        set_variable(&mut env, "LISTEN_PID", 1);
     }
     env
 }
@@ -460,9 +471,17 @@ pub(crate) fn oom_score(pid: i32, score: i32) -> Result<()> {
 }
 
 pub(crate) fn poststart(stored: &Stored, pidfd: BorrowedFd<'_>) -> Result<()> {
-    let state = stored.oci(Status::Running);
-    let list = HookKind::Poststart.of(stored.hooks.as_ref());
-    hooks::run(list, HookKind::Poststart, &state).inspect_err(|_| {
+    let kind = HookKind::Poststart;
+    let run = || {
+        let output = Output::open(stored.hooks.as_ref(), &[kind], &stored.annotations)?;
+        let setting = Setting {
+            env: None,
+            output: &output,
+        };
+        let hooks = kind.of(stored.hooks.as_ref());
+        hooks::run(hooks, kind, &stored.oci(Status::Running), setting)
+    };
+    run().inspect_err(|_| {
         let _ = pidfd_send_signal(pidfd, Signal::KILL);
     })
 }

@@ -22,6 +22,8 @@ pub enum InitFault {
     Unsupported,
     /// What the image holds is refused because it would lead out of the container.
     Hostile,
+    /// A hook that runs in the container failed.
+    Hook,
 }
 
 /// An error of the runtime; each variant is one step.
@@ -134,6 +136,15 @@ pub enum Error {
         /// Exit status with the end of its output, or why it could not run.
         reason: String,
     },
+    /// An operation failed, and on the way back something else did.
+    #[error("what undoes it failed too ({})", failures.join("; "))]
+    Undoing {
+        /// What failed first.
+        #[source]
+        cause: Box<Error>,
+        /// What failed after it: poststop hooks, the removal of what was made.
+        failures: Vec<String>,
+    },
     /// The first process failed to set the container up or to execute the program.
     #[error("{message}")]
     Init {
@@ -158,6 +169,29 @@ pub enum Error {
 }
 
 impl Error {
+    /// With what went wrong while its consequences were undone.
+    pub(crate) fn undoing(self, failures: Vec<String>) -> Self {
+        if failures.is_empty() {
+            return self;
+        }
+        Self::Undoing {
+            cause: Box::new(self),
+            failures,
+        }
+    }
+
+    /// Whether a hook of the container failed, at which its life goes on with its destruction.
+    pub(crate) fn is_hook(&self) -> bool {
+        matches!(
+            self,
+            Self::Hook { .. }
+                | Self::Init {
+                    fault: InitFault::Hook,
+                    ..
+                }
+        )
+    }
+
     pub(crate) fn os(step: &'static str, source: impl Into<io::Error>) -> Self {
         Self::Os {
             step,

@@ -15,6 +15,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use crate::cgroup::{self, Backend};
 use crate::create::{PidNamespace, environment, inherited, keyring_name, write_pid_file};
 use crate::error::{Error, Result};
+use crate::hooks;
 use crate::init::{self, During, Finish, Procfs, Step};
 use crate::newborn::Newborn;
 use crate::options::{ExecOptions, Stdio};
@@ -89,9 +90,8 @@ pub(crate) fn run(
     }
     // A failing process has closed its end; its report says why.
     drop(ours.command(Command::Continue));
-    // Hooks belong to the container's start.
     let heard = child.hear_out(&ours, "exec", |_| Err(Error::InitDied("exec")))?;
-    let console = forward_console(heard.master, console.as_ref())?;
+    let console = forward_console(heard.master, &options.console, console.as_ref())?;
     forward_pidfd(child.pidfd(), "setns", pidfd_socket.as_ref())?;
     if let Some(path) = options.pid_file {
         write_pid_file(path, child.number())?;
@@ -120,6 +120,7 @@ fn spec_of(stored: &Stored, process: &Process) -> Spec {
     spec.set_version(stored.oci_version.clone());
     spec.set_process(Some(process.clone()));
     spec.set_linux(Some(linux));
+    spec.set_annotations(Some(stored.annotations.clone()));
     spec.set_hooks(None);
     spec.set_mounts(None);
     spec
@@ -230,6 +231,8 @@ fn steps(joiner: &mut Joiner<'_>) -> Step<init::Never> {
         notify: joiner.notify.as_ref(),
         pid: proc.as_ref().and_then(|proc| init::pid_in(proc, "self")),
         state: &joiner.state,
+        // Hooks belong to the container's start.
+        hook_output: &hooks::Output::default(),
     })
 }
 

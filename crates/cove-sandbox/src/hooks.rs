@@ -1,13 +1,19 @@
 //! Hooks: programs that the specification runs at six points of a container's life, with its state
 //! on their standard input; and the hand-over of a seccomp listener, which is told the same state.
 
-use std::io::{self, IoSlice};
+use std::collections::HashMap;
+use std::ffi::{CString, OsStr};
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use oci_spec::runtime::Hook;
+use cove_model::error::sentence;
+use oci_spec::runtime::{Hook, Hooks};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -16,16 +22,66 @@ use serde_json::json;
 use crate::error::{Error, Result};
 use crate::plan::{HookKind, Plan};
 use crate::protocol::send_with_fds;
-use crate::state::OciState;
+use crate::state::{OciState, Status, Stored};
+
+/// What a hook finds around it where its own entry says nothing.
+#[derive(Clone, Copy)]
+pub(crate) struct Setting<'a> {
+    /// The environment of the container's process, for hooks that are programs of the container;
+    /// `None` is the runtime's own.
+    pub env: Option<&'a [CString]>,
+    pub output: &'a Output,
+}
+
+/// Where crun's annotations want what hooks write, which goes nowhere else but into a message about
+/// one that fails.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    files: [Option<File>; 2],
+}
+
+impl Output {
+    /// Opens the files for the hooks of these kinds, if there are any.
+    pub(crate) fn open(
+        hooks: Option<&Hooks>,
+        kinds: &[HookKind],
+        annotations: &HashMap<String, String>,
+    ) -> Result<Self> {
+        let mut output = Self::default();
+        if kinds.iter().all(|kind| kind.of(hooks).is_empty()) {
+            return Ok(output);
+        }
+        for (file, stream) in output.files.iter_mut().zip(["stdout", "stderr"]) {
+            let Some(path) = annotations.get(&format!("run.oci.hooks.{stream}")) else {
+                continue;
+            };
+            let mut options = OpenOptions::new();
+            options.append(true).create(true).mode(0o600);
+            let opened = options.open(path);
+            *file = Some(opened.map_err(|e| Error::path("open the hooks' output", path, e))?);
+        }
+        Ok(output)
+    }
+
+    /// What has to stay open for it.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &File> {
+        self.files.iter().flatten()
+    }
+}
 
 /// Runs the hooks of one kind, in order; the first that fails ends it.
-pub(crate) fn run(hooks: &[Hook], kind: HookKind, state: &OciState) -> Result<()> {
+pub(crate) fn run(
+    hooks: &[Hook],
+    kind: HookKind,
+    state: &OciState,
+    setting: Setting<'_>,
+) -> Result<()> {
     if hooks.is_empty() {
         return Ok(());
     }
     let input = serde_json::to_vec(state).map_err(|e| Error::os("describe the state", e))?;
     for hook in hooks {
-        one(hook, &input).map_err(|error| Error::Hook {
+        one(hook, &input, setting).map_err(|error| Error::Hook {
             kind: kind.name(),
             path: hook.path().clone(),
             reason: error.to_string(),
@@ -34,16 +90,28 @@ pub(crate) fn run(hooks: &[Hook], kind: HookKind, state: &OciState) -> Result<()
     Ok(())
 }
 
-/// Runs all of them and collects what went wrong.
-pub(crate) fn run_all(hooks: &[Hook], kind: HookKind, state: &OciState) -> Vec<String> {
-    hooks
+/// Runs the hooks after a container's end, all of them, and collects what went wrong.
+pub(crate) fn run_poststop(stored: &Stored) -> Vec<String> {
+    let kind = HookKind::Poststop;
+    let hooks = kind.of(stored.hooks.as_ref());
+    let opened = Output::open(stored.hooks.as_ref(), &[kind], &stored.annotations);
+    let (output, failed) = match opened {
+        Ok(output) => (output, None),
+        Err(error) => (Output::default(), Some(error)),
+    };
+    let setting = Setting {
+        env: None,
+        output: &output,
+    };
+    let state = stored.oci(Status::Stopped);
+    let each = hooks
         .iter()
-        .filter_map(|hook| run(std::slice::from_ref(hook), kind, state).err())
-        .map(|error| error.to_string())
-        .collect()
+        .filter_map(|hook| run(std::slice::from_ref(hook), kind, &state, setting).err());
+    let all = failed.into_iter().chain(each);
+    all.map(|error| sentence(&error)).collect()
 }
 
-fn one(hook: &Hook, input: &[u8]) -> io::Result<()> {
+fn one(hook: &Hook, input: &[u8], setting: Setting<'_>) -> io::Result<()> {
     if !hook.path().is_absolute() {
         return Err(io::Error::other("its path is not absolute"));
     }
@@ -57,13 +125,23 @@ fn one(hook: &Hook, input: &[u8]) -> io::Result<()> {
         command.arg0(name).args(rest);
     }
     command
-        .env_clear()
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    for entry in hook.env().iter().flatten() {
-        let (key, value) = entry.split_once('=').unwrap_or((entry, ""));
-        command.env(key, value);
+    // An empty list is an environment too.
+    if let Some(env) = hook.env() {
+        let pairs = env
+            .iter()
+            .map(|entry| entry.split_once('=').unwrap_or((entry, "")));
+        command.env_clear().envs(pairs);
+    } else if let Some(env) = setting.env {
+        let pairs = env.iter().filter_map(|entry| {
+            let entry = entry.as_bytes();
+            let at = entry.iter().position(|byte| *byte == b'=')?;
+            let (name, value) = (&entry[..at], &entry[at + 1..]);
+            Some((OsStr::from_bytes(name), OsStr::from_bytes(value)))
+        });
+        command.env_clear().envs(pairs);
     }
     // SAFETY: between fork and execution only the signal mask is set.
     #[expect(unsafe_code, reason = "the caller may hold signals back for itself")]
@@ -73,7 +151,7 @@ fn one(hook: &Hook, input: &[u8]) -> io::Result<()> {
     let mut child = command.spawn()?;
     let limit = hook.timeout().filter(|seconds| *seconds > 0);
     let limit = limit.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
-    let said = match attend(&mut child, input, limit) {
+    let said = match attend(&mut child, input, setting.output, limit) {
         Ok(Some(said)) => said,
         other => {
             child.kill()?;
@@ -93,50 +171,72 @@ fn one(hook: &Hook, input: &[u8]) -> io::Result<()> {
     }))
 }
 
-/// Gives a hook its input, listens to its standard error and waits for its end; answers with the
-/// last of what it said. `None` if the time is over before.
+/// A hook in a container is watched under the seccomp filter of its process.
+const GLANCE: Duration = Duration::from_millis(10);
+
+/// Gives a hook its input, takes its output and waits for its end; answers with the last of what it
+/// said. `None` if the time is over before.
 fn attend(
     child: &mut Child,
     mut input: &[u8],
+    output: &Output,
     limit: Option<Duration>,
 ) -> io::Result<Option<Vec<u8>>> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| io::Error::other("it has no pid"))?;
-    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-    let (mut stdin, mut stderr) = (child.stdin.take(), child.stderr.take());
+    // Where that is not allowed, its end is looked for again and again.
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok();
+    let mut stdin = child.stdin.take();
+    let mut streams = [
+        child.stdout.take().map(OwnedFd::from),
+        child.stderr.take().map(OwnedFd::from),
+    ];
     stdin
         .as_ref()
         .map_or(Ok(()), |pipe| ioctl_fionbio(pipe, true))?;
-    stderr
-        .as_ref()
-        .map_or(Ok(()), |pipe| ioctl_fionbio(pipe, true))?;
+    for pipe in streams.iter().flatten() {
+        ioctl_fionbio(pipe, true)?;
+    }
     let mut said = Vec::new();
     let end = limit.and_then(|limit| Instant::now().checked_add(limit));
     loop {
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-        let left = left.map(Timespec::try_from).transpose();
-        let left = left.map_err(|_| io::Error::other("timeout too long"))?;
-        let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
+        let wait = match (&pidfd, left) {
+            (Some(_), left) => left,
+            (None, left) => Some(left.map_or(GLANCE, |left| left.min(GLANCE))),
+        };
+        let wait = wait.map(Timespec::try_from).transpose();
+        let wait = wait.map_err(|_| io::Error::other("timeout too long"))?;
+        let mut fds = Vec::with_capacity(4);
+        fds.extend(pidfd.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
         fds.extend(stdin.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::OUT)));
-        fds.extend(stderr.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
-        match poll(&mut fds, left.as_ref()) {
-            Ok(0) => return Ok(None),
-            Ok(_) => {}
+        let open = streams.iter().flatten();
+        fds.extend(open.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        let ready = match poll(&mut fds, wait.as_ref()) {
+            Ok(count) => count,
             Err(Errno::INTR) => continue,
             Err(error) => return Err(error.into()),
+        };
+        if ready == 0 && left.is_some_and(|left| left.is_zero() || pidfd.is_some()) {
+            return Ok(None);
         }
-        let ended = !fds[0].revents().is_empty();
+        let ended = match &pidfd {
+            Some(_) => !fds[0].revents().is_empty(),
+            None => child.try_wait()?.is_some(),
+        };
         if let Some(pipe) = &stdin
             && !feed(pipe, &mut input)?
         {
             stdin = None;
         }
-        if let Some(pipe) = &stderr
-            && !listen(pipe, &mut said)?
-        {
-            stderr = None;
+        for (stream, file) in streams.iter_mut().zip(&output.files) {
+            if let Some(pipe) = &stream
+                && !listen(pipe, file.as_ref(), &mut said)?
+            {
+                *stream = None;
+            }
         }
-        // The pipe may be open for ever in the hands of a grandchild.
+        // The pipes may be open for ever in the hands of a grandchild.
         if ended {
             return Ok(Some(said));
         }
@@ -158,13 +258,19 @@ fn feed(pipe: impl AsFd, input: &mut &[u8]) -> io::Result<bool> {
 }
 
 /// Reads all that a pipe holds now and keeps the end of it; false when nothing more will come.
-fn listen(pipe: impl AsFd, said: &mut Vec<u8>) -> io::Result<bool> {
+fn listen(pipe: impl AsFd, file: Option<&File>, said: &mut Vec<u8>) -> io::Result<bool> {
     const PIPE: usize = 64 << 10;
     const KEPT: usize = 1024;
     let mut bytes = vec![0; PIPE];
     match rustix::io::read(pipe, &mut bytes[..]) {
         Ok(0) => return Ok(false),
-        Ok(length) => said.extend_from_slice(&bytes[..length]),
+        Ok(length) => {
+            if let Some(mut file) = file {
+                // What a hook does counts, not whether its words can be kept.
+                file.write_all(&bytes[..length]).unwrap_or(());
+            }
+            said.extend_from_slice(&bytes[..length]);
+        }
         Err(Errno::AGAIN | Errno::INTR) => {}
         Err(error) => return Err(error.into()),
     }
@@ -196,7 +302,6 @@ pub(crate) fn send_listener(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::Status;
 
     fn state() -> OciState {
         OciState {
@@ -205,7 +310,7 @@ mod tests {
             status: Status::Creating,
             pid: Some(7),
             bundle: "/b".into(),
-            annotations: std::collections::HashMap::new(),
+            annotations: HashMap::new(),
         }
     }
 
@@ -215,13 +320,31 @@ mod tests {
         serde_json::from_value(hook).unwrap()
     }
 
+    /// Runs one as a runtime does, its output nowhere.
+    fn run(hook: &Hook, state: &OciState) -> Result<()> {
+        let setting = Setting {
+            env: None,
+            output: &Output::default(),
+        };
+        super::run(
+            std::slice::from_ref(hook),
+            HookKind::Prestart,
+            state,
+            setting,
+        )
+    }
+
+    fn text(path: &std::path::Path) -> String {
+        cove_sys::fs::read_to_string(path, 1 << 20).unwrap()
+    }
+
     #[test]
     fn a_hook_gets_state_and_environment() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("out");
         let script = format!("cat > {0}; echo $A >> {0}", out.display());
-        run(&[hook(&script, None)], HookKind::Poststop, &state()).unwrap();
-        let text = String::from_utf8(cove_sys::fs::read(&out, 4096).unwrap()).unwrap();
+        run(&hook(&script, None), &state()).unwrap();
+        let text = text(&out);
         assert!(
             text.contains(r#""status":"creating""#) && text.ends_with("b\n"),
             "{text}"
@@ -229,14 +352,78 @@ mod tests {
     }
 
     #[test]
+    fn an_environment_that_is_not_given_is_inherited() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        let script = format!("/usr/bin/env > {}", out.display());
+        let own = [c"INSIDE=a=b".to_owned(), c"EMPTY=".to_owned()];
+        // The tests' own environment has this one from cargo.
+        let outer = "CARGO_MANIFEST_DIR=";
+        for (given, env, found, not) in [
+            (None, None, outer, "INSIDE"),
+            (None, Some(&own[..]), "INSIDE=a=b\nEMPTY=\n", outer),
+            (Some(vec!["A=x"]), Some(&own[..]), "A=x\n", "INSIDE"),
+            (Some(vec![]), None, "PWD=", outer),
+        ] {
+            let mut hook = hook(&script, None);
+            let list: Option<Vec<&str>> = given.clone();
+            let list = list.map(|list| list.into_iter().map(str::to_owned).collect());
+            hook.set_env(list);
+            let setting = Setting {
+                env,
+                output: &Output::default(),
+            };
+            super::run(&[hook], HookKind::Prestart, &state(), setting).unwrap();
+            let text = text(&out);
+            assert!(
+                text.contains(found) && !text.contains(not),
+                "{given:?}: {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_hooks_write_goes_where_annotations_want_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(path("out"), "before\n").unwrap();
+        let mut stored = Stored::unfinished("x");
+        for stream in ["stdout", "stderr"] {
+            let file = path(&stream[3..]).display().to_string();
+            let name = format!("run.oci.hooks.{stream}");
+            stored.annotations.insert(name, file);
+        }
+        let script = "echo one; echo two >&2; head -c 200000 /dev/zero | tr '\\0' x; exit 3";
+        let mut hooks = Hooks::default();
+        hooks.set_poststop(Some(vec![hook(script, None)]));
+        stored.hooks = Some(hooks);
+        let failures = run_poststop(&stored);
+        assert!(
+            failures.len() == 1 && failures[0].contains('3'),
+            "{failures:?}"
+        );
+        let out = text(&path("out"));
+        assert!(out.starts_with("before\none\nxx"), "{}", &out[..20]);
+        assert_eq!(out.len(), 200_011);
+        assert_eq!(text(&path("err")), "two\n");
+        // A directory is no file.
+        let nowhere = dir.path().display().to_string();
+        stored
+            .annotations
+            .insert("run.oci.hooks.stdout".into(), nowhere);
+        assert_eq!(run_poststop(&stored).len(), 2);
+    }
+
+    #[test]
     fn failures_are_told() {
         let fails = |script: &str, timeout| {
-            run(&[hook(script, timeout)], HookKind::Prestart, &state())
-                .unwrap_err()
-                .to_string()
+            let hook = hook(script, timeout);
+            run(&hook, &state()).unwrap_err().to_string()
         };
-        let text = fails("echo broken >&2; exit 3", None);
-        assert!(text.contains("prestart") && text.contains("broken") && text.contains('3'));
+        for stream in ["1", "2"] {
+            let text = fails(&format!("echo broken >&{stream}; exit 3"), None);
+            assert!(text.contains("prestart") && text.contains("broken") && text.contains('3'));
+        }
         assert!(fails("exec sleep 1000", Some(1)).contains("timeout"));
         // More than a pipe holds; the end is what is told.
         let much = "head -c 200000 /dev/zero | tr '\\0' x >&2; echo no good >&2; exit 3";
@@ -249,7 +436,7 @@ mod tests {
         let mut state = state();
         let long = "x".repeat(200_000);
         state.annotations.insert("long".into(), long);
-        let run = |script, timeout| run(&[hook(script, timeout)], HookKind::Prestart, &state);
+        let run = |script, timeout| run(&hook(script, timeout), &state);
         run("exit 0", None).unwrap();
         run("test $(wc -c) -gt 200000", None).unwrap();
         let late = run("exec sleep 1000", Some(1)).unwrap_err();
@@ -260,11 +447,7 @@ mod tests {
     fn signals_that_the_caller_holds_back_reach_a_hook() {
         let killed = std::thread::spawn(|| {
             let _held = cove_sys::signalfd::SignalFd::block(&[15]).unwrap();
-            run(
-                &[hook("kill $$; exit 0", None)],
-                HookKind::Poststop,
-                &state(),
-            )
+            run(&hook("kill $$; exit 0", None), &state())
         });
         let killed = killed.join().unwrap().unwrap_err();
         assert!(killed.to_string().contains("signal: 15"), "{killed}");

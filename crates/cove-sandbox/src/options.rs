@@ -19,6 +19,9 @@ pub enum Console<'a> {
     /// It is returned in [`Created::console`](crate::Created) or [`ExecChild::console`](crate::ExecChild).
     #[default]
     Return,
+    /// As [`Console::Return`], and line ends leave the terminal as the program writes them: for a
+    /// caller in the foreground, whose own terminal or file has its ways with them.
+    Foreground,
     /// It is sent over this Unix socket (`--console-socket`).
     Socket(&'a Path),
 }

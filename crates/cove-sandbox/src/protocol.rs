@@ -165,6 +165,7 @@ fn fault_of(byte: u8) -> InitFault {
         InitFault::NotExecutable,
         InitFault::Unsupported,
         InitFault::Hostile,
+        InitFault::Hook,
     ]
     .into_iter()
     .find(|fault| *fault as u8 == byte)

@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
 };
+use rustix::termios::{OptionalActions, OutputModes, tcgetattr, tcsetattr};
 
 use crate::error::{Error, Result};
 use crate::options::Console;
@@ -116,7 +117,7 @@ pub(crate) fn console_socket(plan: &Plan<'_>, console: &Console<'_>) -> Result<O
         Console::Socket(path) => connect_unix(path, SocketType::STREAM)
             .map(Some)
             .map_err(|e| Error::path("connect to console socket", *path, e)),
-        Console::Return => Ok(None),
+        Console::Return | Console::Foreground => Ok(None),
     }
 }
 
@@ -145,8 +146,12 @@ pub(crate) fn forward_pidfd(
 /// Sends the master on, with its name as runc does, or keeps it for the caller.
 pub(crate) fn forward_console(
     master: Option<OwnedFd>,
+    console: &Console<'_>,
     socket: Option<&OwnedFd>,
 ) -> Result<Option<OwnedFd>> {
+    if let (Some(fd), Console::Foreground) = (&master, console) {
+        keep_line_ends(fd).map_err(|e| Error::os("set up the terminal", e))?;
+    }
     let (Some(fd), Some(socket)) = (&master, socket) else {
         return Ok(master);
     };
@@ -154,6 +159,13 @@ pub(crate) fn forward_console(
     crate::protocol::send_with_fds(socket.as_fd(), &name, &[fd.as_fd()])
         .map_err(|e| Error::os("send the terminal over the console socket", e))?;
     Ok(None)
+}
+
+/// Both sides of a terminal have the same settings.
+fn keep_line_ends(master: &OwnedFd) -> rustix::io::Result<()> {
+    let mut settings = tcgetattr(master)?;
+    settings.output_modes.remove(OutputModes::ONLCR);
+    tcsetattr(master, OptionalActions::Now, &settings)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use oci_spec::runtime::{Capability, Process, Spec};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 
@@ -20,15 +20,13 @@ pub struct Loaded<T> {
     pub warnings: Vec<String>,
 }
 
-/// Reads `config.json` of a bundle. Capabilities this version does not know are left out with a
-/// warning.
+/// Reads `config.json` of a bundle, or the file that has another name. Capabilities this version does
+/// not know are left out with a warning.
 ///
 /// # Errors
 /// If the file cannot be read or is no specification.
-pub fn load(bundle: &Path) -> Result<Loaded<Spec>> {
-    document(&bundle.join("config.json"), |value| {
-        value.get_mut("process")
-    })
+pub fn load(path: &Path) -> Result<Loaded<Spec>> {
+    document(path, |value| value.get_mut("process"))
 }
 
 /// Reads a process document as `exec --process` takes it.
@@ -60,17 +58,30 @@ fn document<T: DeserializeOwned>(
         }
         Err(error) => error,
     };
-    let mut value: Value = serde_json::from_slice(&bytes).map_err(failed)?;
-    let warnings = process(&mut value)
-        .map(drop_unknown_capabilities)
-        .unwrap_or_default();
-    if warnings.is_empty() {
-        return Err(failed(first));
+    let mut value: Value = serde_json::from_slice(&bytes).map_err(|_| failed(first))?;
+    drop_nulls(&mut value);
+    let mut warnings = Vec::new();
+    if let Some(process) = process(&mut value) {
+        warnings = drop_unknown_capabilities(process);
+        if let Value::Object(process) = process {
+            // The type wants it; the specification does not, and knows what it is then.
+            process.entry("user").or_insert_with(|| json!({}));
+        }
     }
-    Ok(Loaded {
-        value: serde_json::from_value(value).map_err(failed)?,
-        warnings,
-    })
+    let value = serde_json::from_value(value).map_err(failed)?;
+    Ok(Loaded { value, warnings })
+}
+
+/// Programs in Go write `null` for a list, a map or a text that they have nothing in.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn drop_unknown_capabilities(process: &mut Value) -> Vec<String> {
@@ -108,16 +119,52 @@ mod tests {
             r#"{"ociVersion":"1.3.0","process":{"cwd":"/","args":["x"],"user":{"uid":0,"gid":0},
             "capabilities":{"bounding":["CAP_KILL","CAP_FLY"],"effective":["CAP_FLY"]}}}"#,
         );
-        let loaded = load(dir.path()).unwrap();
+        let path = dir.path().join("config.json");
+        let loaded = load(&path).unwrap();
         assert_eq!(
             loaded.warnings,
             [r#"ignoring unknown capability "CAP_FLY""#]
         );
         write(r#"{"ociVersion":"1.3.0","process":{"cwd":7}}"#);
-        assert!(matches!(load(dir.path()), Err(Error::ParseConfig { .. })));
+        assert!(matches!(load(&path), Err(Error::ParseConfig { .. })));
         assert!(matches!(
             load(Path::new("/nonexistent")),
             Err(Error::ReadConfig { .. })
         ));
+    }
+
+    #[test]
+    fn what_may_be_absent_may_be_null_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.json");
+        let null = r#"{"ociVersion":null,"root":{"path":"rootfs","readonly":null},
+            "hostname":null,"hooks":{"prestart":null,"poststop":[{"path":"/x","env":null}]},
+            "annotations":null,"mounts":[{"destination":"/x","type":null,"options":null}],
+            "process":{"cwd":"/","args":["x"],"env":null,"user":null,"rlimits":null,
+            "capabilities":{"bounding":null},"noNewPrivileges":null,"terminal":null,
+            "consoleSize":null},"linux":{"namespaces":null,"uidMappings":null,"devices":null,
+            "resources":{"devices":null,"memory":{"limit":null},"unified":null},
+            "seccomp":{"defaultAction":"SCMP_ACT_ALLOW","architectures":null,"flags":null,
+            "syscalls":[{"names":["x"],"action":"SCMP_ACT_LOG","args":null}]}}}"#;
+        let absent = r#"{"root":{"path":"rootfs"},"hooks":{"poststop":[{"path":"/x"}]},
+            "mounts":[{"destination":"/x"}],"process":{"cwd":"/","args":["x"],
+            "capabilities":{}},"linux":{"resources":{"memory":{}},
+            "seccomp":{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["x"],
+            "action":"SCMP_ACT_LOG"}]}}}"#;
+        let [null, absent] = [null, absent].map(|text| {
+            std::fs::write(&path, text).unwrap();
+            load(&path).unwrap().value
+        });
+        assert_eq!(null, absent);
+        let process = null.process().as_ref().unwrap();
+        assert_eq!((process.user().uid(), process.user().gid()), (0, 0));
+        std::fs::write(&path, r#"{"cwd":"/","args":["x"],"env":null}"#).unwrap();
+        let loaded = load_process(&path).unwrap().value;
+        assert_eq!(loaded.user().uid(), 0);
+        // A working directory is demanded.
+        std::fs::write(&path, r#"{"args":["x"]}"#).unwrap();
+        let error = load_process(&path).unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("cwd"), "{cause}");
     }
 }

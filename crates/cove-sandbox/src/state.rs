@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup;
 use crate::error::{Error, Result};
+use crate::plan::HookKind;
 
 /// Largest state file that is read.
 const LIMIT: u64 = 16 << 20;
@@ -145,6 +146,21 @@ impl Stored {
             personality: None,
             memory_policy: None,
         }
+    }
+
+    /// As much of it as the hooks at a container's end need, should its creation be cut off.
+    pub(crate) fn ending(&self) -> Self {
+        let mut ending = Self::unfinished(&self.id);
+        if !HookKind::Poststop.of(self.hooks.as_ref()).is_empty() {
+            ending.oci_version.clone_from(&self.oci_version);
+            ending.bundle.clone_from(&self.bundle);
+            ending.annotations.clone_from(&self.annotations);
+            let mut hooks = Hooks::default();
+            let poststop = self.hooks.as_ref().and_then(|all| all.poststop().clone());
+            hooks.set_poststop(poststop);
+            ending.hooks = Some(hooks);
+        }
+        ending
     }
 
     pub(crate) fn oci(&self, status: Status) -> OciState {

@@ -21,6 +21,26 @@ pub struct CapSets {
     pub ambient: u64,
 }
 
+impl CapSets {
+    /// What is in any of them.
+    #[must_use]
+    pub fn all(&self) -> u64 {
+        self.bounding | self.effective | self.inheritable | self.permitted | self.ambient
+    }
+
+    /// Each without what is not in `mask`.
+    #[must_use]
+    pub fn within(&self, mask: u64) -> Self {
+        Self {
+            bounding: self.bounding & mask,
+            effective: self.effective & mask,
+            inheritable: self.inheritable & mask,
+            permitted: self.permitted & mask,
+            ambient: self.ambient & mask,
+        }
+    }
+}
+
 fn prctl(option: i32, a: u64, b: u64) -> io::Result<i32> {
     // SAFETY: the options used here take numbers only.
     let done = unsafe { libc::prctl(option, a, b, 0, 0) };
@@ -44,13 +64,19 @@ pub fn known() -> u64 {
     mask
 }
 
-/// Drops every capability out of `keep` from the bounding set.
+/// Drops every capability out of `keep` from the bounding set. Answers with what is left, which may be
+/// less than `keep`.
 ///
 /// # Errors
 /// `EPERM` without `CAP_SETPCAP`.
-pub fn limit_bounding(keep: u64) -> io::Result<()> {
+pub fn limit_bounding(keep: u64) -> io::Result<u64> {
+    let mut left = 0;
     for bit in 0..64 {
         if keep & (1 << bit) != 0 {
+            left |= match prctl(libc::PR_CAPBSET_READ, bit, 0) {
+                Ok(there) => u64::from(there != 0) << bit,
+                Err(_) => 0,
+            };
             continue;
         }
         match prctl(libc::PR_CAPBSET_DROP, bit, 0) {
@@ -60,7 +86,17 @@ pub fn limit_bounding(keep: u64) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(left)
+}
+
+/// What the thread has permitted, and what it can make inheritable without more.
+///
+/// # Errors
+/// None that are known.
+pub fn own() -> io::Result<(u64, u64)> {
+    let sets = rustix::thread::capabilities(None)?;
+    let permitted = sets.permitted.bits();
+    Ok((permitted, permitted | sets.inheritable.bits()))
 }
 
 /// Sets effective, permitted and inheritable.

@@ -312,7 +312,7 @@ fn failure(step: &str, error: &Error) -> Failure {
         Error::Sandbox(cove_sandbox::Error::Init { fault, .. }) => match fault {
             InitFault::NotFound => 127,
             InitFault::NotExecutable => 126,
-            InitFault::Setup | InitFault::Unsupported | InitFault::Hostile => 125,
+            InitFault::Setup | InitFault::Unsupported | InitFault::Hostile | InitFault::Hook => 125,
         },
         _ => 125,
     };

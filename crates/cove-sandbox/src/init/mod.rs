@@ -34,7 +34,7 @@ pub(crate) use procfs::Procfs;
 pub(crate) use rootfs::Given;
 
 use crate::cgroup;
-use crate::hooks;
+use crate::hooks::{self, Setting};
 use crate::netdev::{self, NetDevice};
 use crate::options::Stdio;
 use crate::plan::{HookKind, Plan, filled};
@@ -66,6 +66,7 @@ pub(crate) struct Init<'a> {
     pub state: OciState,
     /// A connection to `linux.seccomp.listenerPath`.
     pub notify: Option<OwnedFd>,
+    pub hook_output: &'a hooks::Output,
 }
 
 /// Never returns: the process becomes the user's program or ends.
@@ -141,6 +142,7 @@ fn steps(init: &mut Init<'_>) -> Step<Never> {
         notify: init.notify.as_ref(),
         pid: init.state.pid,
         state: &init.state,
+        hook_output: init.hook_output,
     })
 }
 
@@ -300,7 +302,11 @@ fn file_tree(init: &Init<'_>, tree: &mut rootfs::Tree, gate: &mut Gate) -> Step<
             .report(&Report::Hooks)
             .during(|| "ask for hooks")?;
         wait_for(&init.channel, Command::Continue)?;
-        run_hooks(plan, HookKind::CreateContainer, &init.state)?;
+        let setting = Setting {
+            env: None,
+            output: init.hook_output,
+        };
+        run_hooks(plan, HookKind::CreateContainer, &init.state, setting)?;
         tree.enter(init.no_pivot)?;
     }
     tree.seal(plan)?;
@@ -308,9 +314,9 @@ fn file_tree(init: &Init<'_>, tree: &mut rootfs::Tree, gate: &mut Gate) -> Step<
     Ok(terminal)
 }
 
-fn run_hooks(plan: &Plan<'_>, kind: HookKind, state: &OciState) -> Step {
-    hooks::run(plan.hooks(kind), kind, state).map_err(|error| Failure {
-        fault: crate::error::InitFault::Setup,
+fn run_hooks(plan: &Plan<'_>, kind: HookKind, state: &OciState, setting: Setting<'_>) -> Step {
+    hooks::run(plan.hooks(kind), kind, state, setting).map_err(|error| Failure {
+        fault: crate::error::InitFault::Hook,
         message: error.to_string(),
         errno: None,
     })
@@ -332,6 +338,7 @@ pub(crate) struct Finish<'a> {
     pub pid: Option<i32>,
     /// The container.
     pub state: &'a OciState,
+    pub hook_output: &'a hooks::Output,
 }
 
 pub(crate) fn finish(finish: Finish<'_>) -> Step<Never> {
@@ -364,12 +371,13 @@ pub(crate) fn finish(finish: Finish<'_>) -> Step<Never> {
         .into_iter()
         .flatten()
         .map(process::raw)
+        .chain(finish.hook_output.files().map(process::raw))
         .collect();
     process::close_others(finish.inherited, &keep)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(process.umask));
     let env = home::with(finish.env, process.uid);
     let entered = process::working_directory(process.cwd);
-    process::identity(process, finish.in_userns, filter_privilege(plan), channel)?;
+    let caps = process::identity(process, finish.in_userns, filter_privilege(plan), channel)?;
     if let Err(failure) = entered {
         if failure.errno != Some(libc::EACCES) {
             return Err(failure);
@@ -381,10 +389,10 @@ pub(crate) fn finish(finish: Finish<'_>) -> Step<Never> {
     channel
         .report(&Report::Ready)
         .during(|| "report to the creator")?;
-    go(&finish, &file, &env)
+    go(&finish, &file, &env, &caps)
 }
 
-fn go(finish: &Finish<'_>, file: &CString, env: &[CString]) -> Step<Never> {
+fn go(finish: &Finish<'_>, file: &CString, env: &[CString], caps: &CapSets) -> Step<Never> {
     let plan = finish.plan;
     wait_for(finish.channel, Command::Go)?;
     let starter = match finish.listener {
@@ -394,16 +402,21 @@ fn go(finish: &Finish<'_>, file: &CString, env: &[CString]) -> Step<Never> {
     let starter = ManuallyDrop::new(starter);
     let channel = starter.as_ref().unwrap_or(finish.channel);
     let last = || {
-        let created = OciState {
-            status: Status::Created,
-            ..finish.state.clone()
-        };
-        run_hooks(plan, HookKind::StartContainer, &created)?;
         process::descriptor_limit(&plan.process, channel)?;
         if plan.process.no_new_privileges {
             rustix::thread::set_no_new_privs(true).during(|| "set no_new_privs")?;
         }
-        filter(finish)?;
+        filter(finish, caps)?;
+        // Programs of the image: nothing is in their reach that is not in the process's.
+        let created = OciState {
+            status: Status::Created,
+            ..finish.state.clone()
+        };
+        let setting = Setting {
+            env: Some(env),
+            output: finish.hook_output,
+        };
+        run_hooks(plan, HookKind::StartContainer, &created, setting)?;
         Ok(program::execute(file, &plan.process.args, env))
     };
     end(channel, last().unwrap_or_else(|failure: Failure| failure))
@@ -421,12 +434,11 @@ fn filter_privilege(plan: &Plan<'_>) -> u64 {
 }
 
 /// Loads the seccomp filter and hands its listener over.
-fn filter(finish: &Finish<'_>) -> Step {
+fn filter(finish: &Finish<'_>, sets: &CapSets) -> Step {
     let Some(program) = &finish.plan.seccomp else {
         return Ok(());
     };
     let extra = filter_privilege(finish.plan);
-    let sets = &finish.plan.process.caps;
     if extra & !sets.effective != 0 {
         let raised = CapSets {
             effective: sets.effective | extra,

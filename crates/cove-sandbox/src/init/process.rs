@@ -17,7 +17,7 @@ use super::devices::is_character_device;
 use super::fail::{During, Step, reason, refuse};
 use super::path;
 use crate::error::InitFault;
-use crate::plan::ProcessPlan;
+use crate::plan::{ProcessPlan, capability_names};
 use crate::protocol::{Channel, Failure, Report};
 
 /// Sends a warning to the creator; without one there is nobody to warn.
@@ -170,15 +170,17 @@ pub(crate) fn working_directory(cwd: &Path) -> Result<(), Failure> {
 }
 
 /// Groups, ids and capabilities, in the order that never leaves more than asked for.
-/// `extra` capabilities stay permitted beside those asked for.
+/// `extra` capabilities stay permitted beside those asked for. Answers with the capabilities that it
+/// has then: what this runtime itself does not have is no reason not to start.
 pub(crate) fn identity(
     process: &ProcessPlan<'_>,
     in_userns: bool,
     extra: u64,
     channel: &Channel,
-) -> Step {
-    let sets = &process.caps;
-    caps::limit_bounding(sets.bounding).during(|| "limit the capability bounding set")?;
+) -> Step<CapSets> {
+    let wanted = &process.caps;
+    let bounding = caps::limit_bounding(wanted.bounding);
+    let bounding = bounding.during(|| "limit the capability bounding set")?;
     let keep = process.uid != 0;
     if keep {
         caps::keep_across_setuid(true).during(|| "keep capabilities")?;
@@ -188,10 +190,12 @@ pub(crate) fn identity(
         .iter()
         .map(|gid| Gid::from_raw(*gid))
         .collect();
-    match set_thread_groups(&groups) {
-        // A user namespace made without privilege denies setgroups; nobody asked for any.
-        Err(Errno::PERM) if groups.is_empty() && in_userns => {}
-        other => other.during(|| "set supplementary groups")?,
+    if !process.keep_groups {
+        match set_thread_groups(&groups) {
+            // A user namespace made without privilege denies setgroups; nobody asked for any.
+            Err(Errno::PERM) if groups.is_empty() && in_userns => {}
+            other => other.during(|| "set supplementary groups")?,
+        }
     }
     let uid = Uid::from_raw(process.uid);
     own_streams(uid)?;
@@ -201,28 +205,58 @@ pub(crate) fn identity(
     if keep {
         caps::keep_across_setuid(false).during(|| "keep capabilities")?;
     }
-    let first = CapSets {
-        permitted: sets.permitted | extra,
-        ..*sets
+    let mut sets = CapSets {
+        bounding,
+        ..*wanted
     };
-    caps::set(&first).during(|| "set capabilities")?;
-    raise_ambient(sets, channel);
-    Ok(())
+    let with = |sets: &CapSets, extra: u64| {
+        caps::set(&CapSets {
+            permitted: sets.permitted | extra,
+            ..*sets
+        })
+    };
+    match with(&sets, extra) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+            let (permitted, inheritable) = caps::own().during(|| "read the own capabilities")?;
+            sets.effective &= permitted;
+            sets.permitted &= permitted;
+            sets.inheritable &= inheritable & bounding;
+            with(&sets, extra & permitted).during(|| "set capabilities")?;
+        }
+        other => other.during(|| "set capabilities")?,
+    }
+    let missing = (wanted.bounding & !sets.bounding)
+        | (wanted.effective & !sets.effective)
+        | (wanted.permitted & !sets.permitted)
+        | (wanted.inheritable & !sets.inheritable);
+    if missing != 0 {
+        let names = capability_names(missing);
+        warn(
+            channel,
+            format!("capabilities that cannot be had here: {names}"),
+        );
+    }
+    // Of those that are missing altogether enough has been said.
+    sets.ambient &= !missing;
+    raise_ambient(&mut sets, channel);
+    Ok(sets)
 }
 
 /// Raising an ambient capability that cannot be is a warning, as with every other runtime.
-fn raise_ambient(sets: &CapSets, channel: &Channel) {
+fn raise_ambient(sets: &mut CapSets, channel: &Channel) {
     let possible = sets.ambient & sets.inheritable & sets.permitted;
-    if possible != sets.ambient {
-        let lost = sets.ambient & !possible;
-        warn(
-            channel,
-            format!("ambient capabilities {lost:#x} are not inheritable and permitted"),
-        );
+    let (lost, why) = match caps::set_ambient(possible) {
+        Ok(()) => (
+            sets.ambient & !possible,
+            "not inheritable and permitted".to_owned(),
+        ),
+        Err(error) => (sets.ambient, reason(&error)),
+    };
+    if lost != 0 {
+        let names = capability_names(lost);
+        warn(channel, format!("ambient capabilities {names}: {why}"));
     }
-    if let Err(error) = caps::set_ambient(possible) {
-        warn(channel, format!("ambient capabilities: {}", reason(&error)));
-    }
+    sets.ambient = possible;
 }
 
 /// Places the standard streams.

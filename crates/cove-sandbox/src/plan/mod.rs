@@ -1,10 +1,14 @@
 //! What the specification says, checked and turned into what the init needs. Pure but for opening
 //! the namespaces it names; everything that can be refused is refused here, before a process exists.
 
+mod capabilities;
+mod env;
 mod mount;
 mod namespaces;
 mod process;
 
+pub(crate) use capabilities::names as capability_names;
+pub(crate) use env::set as set_variable;
 pub(crate) use mount::{IdMaps, Kind, MountPlan, clean};
 pub(crate) use namespaces::Namespaces;
 pub(crate) use process::{ProcessPlan, numbers};
@@ -12,7 +16,7 @@ pub(crate) use process::{ProcessPlan, numbers};
 use std::path::{Path, PathBuf};
 
 use cove_sys::sysctl::Sysctl;
-use oci_spec::runtime::{Hook, Linux, Spec};
+use oci_spec::runtime::{Hook, Linux, Process, Spec};
 
 use crate::error::{Error, Result};
 use crate::seccomp;
@@ -45,6 +49,10 @@ impl<'a> Plan<'a> {
             .root()
             .as_ref()
             .ok_or_else(|| invalid("root is missing"))?;
+        if root.path().as_os_str().is_empty() {
+            // It would be the bundle.
+            return Err(invalid("root.path is missing"));
+        }
         let process = spec
             .process()
             .as_ref()
@@ -80,7 +88,7 @@ impl<'a> Plan<'a> {
             namespaces,
             sysctls,
             mounts,
-            process: ProcessPlan::new(process, &mut warnings)?,
+            process: process_plan(spec, process, &mut warnings)?,
             seccomp,
             early_hooks: early_hooks(spec),
             warnings,
@@ -105,7 +113,7 @@ impl<'a> Plan<'a> {
             namespaces: Namespaces::default(),
             sysctls: Vec::new(),
             mounts: Vec::new(),
-            process: ProcessPlan::new(process, &mut warnings)?,
+            process: process_plan(spec, process, &mut warnings)?,
             seccomp: profile
                 .map(seccomp::compile)
                 .transpose()
@@ -132,6 +140,14 @@ pub(crate) enum HookKind {
 }
 
 impl HookKind {
+    /// Those that run before the user's program does.
+    pub(crate) const OF_CREATION: [Self; 4] = [
+        Self::Prestart,
+        Self::CreateRuntime,
+        Self::CreateContainer,
+        Self::StartContainer,
+    ];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Prestart => "prestart",
@@ -166,14 +182,25 @@ pub(crate) fn invalid(text: impl Into<String>) -> Error {
     Error::Invalid(text.into())
 }
 
+fn process_plan<'a>(
+    spec: &Spec,
+    process: &'a Process,
+    warnings: &mut Vec<String>,
+) -> Result<ProcessPlan<'a>> {
+    let mut plan = ProcessPlan::new(process, warnings)?;
+    // Podman's `--group-add keep-groups`.
+    let annotations = spec.annotations().as_ref();
+    let keep = annotations.and_then(|all| all.get("run.oci.keep_original_groups"));
+    plan.keep_groups = keep.is_some_and(|value| value == "1");
+    Ok(plan)
+}
+
 fn early_hooks(spec: &Spec) -> bool {
-    [
-        HookKind::Prestart,
-        HookKind::CreateRuntime,
-        HookKind::CreateContainer,
-    ]
-    .into_iter()
-    .any(|kind| !kind.of(spec.hooks().as_ref()).is_empty())
+    // But for the last, which runs when it has changed.
+    let [early @ .., _] = HookKind::OF_CREATION;
+    early
+        .into_iter()
+        .any(|kind| !kind.of(spec.hooks().as_ref()).is_empty())
 }
 
 fn check_version(version: &str) -> Result<()> {

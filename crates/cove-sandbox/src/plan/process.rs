@@ -6,12 +6,11 @@ use std::path::Path;
 use cove_sys::caps::CapSets;
 use cove_sys::sched::SchedAttr;
 use oci_spec::runtime::{
-    Capabilities, Capability, IOPriorityClass, LinuxSchedulerFlag, LinuxSchedulerPolicy,
-    PosixRlimitType, Process, Scheduler,
+    IOPriorityClass, LinuxSchedulerFlag, LinuxSchedulerPolicy, PosixRlimitType, Process, Scheduler,
 };
 use rustix::process::Resource;
 
-use super::invalid;
+use super::{capabilities, env, invalid};
 use crate::error::Result;
 use crate::lsm;
 
@@ -24,6 +23,8 @@ pub(crate) struct ProcessPlan<'a> {
     pub uid: u32,
     pub gid: u32,
     pub groups: &'a [u32],
+    /// The caller's supplementary groups stay instead.
+    pub keep_groups: bool,
     pub umask: u32,
     /// Without a list there are none.
     pub caps: CapSets,
@@ -62,25 +63,14 @@ impl<'a> ProcessPlan<'a> {
         let cpus = |list: Option<&String>| list.map(|text| numbers(text)).transpose();
         Ok(Self {
             args: strings(args, "process.args")?,
-            env: strings(process.env().as_deref().unwrap_or_default(), "process.env")?,
+            env: env::checked(process.env().as_deref().unwrap_or_default())?,
             cwd: process.cwd(),
             uid: user.uid(),
             gid: user.gid(),
             groups: user.additional_gids().as_deref().unwrap_or_default(),
+            keep_groups: false,
             umask: user.umask().unwrap_or(0o022),
-            caps: process
-                .capabilities()
-                .as_ref()
-                .map_or_else(CapSets::default, |sets| {
-                    let sets = CapSets {
-                        bounding: mask(sets.bounding().as_ref()),
-                        effective: mask(sets.effective().as_ref()),
-                        inheritable: mask(sets.inheritable().as_ref()),
-                        permitted: mask(sets.permitted().as_ref()),
-                        ambient: mask(sets.ambient().as_ref()),
-                    };
-                    fit_to_kernel(sets, warnings)
-                }),
+            caps: capabilities::sets(process, warnings),
             rlimits: rlimits(process)?,
             no_new_privileges: process.no_new_privileges().unwrap_or(false),
             terminal,
@@ -122,82 +112,6 @@ pub(crate) fn numbers(list: &str) -> Result<Vec<u32>> {
         all.extend(first..=last);
     }
     Ok(all)
-}
-
-fn mask(set: Option<&Capabilities>) -> u64 {
-    set.into_iter()
-        .flatten()
-        .fold(0, |mask, capability| mask | 1 << number(*capability))
-}
-
-/// What this kernel lacks is left out, as the specification wants it.
-fn fit_to_kernel(sets: CapSets, warnings: &mut Vec<String>) -> CapSets {
-    let all = sets.bounding | sets.effective | sets.inheritable | sets.permitted | sets.ambient;
-    // The highest three came with 5.8 and 5.9: without them nothing needs to be asked.
-    if all >> number(Capability::Perfmon) == 0 {
-        return sets;
-    }
-    let known = cove_sys::caps::known();
-    if all & !known != 0 {
-        warnings.push(format!(
-            "ignoring capabilities this kernel lacks: {:#x}",
-            all & !known
-        ));
-    }
-    CapSets {
-        bounding: sets.bounding & known,
-        effective: sets.effective & known,
-        inheritable: sets.inheritable & known,
-        permitted: sets.permitted & known,
-        ambient: sets.ambient & known,
-    }
-}
-
-/// The kernel's number of a capability.
-fn number(capability: Capability) -> u32 {
-    match capability {
-        Capability::Chown => 0,
-        Capability::DacOverride => 1,
-        Capability::DacReadSearch => 2,
-        Capability::Fowner => 3,
-        Capability::Fsetid => 4,
-        Capability::Kill => 5,
-        Capability::Setgid => 6,
-        Capability::Setuid => 7,
-        Capability::Setpcap => 8,
-        Capability::LinuxImmutable => 9,
-        Capability::NetBindService => 10,
-        Capability::NetBroadcast => 11,
-        Capability::NetAdmin => 12,
-        Capability::NetRaw => 13,
-        Capability::IpcLock => 14,
-        Capability::IpcOwner => 15,
-        Capability::SysModule => 16,
-        Capability::SysRawio => 17,
-        Capability::SysChroot => 18,
-        Capability::SysPtrace => 19,
-        Capability::SysPacct => 20,
-        Capability::SysAdmin => 21,
-        Capability::SysBoot => 22,
-        Capability::SysNice => 23,
-        Capability::SysResource => 24,
-        Capability::SysTime => 25,
-        Capability::SysTtyConfig => 26,
-        Capability::Mknod => 27,
-        Capability::Lease => 28,
-        Capability::AuditWrite => 29,
-        Capability::AuditControl => 30,
-        Capability::Setfcap => 31,
-        Capability::MacOverride => 32,
-        Capability::MacAdmin => 33,
-        Capability::Syslog => 34,
-        Capability::WakeAlarm => 35,
-        Capability::BlockSuspend => 36,
-        Capability::AuditRead => 37,
-        Capability::Perfmon => 38,
-        Capability::Bpf => 39,
-        Capability::CheckpointRestore => 40,
-    }
 }
 
 fn rlimits(process: &Process) -> Result<Vec<(Resource, u64, u64)>> {
