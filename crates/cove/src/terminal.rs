@@ -28,9 +28,23 @@ pub(crate) struct Raw {
 impl Raw {
     /// Every key reaches the program inside.
     pub(crate) fn enter() -> io::Result<Self> {
+        Self::change(Termios::make_raw)
+    }
+
+    /// As [`Raw::enter`], but what is written is processed as before: for a program whose own
+    /// terminal leaves its output alone.
+    pub(crate) fn enter_for_input() -> io::Result<Self> {
+        Self::change(|raw| {
+            let output = raw.output_modes;
+            raw.make_raw();
+            raw.output_modes = output;
+        })
+    }
+
+    fn change(make_raw: impl FnOnce(&mut Termios)) -> io::Result<Self> {
         let before = tcgetattr(io::stdin())?;
         let mut raw = before.clone();
-        raw.make_raw();
+        make_raw(&mut raw);
         tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;
         Ok(Self { before })
     }

@@ -4,10 +4,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use lexopt::Arg::{Long, Short, Value};
+use lexopt::Arg::{self, Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 
-use super::log::{Format, Log};
+use super::log::{Format, Level, Log};
 use super::{Failure, Globals, SPEC_VERSION, usage};
 
 /// What the first part of the command line asks for.
@@ -29,13 +29,14 @@ impl From<lexopt::Error> for Failure {
 pub(super) fn globals(parser: &mut Parser, log: &mut Log) -> Result<Parsed, Failure> {
     let mut root: Option<PathBuf> = None;
     let (mut file, mut format) = (None::<PathBuf>, Format::Text);
-    let (mut debug, mut systemd_cgroup, mut rootless) = (false, false, None);
+    let (mut level, mut config) = (Level::Warning, None::<PathBuf>);
+    let (mut systemd_cgroup, mut rootless) = (false, None);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("root") => root = Some(parser.value()?.into()),
             Long("log") => {
                 let path = PathBuf::from(parser.value()?);
-                *log = Log::open(Some(&path), format, debug)?;
+                *log = Log::open(Some(&path), format, level)?;
                 file = Some(path);
             }
             Long("log-format") => {
@@ -48,18 +49,25 @@ pub(super) fn globals(parser: &mut Parser, log: &mut Log) -> Result<Parsed, Fail
                         )));
                     }
                 };
-                *log = Log::open(file.as_deref(), format, debug)?;
+                *log = Log::open(file.as_deref(), format, level)?;
             }
             Long("debug") => {
-                debug = flag(parser)?;
-                *log = Log::open(file.as_deref(), format, debug)?;
+                if flag(parser)? {
+                    level = Level::Debug;
+                }
+                *log = Log::open(file.as_deref(), format, level)?;
             }
+            Long("log-level") => {
+                level = Level::parse(&parser.value()?.string()?)?;
+                *log = Log::open(file.as_deref(), format, level)?;
+            }
+            Long("config") => config = Some(parser.value()?.into()),
             Long("systemd-cgroup") => systemd_cgroup = flag(parser)?,
             Long("rootless") => {
                 rootless = match parser.value()?.string()?.as_str() {
                     "auto" => None,
-                    "true" => Some(true),
-                    "false" => Some(false),
+                    "true" | "1" => Some(true),
+                    "false" | "0" => Some(false),
                     other => {
                         return Err(Failure::new(format!(
                             "--rootless {other:?}: true, false or auto"
@@ -67,15 +75,16 @@ pub(super) fn globals(parser: &mut Parser, log: &mut Log) -> Result<Parsed, Fail
                     }
                 }
             }
-            Long("version") | Short('v') => return Ok(Parsed::Print(version())),
-            Long("help") | Short('h') => return Ok(Parsed::Print(usage::GENERAL.to_owned())),
+            Long("version") | Short('v' | 'V') => return Ok(Parsed::Print(version())),
+            Long("help") | Short('h' | '?') => return Ok(Parsed::Print(usage::general())),
             Value(command) => {
                 let user = rustix::process::geteuid();
                 let rootless = rootless.unwrap_or(!user.is_root());
-                let log = Log::open(file.as_deref(), format, debug)?;
+                let log = Log::open(file.as_deref(), format, level)?;
                 let root = root.unwrap_or_else(|| default_root(rootless));
                 let globals = Globals {
                     root,
+                    config,
                     log,
                     systemd_cgroup,
                 };
@@ -84,7 +93,7 @@ pub(super) fn globals(parser: &mut Parser, log: &mut Log) -> Result<Parsed, Fail
             other => return Err(other.unexpected().into()),
         }
     }
-    Ok(Parsed::Print(usage::GENERAL.to_owned()))
+    Ok(Parsed::Print(usage::general()))
 }
 
 /// A switch, on unless `=false` says otherwise.
@@ -92,8 +101,9 @@ pub(super) fn flag(parser: &mut Parser) -> Result<bool, Failure> {
     match parser.optional_value() {
         None => Ok(true),
         Some(value) => match value.to_str() {
-            Some("true" | "1") => Ok(true),
-            Some("false" | "0") => Ok(false),
+            // Go's words.
+            Some("true" | "True" | "TRUE" | "t" | "T" | "1") => Ok(true),
+            Some("false" | "False" | "FALSE" | "f" | "F" | "0") => Ok(false),
             _ => Err(Failure::new(format!("{}: true or false", value.display()))),
         },
     }
@@ -105,10 +115,18 @@ pub(super) fn only_id(parser: &mut Parser, command: &str) -> Result<String, Fail
     while let Some(argument) = parser.next()? {
         match argument {
             Value(value) if id.is_none() => id = Some(value.string()?),
-            other => return Err(other.unexpected().into()),
+            argument => return Err(other(argument)),
         }
     }
     required(id, command)
+}
+
+/// The answer to an argument that a command does not know.
+pub(super) fn other(argument: Arg<'_>) -> Failure {
+    match argument {
+        Long("help") | Short('h' | '?') => Failure::help(),
+        argument => argument.unexpected().into(),
+    }
 }
 
 /// The container, or what is missing.

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serde_json::json;
 
-use super::args::{flag, required};
+use super::args::{flag, other, required};
 use super::{Failure, Globals, Outcome, print};
 
 pub(super) fn events(globals: &Globals, parser: &mut Parser) -> Outcome {
@@ -21,7 +21,7 @@ pub(super) fn events(globals: &Globals, parser: &mut Parser) -> Outcome {
             Long("stats") => once = flag(parser)?,
             Long("interval") => interval = duration(&parser.value()?.string()?)?,
             Value(value) if id.is_none() => id = Some(value.string()?),
-            other => return Err(other.unexpected().into()),
+            argument => return Err(other(argument)),
         }
     }
     let id = required(id, "events")?;

@@ -10,7 +10,7 @@ use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, User};
 
-use super::args::{flag, required, rest};
+use super::args::{flag, other, required, rest};
 use super::lifecycle::check_terminal;
 use super::{Failure, Globals, Outcome, foreground, seal, warn};
 
@@ -33,6 +33,7 @@ pub(super) fn exec(globals: &Globals, parser: &mut Parser) -> Outcome {
     exec_inner(globals, parser).map_err(|failure| Failure {
         message: format!("exec failed: {}", failure.message),
         status: 255,
+        ..failure
     })
 }
 
@@ -47,6 +48,7 @@ fn exec_inner(globals: &Globals, parser: &mut Parser) -> Outcome {
     let mut pidfd_socket: Option<PathBuf> = None;
     let mut file: Option<PathBuf> = None;
     let mut words: Vec<OsString> = Vec::new();
+    let mut unknown = Vec::new();
     while let Some(argument) = parser.next()? {
         match argument {
             Long("process") | Short('p') => file = Some(parser.value()?.into()),
@@ -59,9 +61,12 @@ fn exec_inner(globals: &Globals, parser: &mut Parser) -> Outcome {
             Long("user") | Short('u') => changes.user = Some(user(&parser.value()?.string()?)?),
             Long("additional-gids") | Short('g') => changes.groups.push(parser.value()?.parse()?),
             Long("cap") | Short('c') => {
-                changes
-                    .capabilities
-                    .push(capability(&parser.value()?.string()?)?);
+                let name = parser.value()?.string()?;
+                match capability(&name) {
+                    Some(capability) => changes.capabilities.push(capability),
+                    // As one in a specification.
+                    None => unknown.push(format!("ignoring unknown capability {name:?}")),
+                }
             }
             Long("no-new-privs") => changes.no_new_privileges = flag(parser)?,
             Long("apparmor") => changes.apparmor = Some(parser.value()?.string()?),
@@ -74,13 +79,14 @@ fn exec_inner(globals: &Globals, parser: &mut Parser) -> Outcome {
                 id = Some(value.string()?);
                 words = rest(parser)?;
             }
-            other => return Err(other.unexpected().into()),
+            argument => return Err(other(argument)),
         }
     }
     let id = required(id, "exec")?;
+    warn(globals, &unknown);
     seal()?;
     let container = Container::load(&globals.root, &id)?;
-    let process = match &file {
+    let mut process = match &file {
         Some(path) if words.is_empty() => {
             let loaded = load_process(path)?;
             warn(globals, &loaded.warnings);
@@ -91,10 +97,14 @@ fn exec_inner(globals: &Globals, parser: &mut Parser) -> Outcome {
     };
     let terminal = process.terminal().unwrap_or(false);
     check_terminal(terminal, detach, console_socket.is_some())?;
+    if terminal && console_socket.is_none() && process.console_size().is_none() {
+        // The program may ask before anybody could tell its terminal.
+        process.set_console_size(foreground::size());
+    }
     let options = ExecOptions {
         console: console_socket
             .as_deref()
-            .map_or(Console::Return, Console::Socket),
+            .map_or(Console::Foreground, Console::Socket),
         pid_file: pid_file.as_deref(),
         pidfd_socket: pidfd_socket.as_deref(),
         preserve_fds,
@@ -221,7 +231,8 @@ fn no_capabilities() -> LinuxCapabilities {
     sets
 }
 
-/// Into the sets a program started by an ordinary user keeps them through.
+/// Into the sets that a program is started with; into the one that lasts where it is an ordinary
+/// user's program only if the container's inheritable set, which is not changed, allows it.
 fn add_capabilities(sets: &mut LinuxCapabilities, added: &[Capability]) {
     let with = |set: &Option<HashSet<Capability>>| {
         let mut set = set.clone().unwrap_or_default();
@@ -233,9 +244,13 @@ fn add_capabilities(sets: &mut LinuxCapabilities, added: &[Capability]) {
         with(sets.effective()),
         with(sets.permitted()),
     );
+    let inheritable = sets.inheritable().clone().unwrap_or_default();
+    let mut ambient = sets.ambient().clone().unwrap_or_default();
+    ambient.extend(added.iter().filter(|one| inheritable.contains(*one)));
     sets.set_bounding(bounding)
         .set_effective(effective)
-        .set_permitted(permitted);
+        .set_permitted(permitted)
+        .set_ambient(Some(ambient));
 }
 
 /// `uid` or `uid:gid`, numbers as runc takes them.
@@ -248,10 +263,10 @@ fn user(text: &str) -> Result<(u32, Option<u32>), Failure> {
     Ok((uid.parse().map_err(|_| refuse())?, gid))
 }
 
-fn capability(text: &str) -> Result<Capability, Failure> {
+fn capability(text: &str) -> Option<Capability> {
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("CAP_").unwrap_or(&upper);
-    Capability::from_str(name).map_err(|_| Failure::new(format!("unknown capability {text:?}")))
+    Capability::from_str(name).ok()
 }
 
 #[cfg(test)]
@@ -299,6 +314,16 @@ mod tests {
         assert!(user("root").is_err() && user("5:").is_err());
         assert_eq!(capability("cap_net_raw").unwrap(), Capability::NetRaw);
         assert_eq!(capability("SYS_ADMIN").unwrap(), Capability::SysAdmin);
-        assert!(capability("CAP_FLY").is_err());
+        assert!(capability("CAP_FLY").is_none());
+    }
+
+    #[test]
+    fn what_may_be_inherited_is_ambient_too() {
+        let mut sets = no_capabilities();
+        sets.set_inheritable(Some(HashSet::from([Capability::Kill])));
+        add_capabilities(&mut sets, &[Capability::Kill, Capability::Chown]);
+        assert_eq!(sets.effective().as_ref().map(HashSet::len), Some(2));
+        assert_eq!(*sets.ambient(), Some(HashSet::from([Capability::Kill])));
+        assert_eq!(*sets.inheritable(), Some(HashSet::from([Capability::Kill])));
     }
 }

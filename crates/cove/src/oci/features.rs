@@ -3,11 +3,12 @@
 use lexopt::Parser;
 use serde_json::json;
 
+use super::args::other;
 use super::{Failure, Outcome, SPEC_VERSION, print};
 
 pub(super) fn features(parser: &mut Parser) -> Outcome {
     if let Some(argument) = parser.next()? {
-        return Err(argument.unexpected().into());
+        return Err(other(argument));
     }
     let document = json!({
         "ociVersionMin": "1.0.0",

@@ -56,7 +56,8 @@ impl Watch {
         let signals =
             SignalFd::block(&numbers).map_err(|error| failed("hold signals back", error))?;
         let raw = if console.is_some() && io::stdin().is_terminal() {
-            Some(Raw::enter().map_err(|error| failed("set the terminal to raw mode", error))?)
+            let raw = Raw::enter_for_input();
+            Some(raw.map_err(|error| failed("set the terminal to raw mode", error))?)
         } else {
             None
         };
@@ -303,6 +304,13 @@ fn exit_status(status: WaitStatus) -> u8 {
         (None, None) => 255,
     };
     u8::try_from(code).unwrap_or(255)
+}
+
+/// The size of the terminal on standard input, if it is one.
+pub(super) fn size() -> Option<oci_spec::runtime::Box> {
+    let size = tcgetwinsize(io::stdin()).ok()?;
+    let area = oci_spec::runtime::BoxBuilder::default();
+    area.height(size.ws_row).width(size.ws_col).build().ok()
 }
 
 /// Waits for a process that runs already.

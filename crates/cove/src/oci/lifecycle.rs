@@ -10,7 +10,7 @@ use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 use oci_spec::runtime::Spec;
 
-use super::args::{flag, only_id, required};
+use super::args::{flag, only_id, other, required};
 use super::{Failure, Globals, Outcome, foreground, list, print, seal, signals, warn};
 
 /// What `create` and `run` are told.
@@ -18,6 +18,7 @@ use super::{Failure, Globals, Outcome, foreground, list, print, seal, signals, w
 struct Request {
     id: String,
     bundle: PathBuf,
+    config: Option<PathBuf>,
     console_socket: Option<PathBuf>,
     pid_file: Option<PathBuf>,
     pidfd_socket: Option<PathBuf>,
@@ -39,6 +40,7 @@ fn request(parser: &mut Parser, command: &str) -> Result<Request, Failure> {
     while let Some(argument) = parser.next()? {
         match argument {
             Long("bundle") | Short('b') => request.bundle = parser.value()?.into(),
+            Long("config") | Short('f') => request.config = Some(parser.value()?.into()),
             Long("console-socket") => request.console_socket = Some(parser.value()?.into()),
             Long("pid-file") => request.pid_file = Some(parser.value()?.into()),
             Long("pidfd-socket") => request.pidfd_socket = Some(parser.value()?.into()),
@@ -49,7 +51,7 @@ fn request(parser: &mut Parser, command: &str) -> Result<Request, Failure> {
             Long("keep") if run => request.keep = flag(parser)?,
             Long("no-subreaper") if run => request.no_subreaper = flag(parser)?,
             Value(value) if id.is_none() => id = Some(value.string()?),
-            other => return Err(other.unexpected().into()),
+            argument => return Err(other(argument)),
         }
     }
     request.id = required(id, command)?;
@@ -63,9 +65,10 @@ fn make(
     start: StartMode,
 ) -> Result<Created, Failure> {
     let mut options = CreateOptions::new(&request.id, &request.bundle, &globals.root);
-    if let Some(socket) = &request.console_socket {
-        options.console = Console::Socket(socket);
-    }
+    options.console = match &request.console_socket {
+        Some(socket) => Console::Socket(socket),
+        None => Console::Foreground,
+    };
     options.pid_file = request.pid_file.as_deref();
     options.pidfd_socket = request.pidfd_socket.as_deref();
     options.preserve_fds = request.preserve_fds;
@@ -76,13 +79,18 @@ fn make(
     if globals.systemd_cgroup {
         options.cgroup = CgroupManagerChoice::Systemd;
     }
-    let created = cove_sandbox::create(spec, options)?;
-    warn(globals, &created.warnings);
+    let mut created = cove_sandbox::create(spec, options)?;
+    // The start tells of those that are left to it.
+    warn(globals, &std::mem::take(&mut created.warnings));
     Ok(created)
 }
 
 fn load(globals: &Globals, request: &Request) -> Result<Spec, Failure> {
-    let loaded = load_spec(&request.bundle)?;
+    let config = request.config.as_ref().or(globals.config.as_ref());
+    let loaded = match config {
+        Some(path) => load_spec(path),
+        None => load_spec(&request.bundle.join("config.json")),
+    }?;
     warn(globals, &loaded.warnings);
     globals.log.debug(&format!(
         "container {}: bundle {}",
@@ -197,8 +205,10 @@ pub(super) fn kill(globals: &Globals, parser: &mut Parser) -> Outcome {
         match argument {
             Long("all") | Short('a') => all = flag(parser)?,
             Value(value) if id.is_none() => id = Some(value.string()?),
-            Value(value) if signal.is_none() => signal = Some(signals::parse(&value.string()?)?),
-            other => return Err(other.unexpected().into()),
+            Value(value) if signal.is_none() => {
+                signal = Some(signals::parse_or_none(&value.string()?)?);
+            }
+            argument => return Err(other(argument)),
         }
     }
     let id = required(id, "kill")?;
@@ -212,7 +222,7 @@ pub(super) fn delete(globals: &Globals, parser: &mut Parser) -> Outcome {
         match argument {
             Long("force") | Short('f') => force = flag(parser)?,
             Value(value) if id.is_none() => id = Some(value.string()?),
-            other => return Err(other.unexpected().into()),
+            argument => return Err(other(argument)),
         }
     }
     delete_one(globals, &required(id, "delete")?, force)?;

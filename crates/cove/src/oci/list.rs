@@ -6,7 +6,7 @@ use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 use serde_json::{Value as Json, json};
 
-use super::args::{flag, required, rest};
+use super::args::{flag, other, required, rest};
 use super::{Failure, Globals, Outcome, SPEC_VERSION, print};
 
 /// runc's state document: that of the specification and some more. `pid` is
@@ -61,7 +61,7 @@ pub(super) fn list(globals: &Globals, parser: &mut Parser) -> Outcome {
         match argument {
             Long("format") | Short('f') => format = parser.value()?.string()?,
             Long("quiet") | Short('q') => quiet = flag(parser)?,
-            other => return Err(other.unexpected().into()),
+            argument => return Err(other(argument)),
         }
     }
     let mut documents = Vec::new();
@@ -131,7 +131,7 @@ pub(super) fn ps(globals: &Globals, parser: &mut Parser) -> Outcome {
                 id = Some(value.string()?);
                 words = rest(parser)?;
             }
-            other => return Err(other.unexpected().into()),
+            argument => return Err(other(argument)),
         }
     }
     let id = required(id, "ps")?;

@@ -17,12 +17,34 @@ pub(super) enum Format {
     Json,
 }
 
+/// The least that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    Debug,
+    Warning,
+    Error,
+}
+
+impl Level {
+    /// crun's words for them, and logrus's.
+    pub(super) fn parse(text: &str) -> Result<Self, Failure> {
+        match text {
+            "debug" | "trace" => Ok(Self::Debug),
+            "info" | "warn" | "warning" => Ok(Self::Warning),
+            "error" => Ok(Self::Error),
+            other => Err(Failure::new(format!(
+                "unknown log level {other:?}: debug, info, warning or error"
+            ))),
+        }
+    }
+}
+
 /// Where lines go: a file, or standard error.
 #[derive(Debug)]
 pub(super) struct Log {
     file: Option<File>,
     format: Format,
-    debug: bool,
+    level: Level,
 }
 
 impl Log {
@@ -31,12 +53,12 @@ impl Log {
         Self {
             file: None,
             format,
-            debug: false,
+            level: Level::Warning,
         }
     }
 
     /// A log in a file, which is appended to.
-    pub(super) fn open(path: Option<&Path>, format: Format, debug: bool) -> Result<Self, Failure> {
+    pub(super) fn open(path: Option<&Path>, format: Format, level: Level) -> Result<Self, Failure> {
         let open = |path: &Path| {
             OpenOptions::new()
                 .append(true)
@@ -48,7 +70,7 @@ impl Log {
         Ok(Self {
             file: path.map(open).transpose()?,
             format,
-            debug,
+            level,
         })
     }
 
@@ -63,12 +85,14 @@ impl Log {
 
     /// Tells what was ignored or clamped.
     pub(super) fn warning(&self, message: &str) {
-        self.line("warning", message);
+        if self.level <= Level::Warning {
+            self.line("warning", message);
+        }
     }
 
     /// Tells what is being done, with `--debug`.
     pub(super) fn debug(&self, message: &str) {
-        if self.debug {
+        if self.level == Level::Debug {
             self.line("debug", message);
         }
     }
@@ -100,10 +124,10 @@ mod tests {
     fn lines_are_runcs() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
-        Log::open(Some(&path), Format::Json, false)
+        Log::open(Some(&path), Format::Json, Level::Error)
             .unwrap()
             .line("error", "a \"b\"\n");
-        Log::open(Some(&path), Format::Text, false)
+        Log::open(Some(&path), Format::Text, Level::Error)
             .unwrap()
             .line("error", "c");
         let text = cove_sys::fs::read_to_string(&path, 4096).unwrap();

@@ -34,6 +34,8 @@ const SPEC_VERSION: &str = "1.3.0";
 struct Failure {
     message: String,
     status: u8,
+    /// Nothing did: the user asks how the command is used.
+    help: bool,
 }
 
 impl Failure {
@@ -41,6 +43,15 @@ impl Failure {
         Self {
             message: message.to_string(),
             status: 1,
+            help: false,
+        }
+    }
+
+    /// The answer to `--help`.
+    fn help() -> Self {
+        Self {
+            help: true,
+            ..Self::new("help")
         }
     }
 }
@@ -69,6 +80,8 @@ type Outcome = Result<u8, Failure>;
 #[derive(Debug)]
 struct Globals {
     root: PathBuf,
+    /// What is read instead of a bundle's `config.json`.
+    config: Option<PathBuf>,
     log: Log,
     systemd_cgroup: bool,
 }
@@ -80,7 +93,10 @@ pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
     let mut log = Log::stderr(Format::Text);
     let status = match args::globals(&mut parser, &mut log) {
         Ok(Parsed::Command(globals, command)) => {
-            let outcome = dispatch(&globals, &command, &mut parser);
+            let outcome = match dispatch(&globals, &command, &mut parser) {
+                Err(failure) if failure.help => help(Some(&command)),
+                other => other,
+            };
             log = globals.log;
             outcome
         }
@@ -113,14 +129,30 @@ fn dispatch(globals: &Globals, command: &str, parser: &mut lexopt::Parser) -> Ou
         "events" => events::events(globals, parser),
         "spec" => spec::spec(parser),
         "features" => features::features(parser),
-        "help" => print(usage::GENERAL),
+        "help" => match parser.next()? {
+            Some(lexopt::Arg::Value(command)) => help(Some(&command.to_string_lossy())),
+            _ => help(None),
+        },
         "checkpoint" | "restore" => Err(Failure::new(format!(
             "{command}: saving a running container to disk and back is not supported"
         ))),
-        other => Err(Failure::new(format!(
-            "unknown command {other:?}; `cove oci --help` lists them"
-        ))),
+        other => Err(unknown(other)),
     }
+}
+
+/// How the whole, or a command of this name, is used.
+fn help(command: Option<&str>) -> Outcome {
+    let text = match command {
+        None | Some("help") => usage::general(),
+        Some(name) => usage::of(name).ok_or_else(|| unknown(name))?,
+    };
+    print(&text)
+}
+
+fn unknown(command: &str) -> Failure {
+    Failure::new(format!(
+        "unknown command {command:?}; `cove oci --help` lists them"
+    ))
 }
 
 /// Writes to standard output; a reader that went away is no failure of ours.

@@ -8,7 +8,7 @@ use lexopt::Arg::{Long, Short};
 use lexopt::Parser;
 use serde_json::{Value, json};
 
-use super::args::flag;
+use super::args::{flag, other};
 use super::{Failure, Outcome, SPEC_VERSION};
 
 pub(super) fn spec(parser: &mut Parser) -> Outcome {
@@ -17,7 +17,7 @@ pub(super) fn spec(parser: &mut Parser) -> Outcome {
         match argument {
             Long("bundle") | Short('b') => bundle = parser.value()?.into(),
             Long("rootless") => rootless = flag(parser)?,
-            other => return Err(other.unexpected().into()),
+            argument => return Err(other(argument)),
         }
     }
     let mut document = example();

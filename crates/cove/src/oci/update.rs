@@ -9,7 +9,7 @@ use lexopt::{Parser, ValueExt};
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value as Json};
 
-use super::args::required;
+use super::args::{other, required};
 use super::{Failure, Globals, Outcome, warn};
 
 const LIMIT: u64 = 16 << 20;
@@ -59,7 +59,7 @@ pub(super) fn update(globals: &Globals, parser: &mut Parser) -> Outcome {
             Long(name) => {
                 let known = OPTIONS.iter().find(|(option, ..)| *option == name);
                 let Some(&(option, section, field, kind)) = known else {
-                    return Err(Long(name).unexpected().into());
+                    return Err(other(Long(name)));
                 };
                 let text = parser.value()?.string()?;
                 let value = value(kind, &text).ok_or_else(|| {
@@ -68,7 +68,7 @@ pub(super) fn update(globals: &Globals, parser: &mut Parser) -> Outcome {
                 section_of(&mut document, section).insert(field.to_owned(), value);
             }
             Value(value) if id.is_none() => id = Some(value.string()?),
-            other => return Err(other.unexpected().into()),
+            argument => return Err(other(argument)),
         }
     }
     let id = required(id, "update")?;

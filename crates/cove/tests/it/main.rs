@@ -7,6 +7,7 @@
 mod bundle;
 mod containers;
 mod copy;
+mod environment;
 mod help;
 mod hostile;
 mod images;
@@ -17,6 +18,8 @@ mod oci;
 mod oci_cgroups;
 mod oci_edges;
 mod oci_engines;
+mod oci_hooks;
+mod oci_process;
 mod probe;
 mod pull;
 mod recovery;

@@ -377,7 +377,7 @@ fn a_terminal_in_the_foreground() {
     let output = run.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let shown = text(&output.stdout);
-    assert!(shown.contains("got line\r\n"), "{shown:?}");
+    assert!(shown.contains("got line\n"), "{shown:?}");
     // Detached, nobody would hold it.
     let refused = bundle.on(&["run", "-d"]);
     assert!(
