@@ -147,6 +147,7 @@ fn create_in(
     let entrances = cgroup::entrances(cgroup).map_err(|source| Error::Cgroup { source })?;
     let (ours, theirs) = Channel::pair().map_err(|e| Error::os("make a socket pair", e))?;
     let netdevs = netdev::find(plan.linux)?;
+    let offsets = plan.time_offsets();
     let given = given(plan, options.rootfs.take(), in_new_userns)?;
     let hook_output = Output::open(
         stored.hooks.as_ref(),
@@ -161,7 +162,7 @@ fn create_in(
         stdio: std::mem::take(&mut options.stdio),
         record: &stored.cgroup,
         entrances,
-        gate: in_new_userns || !netdevs.is_empty(),
+        gate: in_new_userns || !netdevs.is_empty() || offsets.is_some(),
         mapped: in_new_userns,
         inherited: inherited(options.preserve_fds.saturating_add(options.listen_fds))?,
         env: environment(plan, options.listen_fds),
@@ -174,6 +175,8 @@ fn create_in(
     };
     let (gate, listens) = (init.gate, init.listener.is_some());
     let process = undo.process.insert(clone_init(plan, init, &ours, cgroup)?);
+    let second = plan.namespaces.goes_on_in_second();
+    let early = process.settle(&ours, "set-up", second, offsets.as_deref())?;
     stored.pid = process.number();
     if in_new_userns {
         let linux = plan.linux;
@@ -236,6 +239,7 @@ fn create_in(
         .ok_or_else(|| invalid("no state directory"))?;
     undo.cgroup = None;
     let mut warnings = plan.warnings.clone();
+    warnings.extend(early);
     warnings.extend(heard.warnings);
     Ok(Created {
         pid,
@@ -321,13 +325,15 @@ fn clone_init(
     cgroup: Option<&dyn Backend>,
 ) -> Result<Newborn> {
     let names = &plan.namespaces;
-    // Joining a user namespace comes before making others; cgroup and time cannot be made here.
-    let flags = if names.joins(ns::USER) {
-        0
-    } else {
+    // Cgroup and time cannot be made here.
+    let at_once = names.made_at_once();
+    let flags = if at_once {
         names.new & !(ns::CGROUP | ns::TIME)
+    } else {
+        0
     };
-    let join_pid = names.join.iter().find(|join| join.kind == ns::PID);
+    let mut joins = names.join.iter();
+    let join_pid = joins.find(|join| join.kind == ns::PID && at_once);
     let _back = join_pid
         .map(|join| PidNamespace::enter(join.fd.as_fd()))
         .transpose()?;

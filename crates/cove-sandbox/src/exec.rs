@@ -64,7 +64,7 @@ pub(crate) fn run(
         channel: theirs,
         init: init.as_fd(),
         entrances,
-        cpus: cpu_set(plan.process.affinity.1.as_deref())?,
+        cpus: Cpus::after(&plan)?,
         kinds: stored.namespaces,
         stdio: std::mem::take(&mut options.stdio),
         env: environment(&plan, 0),
@@ -133,7 +133,7 @@ struct Joiner<'a> {
     init: BorrowedFd<'a>,
     entrances: Vec<cgroup::Entrance>,
     /// Where it runs once it is in the container's cgroup.
-    cpus: Option<CpuSet>,
+    cpus: Cpus,
     kinds: u64,
     stdio: Stdio,
     env: Vec<CString>,
@@ -189,8 +189,17 @@ fn steps(joiner: &mut Joiner<'_>) -> Step<init::Never> {
         Ok(Some(Command::Continue)) => {}
         _ => exit_now(1),
     }
-    if let Some(cpus) = &joiner.cpus {
-        sched_setaffinity(None, cpus).during(|| "set the final execCPUAffinity")?;
+    match &joiner.cpus {
+        Cpus::These(cpus) => {
+            sched_setaffinity(None, cpus).during(|| "set the final execCPUAffinity")?;
+        }
+        Cpus::Kernels => {}
+        Cpus::All => {
+            if let Err(error) = cove_sys::sched::reset_affinity() {
+                let text = format!("CPU affinity of the caller stays: {error}");
+                init::process::warn(&joiner.channel, text);
+            }
+        }
     }
     // Before the container's processes can see this one.
     cove_sys::sched::set_undumpable().during(|| "hide from ptrace")?;
@@ -254,6 +263,30 @@ fn cpu_set(cpus: Option<&[u32]>) -> Result<Option<CpuSet>> {
         set.set(cpu as usize);
     }
     Ok(Some(set))
+}
+
+/// Where a process runs once it is in the container's cgroup.
+enum Cpus {
+    /// As `execCPUAffinity.final` says.
+    These(CpuSet),
+    /// Where it began by `execCPUAffinity.initial`, as far as the cpuset lets it: without a final
+    /// one the specification leaves that to the kernel.
+    Kernels,
+    /// On all of the cpuset, whatever its creator is bound to.
+    All,
+}
+
+impl Cpus {
+    fn after(plan: &Plan<'_>) -> Result<Self> {
+        let (initial, last) = &plan.process.affinity;
+        Ok(
+            match (cpu_set(initial.as_deref())?, cpu_set(last.as_deref())?) {
+                (_, Some(set)) => Self::These(set),
+                (Some(_), None) => Self::Kernels,
+                (None, None) => Self::All,
+            },
+        )
+    }
 }
 
 /// For the time it lives, this thread runs on certain processors, and its children begin there.

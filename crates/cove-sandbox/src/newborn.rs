@@ -10,6 +10,7 @@ use rustix::process::{
 use crate::error::{Error, Result};
 use crate::protocol::{Channel, Report};
 use crate::sockets::next;
+use crate::userns;
 
 /// A child that ends with this value, unless it is released.
 #[derive(Debug)]
@@ -40,6 +41,39 @@ impl Newborn {
         self.pidfd.as_ref()
     }
 
+    /// Listens until it is in the user namespace that it stays in: a second process where `second`
+    /// says so, with its time namespace made where there are `offsets` to set.
+    pub(crate) fn settle(
+        &mut self,
+        channel: &Channel,
+        during: &'static str,
+        mut second: bool,
+        offsets: Option<&str>,
+    ) -> Result<Vec<String>> {
+        let mut warnings = Vec::new();
+        let mut unset = offsets;
+        while second || unset.is_some() {
+            match next(channel, during)? {
+                Report::Failure(failure) => return Err(failure.into()),
+                Report::Warning(text) => warnings.push(text),
+                Report::Sibling(number) => {
+                    self.follow(number, during)?;
+                    second = false;
+                }
+                Report::Offsets => {
+                    if let Some(text) = unset.take() {
+                        userns::put(self.number(), "timens_offsets", text)
+                            .map_err(|e| Error::os("set timeOffsets", e))?;
+                    }
+                }
+                Report::Ready | Report::Hooks | Report::Console(_) => {
+                    return Err(Error::InitDied(during));
+                }
+            }
+        }
+        Ok(warnings)
+    }
+
     /// Listens until it is ready. When it waits for hooks, `hooks` is told its number.
     pub(crate) fn hear_out(
         &mut self,
@@ -56,6 +90,8 @@ impl Newborn {
                 Report::Console(master) => heard.master = Some(master),
                 Report::Sibling(number) => self.follow(number, during)?,
                 Report::Hooks => hooks(self.number())?,
+                // Asked for before.
+                Report::Offsets => return Err(Error::InitDied(during)),
             }
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! creator                          init
+//!    │ ◀── Sibling, Offsets ──────────│  a second process goes on; its time namespace is there
 //!    │ ── Continue ─────────────────▶ │  ids mapped, cgroups joined, devices moved (if waited for)
 //!    │ ◀── Warning, Sibling, Console ─│  any time
 //!    │ ◀── Hooks ─────────────────────│  mounts are there, root not yet changed
@@ -51,6 +52,9 @@ pub(crate) enum Report {
     Hooks,
     Warning(String),
     Sibling(i32),
+    /// The clocks of its new time namespace can be set, which takes rights outside of its user
+    /// namespace.
+    Offsets,
     Console(OwnedFd),
     Failure(Failure),
 }
@@ -113,6 +117,7 @@ impl Channel {
             Report::Hooks => send(fd, b'H', &[], None),
             Report::Warning(text) => send(fd, b'W', text.as_bytes(), None),
             Report::Sibling(pid) => send(fd, b'S', &pid.to_le_bytes(), None),
+            Report::Offsets => send(fd, b'O', &[], None),
             Report::Console(master) => send(fd, b'T', &[], Some(master.as_fd())),
             Report::Failure(failure) => {
                 let mut bytes = vec![failure.fault as u8];
@@ -144,6 +149,7 @@ impl Channel {
             b'H' => Report::Hooks,
             b'W' => Report::Warning(text(rest)),
             b'S' => Report::Sibling(number(rest)?),
+            b'O' => Report::Offsets,
             b'T' => Report::Console(fd.ok_or_else(garbled)?),
             b'F' => {
                 let (&fault, rest) = rest.split_first().ok_or_else(garbled)?;

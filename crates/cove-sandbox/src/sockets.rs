@@ -33,7 +33,11 @@ pub(crate) fn until_executed(channel: &Channel) -> Result<Vec<String>> {
         match report {
             Report::Failure(failure) => return Err(failure.into()),
             Report::Warning(text) => warnings.push(text),
-            Report::Ready | Report::Hooks | Report::Sibling(_) | Report::Console(_) => {}
+            Report::Ready
+            | Report::Hooks
+            | Report::Sibling(_)
+            | Report::Offsets
+            | Report::Console(_) => {}
         }
     }
     Ok(warnings)

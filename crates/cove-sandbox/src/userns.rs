@@ -61,7 +61,7 @@ fn write(pid: i32, file: &str, maps: &[LinuxIdMapping]) -> io::Result<()> {
 }
 
 /// The creator's own `/proc` is the host's: no container has had a hand in it.
-fn put(pid: i32, file: &str, text: &str) -> io::Result<()> {
+pub(crate) fn put(pid: i32, file: &str, text: &str) -> io::Result<()> {
     let path = format!("/proc/{pid}/{file}");
     let file = rustix::fs::openat(CWD, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::io::write(&file, text.as_bytes())?;

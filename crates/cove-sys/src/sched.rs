@@ -47,6 +47,24 @@ pub fn set_scheduler(attr: &SchedAttr) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const raw, 0) })
 }
 
+/// Lets the calling thread run on every processor that its cpuset has.
+///
+/// # Errors
+/// `EPERM` where the caller is confined.
+pub fn reset_affinity() -> io::Result<()> {
+    // More processors than any kernel is built for; those that do not exist do not count.
+    let all = [u64::MAX; 128];
+    // SAFETY: the mask is as long as stated.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_sched_setaffinity,
+            0,
+            size_of_val(&all),
+            all.as_ptr(),
+        )
+    })
+}
+
 /// Sets the I/O priority of the calling process: `class` 1 real time, 2 best effort, 3 idle.
 ///
 /// # Errors

@@ -37,7 +37,7 @@ use crate::cgroup;
 use crate::hooks::{self, Setting};
 use crate::netdev::{self, NetDevice};
 use crate::options::Stdio;
-use crate::plan::{HookKind, Plan, filled};
+use crate::plan::{HookKind, Join, Plan, filled};
 use crate::protocol::{Channel, Command, Failure, Report};
 use crate::state::{OciState, Status};
 
@@ -91,16 +91,22 @@ fn steps(init: &mut Init<'_>) -> Step<Never> {
     let in_userns = names.has(ns::USER);
     // A second process that is made further down inherits the cgroups of this one.
     enter(&init.entrances)?;
+    if let Err(error) = cove_sys::sched::reset_affinity() {
+        process::warn(
+            &init.channel,
+            format!("CPU affinity of the caller stays: {error}"),
+        );
+    }
     let mut gate = Gate { open: !init.gate };
+    join(init)?;
+    time_namespace(init)?;
     if init.mapped {
         gate.pass(&init.channel)?;
     }
-    join(init)?;
     if in_userns {
         become_root()?;
     }
     tell_pid(init);
-    time_offsets(plan)?;
     cove_sys::sched::set_undumpable().during(|| "hide from ptrace")?;
     rustix::process::umask(rustix::fs::Mode::empty());
     rustix::process::setsid().during(|| "setsid")?;
@@ -177,25 +183,39 @@ fn wait_for(channel: &Channel, wanted: Command) -> Step {
     }
 }
 
-/// Joins the namespaces given by path. A user namespace that is joined must be entered before the
-/// new ones are made, or they would belong to the wrong user.
-fn join(init: &mut Init<'_>) -> Step {
+/// Joins the namespaces given by path, and makes those that could not be made with this process.
+fn join(init: &Init<'_>) -> Step {
     let names = &init.plan.namespaces;
+    let at_once = names.made_at_once();
+    let enter = |join: &Join| ns::setns(&join.fd, join.kind);
+    let text = |join: &Join| format!("join namespace {}", join.path.display());
+    let user = names.join.iter().find(|join| join.kind == ns::USER);
+    let mut late = Vec::new();
     for join in &names.join {
-        // The pid namespace was joined by the creator, since it only counts for children.
-        if join.kind != ns::PID {
-            let text = || format!("join namespace {}", join.path.display());
-            ns::setns(&join.fd, join.kind).during(text)?;
+        // The pid namespace only counts for children: where this process stays the only one, its
+        // creator has joined it.
+        if join.kind == ns::USER || join.ours || join.kind == ns::PID && at_once {
+            continue;
+        }
+        match enter(join) {
+            // The right to it comes with the user namespace.
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) && user.is_some() => {
+                late.push(join);
+            }
+            other => other.during(|| text(join))?,
         }
     }
-    if !names.joins(ns::USER) {
+    if at_once {
         return Ok(());
     }
-    let new = names.new & !(ns::CGROUP | ns::TIME);
-    if new & ns::PID == 0 {
-        return ns::unshare(new).during(|| "make namespaces");
+    for join in user.into_iter().chain(late) {
+        enter(join).during(|| text(join))?;
     }
-    go_on_as_sibling(new, &init.channel)
+    let new = names.new & !(ns::CGROUP | ns::TIME);
+    if names.goes_on_in_second() {
+        return go_on_as_sibling(new, &init.channel);
+    }
+    ns::unshare(new).during(|| "make namespaces")
 }
 
 /// Goes on in a second process, in new namespaces of these kinds: that of pids, new or joined, only
@@ -257,26 +277,19 @@ pub(crate) fn pid_in(dir: impl AsFd, link: &str) -> Option<i32> {
     own.to_str().ok()?.parse().ok()
 }
 
-/// The offsets must be set while nothing is in the namespace; exec then enters it.
-fn time_offsets(plan: &Plan<'_>) -> Step {
-    if plan.namespaces.new & ns::TIME == 0 {
+/// The offsets must be set while nothing is in the namespace, which the execution of the program
+/// enters.
+fn time_namespace(init: &Init<'_>) -> Step {
+    if init.plan.namespaces.new & ns::TIME == 0 {
         return Ok(());
     }
     ns::unshare(ns::TIME).during(|| "make a time namespace")?;
-    let Some(offsets) = plan.linux.and_then(|linux| linux.time_offsets().as_ref()) else {
-        return Ok(());
-    };
-    let mut text = String::new();
-    for (clock, offset) in offsets {
-        let (secs, nanos) = (offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
-        text.push_str(&format!("{clock} {secs} {nanos}\n"));
-    }
-    if text.is_empty() {
+    if init.plan.time_offsets().is_none() {
         return Ok(());
     }
-    Procfs::new()?
-        .write("self/timens_offsets", text.as_bytes())
-        .during(|| "set timeOffsets")
+    init.channel
+        .report(&Report::Offsets)
+        .during(|| "ask for time offsets")
 }
 
 /// Puts the tree together around the change of root.

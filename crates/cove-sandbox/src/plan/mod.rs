@@ -10,7 +10,7 @@ mod process;
 pub(crate) use capabilities::names as capability_names;
 pub(crate) use env::set as set_variable;
 pub(crate) use mount::{IdMaps, Kind, MountPlan, clean};
-pub(crate) use namespaces::Namespaces;
+pub(crate) use namespaces::{Join, Namespaces};
 pub(crate) use process::{ProcessPlan, numbers};
 
 use std::path::{Path, PathBuf};
@@ -121,6 +121,17 @@ impl<'a> Plan<'a> {
             early_hooks: false,
             warnings,
         })
+    }
+
+    /// What is written to the kernel for `timeOffsets`, where there are any.
+    pub(crate) fn time_offsets(&self) -> Option<String> {
+        let offsets = self.linux?.time_offsets().as_ref()?;
+        let mut text = String::new();
+        for (clock, offset) in offsets {
+            let (secs, nanos) = (offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
+            text.push_str(&format!("{clock} {secs} {nanos}\n"));
+        }
+        (!text.is_empty()).then_some(text)
     }
 
     pub(crate) fn hooks(&self, kind: HookKind) -> &'a [Hook] {

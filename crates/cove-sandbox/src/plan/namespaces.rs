@@ -27,7 +27,7 @@ pub(crate) struct Join {
 pub(crate) struct Namespaces {
     /// `CLONE_NEW*` bits of those that are made.
     pub new: u64,
-    /// Those that exist, the user namespace first since it gives the right to join the others.
+    /// Those that exist.
     pub join: Vec<Join>,
 }
 
@@ -54,10 +54,15 @@ impl Namespaces {
                 .filter(|path| !path.as_os_str().is_empty())
             {
                 None => result.new |= kind,
-                Some(path) => result.join.push(open(kind, name, path)?),
+                Some(path) => {
+                    let join = open(kind, name, path)?;
+                    // Nobody enters the user namespace that he is in.
+                    if kind != ns::USER || !join.ours {
+                        result.join.push(join);
+                    }
+                }
             }
         }
-        result.join.sort_by_key(|join| join.kind != ns::USER);
         Ok(result)
     }
 
@@ -69,6 +74,21 @@ impl Namespaces {
 
     pub(crate) fn joins(&self, kind: u64) -> bool {
         self.join.iter().any(|join| join.kind == kind)
+    }
+
+    /// Whether the init is made in its new namespaces at once. Else a first process joins others
+    /// before: one of another owner cannot be joined from a new user namespace, and those that are
+    /// new belong to the user namespace that they are made in.
+    pub(crate) fn made_at_once(&self) -> bool {
+        let joins = self.join.iter().any(|join| !join.ours);
+        !(self.joins(ns::USER) || joins && self.new & ns::USER != 0)
+    }
+
+    /// Whether that first process makes a second one to go on, since it cannot itself be in the user
+    /// or pid namespace.
+    pub(crate) fn goes_on_in_second(&self) -> bool {
+        let pid = self.joins(ns::PID) || self.new & ns::PID != 0;
+        !self.made_at_once() && (pid || self.new & ns::USER != 0)
     }
 
     /// All that differ from the caller's.

@@ -7,6 +7,7 @@
     reason = "tests run programs, read what they wrote, and fail by panicking, in helpers too"
 )]
 
+mod affinity;
 mod cgroups;
 mod escape;
 mod exec;
@@ -17,4 +18,5 @@ mod identity;
 mod life;
 mod mounts;
 mod namespaces;
+mod owners;
 mod sandbox;
