@@ -100,12 +100,14 @@ fn compare(options: &Options) -> Result<Found, String> {
     // been busy.
     let mut again = Vec::new();
     for (case, answers) in on_both(&stage, together, options.jobs)? {
-        if report::differ(&case, &answers) {
+        let known = listed(&known, &case);
+        if known.is_none() && report::differ(&case, &answers) {
             again.push(case);
         } else {
-            found.add(&case, &answers, listed(&known, &case));
+            found.add(&case, &answers, known);
         }
     }
+    stage.clear();
     again.extend(alone);
     for (case, answers) in on_both(&stage, again, 1)? {
         found.add(&case, &answers, listed(&known, &case));

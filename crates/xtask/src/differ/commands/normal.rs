@@ -49,7 +49,7 @@ const SPEAKERS: &[(&str, &str)] = &[
 const HINTS: &str = r"^(See|Run) '.* --help'( for more information)?\.?$";
 
 /// The names of the programs, where they stand as words.
-const PROGRAMS: &str = r#"(^|[ '"(`])(docker|cove oci|cove|runc|podman)($|[ '":)`,])"#;
+const PROGRAMS: &str = r#"(^|[ \t'"(`])(docker|cove oci|cove|runc|podman)($|[ '":)`,])"#;
 
 /// Standard output, `world` being the directory it comes from.
 pub(crate) fn output(text: &str, world: &str) -> Vec<String> {

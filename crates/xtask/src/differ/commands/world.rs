@@ -106,6 +106,23 @@ impl Stage {
         }
     }
 
+    /// Removes what refused command lines of other cases left, before cases
+    /// that look at everything.
+    pub(crate) fn clear(&self) {
+        for world in [&self.docker, &self.cove[0]]
+            .into_iter()
+            .filter_map(OnceLock::get)
+        {
+            let home = world.directory.path().join("home");
+            for line in [
+                "docker ps -aq | xargs -r docker rm -f",
+                "docker images --format '{{.Repository}}:{{.Tag}}' | grep -vE '^(busybox|app):' | xargs -r docker rmi -f",
+            ] {
+                let _best = world.line(line, &home, "-").run();
+            }
+        }
+    }
+
     fn slots(&self, peer: Peer) -> (&OnceLock<World>, &OnceLock<World>) {
         match peer {
             Peer::Docker => (&self.docker, &self.cove[0]),
