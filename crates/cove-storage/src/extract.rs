@@ -43,10 +43,10 @@ pub type Follow<'a> = &'a dyn Fn(&[u8]) -> io::Result<OwnedFd>;
 pub struct Extract<'a> {
     /// Who owns it.
     pub owner: Owner,
-    /// Whether what gives privileges is made: set-user-id bits, capabilities
-    /// and access lists of files, device nodes. An archive from a container
-    /// must not bring any to the host unless its user asked for them.
-    pub privileges: bool,
+    /// Whether device nodes are made. A container's tree must not bring any to
+    /// the host unless its user asked for them: a node with any mode leads to
+    /// the host's own disks.
+    pub devices: bool,
     /// Where a symbolic link among a member's parents leads; without this it
     /// is refused.
     pub follow: Option<Follow<'a>>,
@@ -109,7 +109,6 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 const HANDLE: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// So often a name may be taken again before we give up.
 const ATTEMPTS: usize = 16;
-const PRIVILEGED: u32 = 0o6000;
 
 struct Target<'a> {
     dir: OwnedFd,
@@ -152,7 +151,7 @@ impl Target<'_> {
         parent: &OwnedFd,
         name: &[u8],
     ) -> Result<()> {
-        if matches!(entry.kind, Kind::Char | Kind::Block) && !self.options.privileges {
+        if matches!(entry.kind, Kind::Char | Kind::Block) && !self.options.devices {
             self.skip("device", entry);
             return Ok(());
         }
@@ -297,7 +296,7 @@ impl Target<'_> {
         if let Some((uid, gid)) = self.owner(entry) {
             rustix::fs::fchown(fd, uid, gid).at(Step::SetMetadata, &path)?;
         }
-        rustix::fs::fchmod(fd, self.mode(entry)).at(Step::SetMetadata, &path)?;
+        rustix::fs::fchmod(fd, Mode::from_raw_mode(entry.mode)).at(Step::SetMetadata, &path)?;
         for (name, value) in &entry.xattrs {
             if !self.wanted(name) {
                 continue;
@@ -335,7 +334,8 @@ impl Target<'_> {
         // A descriptor of our own is the one magic link followed on purpose.
         let own = format!("/proc/self/fd/{}", handle.as_raw_fd());
         if made != FileType::Symlink {
-            rustix::fs::chmod(own.as_str(), self.mode(entry)).at(Step::SetMetadata, path())?;
+            rustix::fs::chmod(own.as_str(), Mode::from_raw_mode(entry.mode))
+                .at(Step::SetMetadata, path())?;
         }
         rustix::fs::utimensat(
             rustix::fs::CWD,
@@ -412,21 +412,14 @@ impl Target<'_> {
         Some((Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))))
     }
 
-    fn mode(&self, entry: &Entry) -> Mode {
-        let dropped = if self.options.privileges {
-            0
-        } else {
-            PRIVILEGED
-        };
-        Mode::from_raw_mode(entry.mode & !dropped)
-    }
-
     /// What overlayfs keeps for itself, and what only the kernel's security
-    /// modules understand, is not for archives.
+    /// modules understand, is not for archives. Access lists name users as
+    /// owners do.
     fn wanted(&self, attribute: &[u8]) -> bool {
         match attribute {
-            b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default" => {
-                self.options.privileges
+            b"security.capability" => true,
+            b"system.posix_acl_access" | b"system.posix_acl_default" => {
+                self.options.owner != Owner::Caller
             }
             name => name.starts_with(b"user.") && !name.starts_with(b"user.overlay."),
         }

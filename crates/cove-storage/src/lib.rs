@@ -45,7 +45,7 @@ pub use image::{Image, ImageLayer, ImageRecord};
 pub use inflate::{Whole, detect};
 pub use layer::{Layer, LayerInfo, LayerTar};
 pub use lease::Lease;
-pub use pack::{export, pack};
+pub use pack::{Packed, export, pack};
 pub use remove::{Collected, Removal, Usage};
 pub use settle::Settler;
 pub use snapshot::Snapshot;

@@ -115,8 +115,7 @@ fn export_tree(mut packer: Packer<'_, impl Write>) -> Result<()> {
 /// of ours, whatever it was a moment ago.
 ///
 /// Whoever owns the tree may change it meanwhile: nothing but regular files
-/// and directories is opened, and no symbolic link followed. Returns whether
-/// there was something of a kind that archives have.
+/// and directories is opened, and no symbolic link followed.
 ///
 /// # Errors
 /// When a file cannot be read or the sink fails.
@@ -127,7 +126,7 @@ pub fn pack(
     links: bool,
     what: &Path,
     out: impl Write,
-) -> Result<bool> {
+) -> Result<Packed> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let parent = rustix::fs::openat(parent, ".", flags, Mode::empty()).at(Step::Open, what)?;
     let mut packer = Packer::new(&parent, what, out);
@@ -136,9 +135,24 @@ pub fn pack(
     if let Some(directory) = packer.name(&parent, name, base)? {
         packer.tree(&directory, base)?;
     }
-    let any = packer.members > 0;
-    packer.finish().map(|_| any)
+    let packed = Packed {
+        found: packer.members > 0 || !packer.sockets.is_empty(),
+        skipped: std::mem::take(&mut packer.sockets),
+    };
+    packer.finish().map(|_| packed)
 }
+
+/// What became of a tree that was to be copied.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Packed {
+    /// Whether there was something under the name.
+    pub found: bool,
+    /// What archives do not have, for the user to know: sockets.
+    pub skipped: Vec<String>,
+}
+
+/// Enough to tell the user; not a way to fill memory.
+const TOLD: usize = 100;
 
 /// What was found under a name.
 #[derive(Default)]
@@ -159,6 +173,8 @@ struct Packer<'a, W> {
     /// Whether holes are left out.
     maps: bool,
     members: u64,
+    /// Left out.
+    sockets: Vec<String>,
     /// Whether the first member must be something else than a symbolic link.
     refuses_link: bool,
     /// First name of each file that has several.
@@ -176,6 +192,7 @@ impl<'a, W: Write> Packer<'a, W> {
             copies: false,
             maps: true,
             members: 0,
+            sockets: Vec::new(),
             refuses_link: false,
             links: HashMap::new(),
             buffer: vec![0; 128 << 10],
@@ -256,7 +273,12 @@ impl<'a, W: Write> Packer<'a, W> {
             FileType::BlockDevice => Kind::Block,
             FileType::Fifo => Kind::Fifo,
             // Sockets mean nothing without their process; no tar has them.
-            _ => return Ok(None),
+            _ => {
+                if self.sockets.len() < TOLD {
+                    self.sockets.push(format!("socket {}", path.escape_ascii()));
+                }
+                return Ok(None);
+            }
         };
         let inode =
             (kind != Kind::Directory && stat.st_nlink > 1).then_some((stat.st_dev, stat.st_ino));

@@ -80,7 +80,7 @@ impl Engine {
     /// Writes what `path` names in an instance, and what is beneath it, as an
     /// archive whose first member is called `base`: `.` for a directory whose
     /// contents are wanted rather than itself. Unless `links`, what is a
-    /// symbolic link by now is not copied.
+    /// symbolic link by now is not copied. Returns what was left out.
     ///
     /// # Errors
     /// [`Error::NotFound`] when nothing is there; when a file cannot be read
@@ -92,7 +92,7 @@ impl Engine {
         base: &str,
         links: bool,
         out: impl Write,
-    ) -> Result<()> {
+    ) -> Result<Vec<String>> {
         let root = self.view_of(record)?;
         let missing = |errno| failure(record, path, errno);
         let place = Place::find(root.as_fd(), path).map_err(missing)?;
@@ -103,10 +103,11 @@ impl Engine {
         let what = shown(record, path);
         let base = base.as_bytes();
         let packed = pack(&place.parent, place.name(), base, links, &what, out);
-        if packed.map_err(Error::Storage)? {
-            Ok(())
+        let packed = packed.map_err(Error::Storage)?;
+        if packed.found {
+            Ok(packed.skipped)
         } else {
-            // A socket, or it was removed or replaced this very moment.
+            // It was removed or replaced this very moment.
             Err(failure(record, path, Errno::NOENT))
         }
     }
@@ -153,7 +154,7 @@ impl Engine {
         };
         let options = Extract {
             owner,
-            privileges: true,
+            devices: true,
             follow: Some(&follow),
         };
         extract(&target, &shown(record, directory), reader, &options).map_err(Error::Storage)

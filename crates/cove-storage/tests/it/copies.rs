@@ -11,13 +11,13 @@ use crate::support::{archive, member, names, run};
 
 const HOST: Extract<'static> = Extract {
     owner: Owner::Caller,
-    privileges: false,
+    devices: false,
     follow: None,
 };
 
 const CONTAINER: Extract<'static> = Extract {
     owner: Owner::Archive,
-    privileges: true,
+    devices: true,
     follow: None,
 };
 
@@ -39,6 +39,7 @@ fn packed(directory: &Path, name: &str, base: &str) -> Vec<u8> {
             &mut tar
         )
         .unwrap()
+        .found
     );
     tar
 }
@@ -89,19 +90,21 @@ fn a_tree_goes_out_and_comes_in_under_another_name() {
     let fd = fs::File::open(&source).unwrap();
     for (name, packed) in [(b"link".as_slice(), false), (b"sub", true)] {
         assert_eq!(
-            pack(&fd, name, b"x", false, &source, Vec::new()).unwrap(),
+            pack(&fd, name, b"x", false, &source, Vec::new())
+                .unwrap()
+                .found,
             packed
         );
     }
 
-    // The host gets neither privileges nor other users' files unasked.
+    // The host gets neither devices nor other users' files unasked.
     let host = tempfile::tempdir().unwrap();
     assert_eq!(
         into(host.path(), &tar, &HOST).unwrap(),
         ["device other/null"]
     );
     let file = fs::metadata(host.path().join("other/sub/file")).unwrap();
-    assert_eq!(file.mode() & 0o7777, 0o755);
+    assert_eq!(file.mode() & 0o7777, 0o4755);
     let own = rustix::process::geteuid().as_raw();
     assert_eq!(
         fs::metadata(host.path().join("other/sub")).unwrap().uid(),
@@ -275,7 +278,29 @@ fn the_kernels_own_trees_are_neither_packed_nor_written() {
     let proc = fs::File::open("/").unwrap();
     let mut tar = Vec::new();
     let packed = pack(&proc, b"proc", b"proc", true, Path::new("/"), &mut tar).unwrap();
-    assert!(!packed);
+    assert!(!packed.found);
     let tar = archive(&[member("sysrq-trigger", b'0', "", b"x")]);
     assert!(into(Path::new("/proc/self"), &tar, &CONTAINER).is_err());
+}
+
+#[test]
+fn sockets_are_left_out_and_told() {
+    let from = tempfile::tempdir().unwrap();
+    fs::create_dir(from.path().join("tree")).unwrap();
+    fs::write(from.path().join("tree/file"), "x").unwrap();
+    let _bound = std::os::unix::net::UnixListener::bind(from.path().join("tree/sock")).unwrap();
+    let fd = fs::File::open(from.path()).unwrap();
+    for (name, told, members) in [
+        (&b"tree"[..], "socket copy/sock", 2),
+        (b"tree/sock", "socket copy", 0),
+    ] {
+        let mut tar = Vec::new();
+        let packed = pack(&fd, name, b"copy", true, from.path(), &mut tar).unwrap();
+        assert!(packed.found);
+        assert_eq!(packed.skipped, [told]);
+        let entries = tar::Archive::new(tar.as_slice()).entries().unwrap().count();
+        assert_eq!(entries, members);
+    }
+    let gone = pack(&fd, b"gone", b"copy", true, from.path(), Vec::new()).unwrap();
+    assert_eq!(gone, cove_storage::Packed::default());
 }

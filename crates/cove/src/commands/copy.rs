@@ -88,7 +88,10 @@ fn from_container(
         let copied = engine.copy_out(record, &path, base, !options.follow, &mut out);
         return match out.broken {
             Some(error) => Err(output::write_failure(&error)),
-            None => Ok(copied.map(|()| 0)?),
+            None => {
+                tell("not copied", copied?);
+                Ok(0)
+            }
         };
     }
     let to = paths::absolute(to, &here()?);
@@ -102,20 +105,20 @@ fn from_container(
         } else {
             Owner::Caller
         },
-        privileges: options.archive,
+        // Who names a device means it; what else is in a tree is the container's choice.
+        devices: options.archive || stat.is_device(),
         follow: None,
     };
     let shown = Path::new(&plan.directory);
-    let (skipped, size) = piped(
+    let (left, skipped, size) = piped(
         |out| Ok(engine.copy_out(record, &path, &plan.base, !options.follow, out)?),
         |input| {
             cove_engine::extract(&directory, shown, input, &extract)
                 .map_err(|error| cove_engine::Error::Storage(error).into())
         },
     )?;
-    for skipped in skipped {
-        output::note(&format!("not copied without --archive: {skipped}"));
-    }
+    tell("not copied", left);
+    tell("not copied without --archive", skipped);
     summary(options, size, &to);
     Ok(0)
 }
@@ -129,7 +132,7 @@ fn to_container(
 ) -> Outcome {
     let destination = inside(engine, record, to)?;
     let shown = format!("{}:{}", to.container, destination.path);
-    let (skipped, size) = if from == "-" {
+    let (left, skipped, size) = if from == "-" {
         if !destination.is_dir {
             return Err(Failure::plain(format!(
                 "destination \"{}:{}\" must be a directory",
@@ -138,7 +141,7 @@ fn to_container(
         }
         let mut input = Counted::new(io::stdin());
         let skipped = engine.copy_in(record, &destination.path, &mut input, options.archive)?;
-        (skipped, input.count)
+        (Vec::new(), skipped, input.count)
     } else {
         let from = paths::absolute(from, &here()?);
         let source = Source::open(&from, options.follow)?;
@@ -149,9 +152,8 @@ fn to_container(
             |input| Ok(engine.copy_in(record, &plan.directory, input, options.archive)?),
         )?
     };
-    for skipped in skipped {
-        output::note(&format!("not copied: {skipped}"));
-    }
+    tell("not copied", left);
+    tell("not copied", skipped);
     summary(options, size, &shown);
     Ok(0)
 }
@@ -184,28 +186,38 @@ fn inside(engine: &Engine, record: &Record, to: Place<'_>) -> Result<Destination
     })
 }
 
-/// Runs both sides with a pipe between them; also returns the bytes that went
-/// through.
-fn piped<T>(
-    pack: impl FnOnce(&mut dyn Write) -> Result<(), Failure> + Send,
-    extract: impl FnOnce(&mut dyn Read) -> Result<T, Failure>,
-) -> Result<(T, u64), Failure> {
+fn tell(what: &str, left_out: Vec<String>) {
+    for name in left_out {
+        output::note(&format!("{what}: {name}"));
+    }
+}
+
+/// Runs both sides with a pipe between them: what each left out, and the bytes
+/// that went through.
+fn piped(
+    pack: impl FnOnce(&mut dyn Write) -> Result<Vec<String>, Failure> + Send,
+    extract: impl FnOnce(&mut dyn Read) -> Result<Vec<String>, Failure>,
+) -> Result<(Vec<String>, Vec<String>, u64), Failure> {
     let (reader, writer) = io::pipe().map_err(|error| Failure::plain(error.to_string()))?;
     std::thread::scope(|scope| {
         let packing = scope.spawn(move || {
             let mut out = Told::new(BufWriter::with_capacity(64 << 10, writer));
             let packed = pack(&mut out);
             // A side that stopped listening knows why.
-            if out.broken.is_some() { Ok(()) } else { packed }
+            if out.broken.is_some() {
+                Ok(Vec::new())
+            } else {
+                packed
+            }
         });
         let mut input = Counted::new(reader);
         let extracted = extract(&mut input);
         let count = input.count;
         drop(input);
-        packing
+        let left = packing
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        Ok((extracted?, count))
+        Ok((left, extracted?, count))
     })
 }
 

@@ -255,42 +255,6 @@ fn a_stopped_container_takes_and_gives_files() {
 }
 
 #[test]
-fn owners_and_privileges_cross_only_when_asked() {
-    let cove = cove();
-    cove.ok(&[
-        "run", "-d", "--user", "ann", "--name", "box", IMAGE, "sleep", "1000",
-    ]);
-    let host = tempfile::tempdir().unwrap();
-    let file = host.path().join("f");
-    fs::write(&file, "x").unwrap();
-    std::os::unix::fs::chown(&file, Some(33), Some(44)).unwrap();
-    cove.ok(&["cp", &text(&file), "box:/tmp/plain"]);
-    cove.ok(&["cp", "-a", &text(&file), "box:/tmp/archive"]);
-    let owners = cove.ok(&[
-        "exec",
-        "box",
-        "stat",
-        "-c",
-        "%u:%g",
-        "/tmp/plain",
-        "/tmp/archive",
-    ]);
-    assert_eq!(owners, "33:44\n1000:1000");
-
-    let script = "mkdir /home/ann/d && cp /bin/busybox /home/ann/d/su && chmod 4755 /home/ann/d/su";
-    sh(&cove, "box", script);
-    for (flags, mode, uid) in [(&[][..], 0o755, 0), (&["-a"][..], 0o4755, 1000)] {
-        let to = host.path().join(format!("to{uid}"));
-        cove.cmd(["cp"])
-            .args(flags)
-            .args(["box:/home/ann/d", &text(&to)])
-            .ok();
-        let file = fs::metadata(to.join("su")).unwrap();
-        assert_eq!((file.mode() & 0o7777, file.uid()), (mode, uid));
-    }
-}
-
-#[test]
 fn volumes_of_a_stopped_container_are_where_they_will_be() {
     let cove = cove();
     let host = tempfile::tempdir().unwrap();

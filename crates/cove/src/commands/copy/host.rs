@@ -123,13 +123,14 @@ pub(in crate::commands) fn check_output(path: &str) -> Result<(), Failure> {
     }
 }
 
-/// Writes the source as an archive whose first member is called `base`.
+/// Writes the source as an archive whose first member is called `base`;
+/// returns what was left out.
 pub(super) fn pack(
     source: &Source,
     path: &str,
     base: &str,
     out: impl io::Write,
-) -> Result<(), Failure> {
+) -> Result<Vec<String>, Failure> {
     let base = base.as_bytes();
     let packed = cove_engine::pack(
         source.parent.as_fd(),
@@ -139,9 +140,11 @@ pub(super) fn pack(
         Path::new(path),
         out,
     );
-    match packed.map_err(cove_engine::Error::Storage)? {
-        true => Ok(()),
-        false => Err(fail("lstat", path, &Errno::NOENT.into())),
+    let packed = packed.map_err(cove_engine::Error::Storage)?;
+    if packed.found {
+        Ok(packed.skipped)
+    } else {
+        Err(fail("lstat", path, &Errno::NOENT.into()))
     }
 }
 
