@@ -24,6 +24,9 @@ pub enum Error {
         #[source]
         source: TransportError,
     },
+    /// A text that is to be a URL of http or https is none.
+    #[error("invalid URL \"{0}\"")]
+    Url(String),
     /// The answer is not one of those that the protocol has for the case.
     #[error("Get \"{url}\": received unexpected HTTP status: {status}{message}")]
     Status {

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
+use cove_image::{Client, CredentialStore, Environment, Options};
 use cove_model::image::{History, ImageConfig, Platform};
 use cove_model::{Digest, Reference};
 pub use cove_storage::{Format as SaveFormat, Loaded};
@@ -11,6 +12,19 @@ use cove_storage::{Lease, Saved};
 use super::changes;
 use crate::Engine;
 use crate::error::{Error, Result};
+
+/// How an image is made of an archive of a root file system.
+#[derive(Debug, Clone, Default)]
+pub struct ImportRequest {
+    /// The image's name; without it the image is dangling.
+    pub name: Option<String>,
+    /// What it runs on, when not what the host is.
+    pub platform: Option<Platform>,
+    /// A remark.
+    pub message: String,
+    /// Instructions of a Dockerfile that make the configuration.
+    pub changes: Vec<String>,
+}
 
 impl Engine {
     /// Writes images as one stream: a name that says a tag brings that tag,
@@ -80,23 +94,35 @@ impl Engine {
         self.store.load_layout(directory).map_err(Error::Storage)
     }
 
+    /// The content of a URL of http or https, for [`Engine::import`].
+    ///
+    /// # Errors
+    /// When nobody answers, or the answer is no content.
+    pub fn download(&self, url: &str) -> Result<impl Read + Send + use<>> {
+        let environment = Environment::of_process();
+        let credentials = CredentialStore::new(environment.clone());
+        let client = Client::new(environment, credentials, Options::default());
+        client.download(url).map_err(Error::Registry)
+    }
+
     /// Makes an image of one layer from an archive of a root file system.
     ///
     /// # Errors
     /// When the archive is damaged, a change is none, or the name is none.
-    pub fn import(
-        &self,
-        reader: impl Read + Send,
-        name: Option<&str>,
-        instructions: &[String],
-        message: &str,
-    ) -> Result<Digest> {
+    pub fn import(&self, reader: impl Read + Send, request: &ImportRequest) -> Result<Digest> {
         self.require_root()?;
-        let name = name
+        let name = request
+            .name
+            .as_deref()
             .map(Reference::parse_tag)
             .transpose()
             .map_err(Error::Reference)?;
-        let platform = Platform::host();
+        let platform = request.platform.clone().unwrap_or_else(Platform::host);
+        if platform.os != "linux" {
+            return Err(Error::Invalid(
+                "operating system is not supported".to_owned(),
+            ));
+        }
         let now = jiff::Timestamp::now().to_string();
         let mut config = ImageConfig {
             created: Some(now.clone()),
@@ -105,17 +131,10 @@ impl Engine {
             variant: platform.variant,
             ..ImageConfig::default()
         };
-        changes::apply(&mut config.config, instructions)?;
+        changes::apply(&mut config.config, &request.changes)?;
         config.history.push(History {
             created: Some(now),
-            comment: Some(
-                if message.is_empty() {
-                    "Imported from -"
-                } else {
-                    message
-                }
-                .to_owned(),
-            ),
+            comment: Some(request.message.clone()),
             ..History::default()
         });
         let lease = Lease::new(&self.store).map_err(Error::Storage)?;

@@ -10,7 +10,7 @@ mod remove;
 use cove_model::image::ImageConfig;
 use cove_model::{Digest, Reference};
 
-pub use archive::{Loaded, SaveFormat};
+pub use archive::{ImportRequest, Loaded, SaveFormat};
 pub use inspect::HistoryEntry;
 pub use pull::{PullOptions, PullPolicy, Pulled};
 pub use remove::{Fate, Object, Problem, PruneReport, Removal};

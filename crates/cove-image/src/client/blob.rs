@@ -14,7 +14,7 @@ use cove_model::image::Descriptor;
 use ureq::BodyReader;
 use ureq::http::{HeaderValue, header};
 
-use super::request::{Answer, Headers};
+use super::request::Headers;
 use super::token::Session;
 use super::{Client, Inner};
 use crate::error::Error;
@@ -196,7 +196,7 @@ impl BlobReader {
             }
             _ => return Err(self.inner.no_blob(&self.session, self.digest, answer)),
         }
-        self.body = Some(reader(answer));
+        self.body = Some(answer.reader());
         Ok(())
     }
 
@@ -337,10 +337,6 @@ impl Read for BlobReader {
 
 fn wrap(error: Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
-}
-
-fn reader(answer: Answer) -> BodyReader<'static> {
-    answer.response.into_body().into_reader()
 }
 
 fn number(text: Option<&str>) -> Option<u64> {

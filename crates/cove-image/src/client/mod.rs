@@ -7,6 +7,7 @@
 
 mod blob;
 mod document;
+mod download;
 mod login;
 mod manifest;
 mod pull;

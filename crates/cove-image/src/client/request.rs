@@ -5,8 +5,8 @@ use std::sync::{Arc, PoisonError};
 
 use cove_model::nullable;
 use serde::Deserialize;
-use ureq::Body;
 use ureq::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use ureq::{Body, BodyReader};
 
 use super::Inner;
 use super::token::Session;
@@ -52,6 +52,11 @@ impl Answer {
             });
         }
         Ok(bytes)
+    }
+
+    /// The body as a stream.
+    pub(super) fn reader(self) -> BodyReader<'static> {
+        self.response.into_body().into_reader()
     }
 
     /// What the registry says about an error.
@@ -180,7 +185,7 @@ impl Inner {
 
     /// Tries again while there is hope. A host that refuses the connection is
     /// given up at once.
-    fn patiently(
+    pub(super) fn patiently(
         &self,
         mut attempt: impl FnMut() -> Result<Answer, Error>,
     ) -> Result<Answer, Error> {

@@ -43,20 +43,20 @@ pub(crate) enum NameError {
     /// The resolver cannot be set up.
     #[error("cannot start the resolver")]
     Start(#[source] io::Error),
-    /// DNS gives no answer. Docker's words.
-    #[error("lookup {host}: no such host")]
+    /// DNS gives no address. What the library says of it is for those who
+    /// know its records and queries, so it is kept but not shown.
+    #[error("cannot resolve {host}: {}", reason(cause))]
     Dns {
         /// The name.
         host: String,
         /// What DNS said.
-        #[source]
-        source: NetError,
+        cause: NetError,
     },
     /// There is an answer without any address.
-    #[error("lookup {0}: no address")]
+    #[error("cannot resolve {0}: it has no address")]
     Empty(String),
     /// DNS took too long.
-    #[error("lookup {0}: timed out")]
+    #[error("cannot resolve {0}: the name servers do not answer in time")]
     Timeout(String),
     /// The name leads where a registry must not send us.
     #[error(
@@ -75,9 +75,20 @@ impl NameError {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Timeout(_) => true,
-            Self::Dns { source, .. } => !source.is_nx_domain(),
+            Self::Dns { cause, .. } => !cause.is_nx_domain(),
             Self::Read { .. } | Self::Start(_) | Self::Empty(_) | Self::Forbidden { .. } => false,
         }
+    }
+}
+
+/// An answer of DNS in a few words.
+fn reason(cause: &NetError) -> &'static str {
+    if cause.is_nx_domain() {
+        "no such host"
+    } else if cause.is_no_records_found() {
+        "it has no address"
+    } else {
+        "the name servers give no answer"
     }
 }
 
@@ -153,9 +164,9 @@ impl Names {
         let text = String::from_utf8_lossy(&text);
         let parsed =
             parse_resolv_conf(&*text).or_else(|_| parse_resolv_conf("nameserver 127.0.0.1"));
-        let dns = |source| NameError::Dns {
+        let dns = |cause| NameError::Dns {
             host: host.to_owned(),
-            source,
+            cause,
         };
         let (config, mut options) = parsed.map_err(dns)?;
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
@@ -278,6 +289,7 @@ fn in_hosts(text: impl BufRead, host: &str) -> io::Result<Vec<IpAddr>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::transport::TransportError;
 
     #[test]
     fn hosts_are_read() {
@@ -332,6 +344,61 @@ mod tests {
         );
         // What was downloading goes on when DNS is back.
         assert!(error.is_transient(), "{error}");
+        let words = cove_model::error::sentence(&error);
+        assert!(words.starts_with("cannot resolve reg.test: the name servers give no answer"));
+        assert!(
+            !words.contains("io error") && !words.contains("proto"),
+            "{words}"
+        );
+    }
+
+    /// A name server that gives every question the same code and no record.
+    fn server(address: &str, code: u8) -> std::thread::JoinHandle<()> {
+        let socket = std::net::UdpSocket::bind((address, 53)).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        std::thread::spawn(move || {
+            let mut packet = [0; 512];
+            // IPv4 and IPv6 are asked for; whoever asks more waits for nobody.
+            for _ in 0..2 {
+                let Ok((length, peer)) = socket.recv_from(&mut packet) else {
+                    return;
+                };
+                packet[2] |= 0x80;
+                packet[3] = 0x80 | code;
+                // No extension of the question's is taken up.
+                packet[10..12].fill(0);
+                let end = 12 + packet[12..length].iter().position(|&b| b == 0).unwrap() + 5;
+                socket.send_to(&packet[..end], peer).unwrap();
+            }
+        })
+    }
+
+    #[test]
+    fn what_dns_says_is_told_in_few_words() {
+        for (address, code, words) in [
+            ("127.0.0.251", 3, "cannot resolve reg.test: no such host"),
+            (
+                "127.0.0.252",
+                0,
+                "cannot resolve reg.test: it has no address",
+            ),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            files::put(
+                &root.path().join("etc/resolv.conf"),
+                &format!("nameserver {address}\noptions timeout:5 attempts:1\n"),
+            );
+            let server = server(address, code);
+            let names = Names::new(&Environment::beneath(root.path()));
+            let error = names
+                .lookup("reg.test", Duration::from_secs(20))
+                .unwrap_err();
+            let error = TransportError::Name(Box::new(error));
+            assert_eq!(cove_model::error::sentence(&error), words);
+            server.join().unwrap();
+        }
     }
 
     #[test]

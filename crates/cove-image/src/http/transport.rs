@@ -22,8 +22,8 @@ use crate::environment::Environment;
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
     /// The host's name leads nowhere.
-    #[error("dial tcp")]
-    Name(#[source] NameErrorBox),
+    #[error(transparent)]
+    Name(NameErrorBox),
     /// The certificates directory of the host is broken.
     #[error("cannot set up TLS")]
     Certificates(#[source] CertificateError),

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
 
-use cove_engine::{ErrorKind, ImageInfo, PullOptions, Removal, SaveFormat};
+use cove_engine::{ErrorKind, ImageInfo, ImportRequest, PullOptions, Removal, SaveFormat};
 use cove_model::Reference;
+use cove_model::image::Platform;
 use jiff::Timestamp;
 
 use super::archive::write_archive;
@@ -58,10 +59,7 @@ pub(crate) fn pull(session: &Session, matches: &Matches) -> Outcome {
     let quiet = matches.on("quiet");
     let reference =
         Reference::parse_docker(name).map_err(|error| Failure::plain(error.to_string()))?;
-    let platform = match matches.text("platform") {
-        "" => None,
-        text => Some(parse::platform::parse(text).map_err(Failure::plain)?),
-    };
+    let platform = platform(matches)?;
     if !quiet && reference.tag().is_none() && reference.digest().is_none() {
         output::line("Using default tag: latest")?;
     }
@@ -71,6 +69,16 @@ pub(crate) fn pull(session: &Session, matches: &Matches) -> Outcome {
         .pull(name, &PullOptions { platform }, &report)?;
     output::line(&full_name(&pulled.reference))?;
     Ok(0)
+}
+
+/// What `--platform` says.
+fn platform(matches: &Matches) -> Result<Option<Platform>, Failure> {
+    match matches.text("platform") {
+        "" => Ok(None),
+        text => parse::platform::parse(text)
+            .map(Some)
+            .map_err(Failure::plain),
+    }
 }
 
 /// A name with its registry.
@@ -116,6 +124,11 @@ pub(crate) fn images(session: &Session, matches: &Matches) -> Outcome {
     let mut patterns: Vec<String> = filters.get("reference").to_vec();
     patterns.extend(matches.args.iter().cloned());
     let mut list = engine.images()?;
+    if list.is_empty()
+        && let Some(words) = session.roots_are_elsewhere("images")
+    {
+        output::note(&words);
+    }
     list.iter().for_each(warn_of_damage);
     // By time, not by text: some are written with another offset.
     list.sort_by_cached_key(|image| std::cmp::Reverse(time::read(&image.created)));
@@ -431,11 +444,8 @@ pub(crate) fn load(session: &Session, matches: &Matches) -> Outcome {
         "" => Box::new(io::stdin()),
         path => Box::new(File::open(path).map_err(|error| output::open_failure(path, &error))?),
     };
-    let quiet = matches.on("quiet");
+    // There is no progress for --quiet to keep back.
     for loaded in session.engine()?.load(input)? {
-        if quiet {
-            continue;
-        }
         if loaded.names.is_empty() {
             output::line(&format!("Loaded image ID: {}", loaded.id))?;
         }
@@ -453,19 +463,31 @@ pub(crate) fn import(session: &Session, matches: &Matches) -> Outcome {
         [source, reference] => (source.as_str(), Some(reference.as_str())),
         _ => return Err(Failure::plain("import takes a file and, at most, a name")),
     };
-    if source.contains("://") {
-        return Err(Failure::plain(format!(
-            "importing from a URL is not supported: fetch {source} and import the file"
-        )));
-    }
+    let engine = session.engine()?;
+    let is_url = ["http://", "https://"]
+        .iter()
+        .any(|scheme| source.starts_with(scheme));
     let input: Box<dyn Read + Send> = match source {
         "-" => Box::new(io::stdin()),
+        url if is_url => {
+            let content = engine.download(url)?;
+            output::line(&format!("Downloading from {url}"))?;
+            Box::new(content)
+        }
         path => Box::new(File::open(path).map_err(|error| output::open_failure(path, &error))?),
     };
-    let message = matches.text("message");
-    let id = session
-        .engine()?
-        .import(input, reference, &matches.all("change"), message)?;
+    let message = match matches.text("message") {
+        "" if is_url => format!("Imported from {source}"),
+        "" => "Imported from -".to_owned(),
+        message => message.to_owned(),
+    };
+    let request = ImportRequest {
+        name: reference.map(str::to_owned),
+        platform: platform(matches)?,
+        message,
+        changes: matches.all("change"),
+    };
+    let id = engine.import(input, &request)?;
     output::line(&id.to_string())?;
     Ok(0)
 }

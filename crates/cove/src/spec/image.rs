@@ -48,7 +48,7 @@ pub(crate) static IMPORT: Command = Command {
     usage: &["[OPTIONS] file|URL|- [REPOSITORY[:TAG]]"],
     about: "Import the contents from a tarball to create a filesystem image",
     aliases: &["image import", "import"],
-    flags: &[shared::CHANGE, shared::NO_PLATFORM, IMPORT_FLAGS],
+    flags: &[shared::CHANGE, shared::PLATFORM, IMPORT_FLAGS],
     args: Args::AtLeast(1),
     interspersed: true,
     run: image::import,
