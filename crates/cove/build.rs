@@ -7,6 +7,7 @@ use std::process::Command;
 
 fn main() {
     order_text();
+    name_build();
     println!("cargo::rerun-if-changed=hello/hello.rs");
     println!("cargo::rerun-if-changed=build.rs");
     let out = PathBuf::from(variable("OUT_DIR")).join("hello");
@@ -38,6 +39,48 @@ fn main() {
         Ok(status) => fail(&format!("compiling hello/hello.rs: {status}")),
         Err(error) => fail(&format!("running the compiler: {error}")),
     }
+}
+
+/// Hands commit and date of the sources to the program. The time is
+/// `SOURCE_DATE_EPOCH` or the commit's, never the clock's: the same sources
+/// make the same bytes. Where there is no git both are empty.
+fn name_build() {
+    println!("cargo::rerun-if-env-changed=SOURCE_DATE_EPOCH");
+    // The log of HEAD grows with every commit, checkout and rebase, HEAD alone
+    // does not. A file that is missing would have this run every time.
+    for name in ["HEAD", "logs/HEAD"] {
+        let path = git(&["rev-parse", "--path-format=absolute", "--git-path", name]);
+        if let Some(path) = path.filter(|path| Path::new(path).exists()) {
+            println!("cargo::rerun-if-changed={path}");
+        }
+    }
+    let epoch = env::var("SOURCE_DATE_EPOCH").ok();
+    let epoch = epoch.or_else(|| git(&["log", "-1", "--format=%ct"]));
+    println!("cargo::rustc-env=COVE_EPOCH={}", epoch.unwrap_or_default());
+    let commit = git(&["rev-parse", "--verify", "HEAD"]).unwrap_or_default();
+    println!("cargo::rustc-env=COVE_COMMIT={commit}");
+}
+
+/// What git prints, if these sources are a checkout of its own: sources that
+/// were unpacked inside of another one are not that one's commit.
+fn git(arguments: &[&str]) -> Option<String> {
+    let workspace = Path::new(&variable("CARGO_MANIFEST_DIR")).join("../..");
+    let workspace = workspace.canonicalize().ok()?;
+    if !workspace.join(".git").exists() {
+        return None;
+    }
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "git is asked which build this is"
+    )]
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(&workspace)
+        .args(arguments)
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
 }
 
 /// Functions that run when a container starts are spread over the whole text;

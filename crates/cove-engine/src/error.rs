@@ -91,6 +91,14 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The installation belongs to another user.
+    #[error("{} belongs to {owner}: run this command as {owner}", path.display())]
+    NotOurs {
+        /// Its directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: String,
+    },
     /// Input or output of the caller failed.
     #[error("cannot {action}")]
     Stream {
@@ -174,7 +182,7 @@ impl Error {
             },
             Self::NoSuchImage { .. } | Self::NotFound(_) => ErrorKind::NotFound,
             Self::Conflict(_) => ErrorKind::Conflict,
-            Self::Unsupported(_) => ErrorKind::Unsupported,
+            Self::Unsupported(_) | Self::NotOurs { .. } => ErrorKind::Unsupported,
             Self::Sandbox(error) => match error {
                 cove_sandbox::Error::Init {
                     fault: InitFault::NotFound,

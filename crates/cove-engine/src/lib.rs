@@ -48,8 +48,10 @@ impl Engine {
     /// # Errors
     /// When a directory cannot be made or is not ours.
     pub fn open(roots: Roots) -> Result<Self> {
-        make_private(&roots.root)?;
-        make_private(&roots.runroot)?;
+        for directory in [&roots.root, &roots.runroot] {
+            make_private(directory)?;
+            check_ours(directory)?;
+        }
         let store = Store::open(&roots.root).map_err(Error::Storage)?;
         let state = State::open(&roots.root).map_err(Error::State)?;
         let engine = Self {
@@ -77,6 +79,28 @@ impl Engine {
     pub const fn roots(&self) -> &Roots {
         &self.roots
     }
+}
+
+/// Another user's directories are closed to us: said in one sentence, instead
+/// of by the first file that cannot be opened.
+fn check_ours(path: &Path) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let own = rustix::process::geteuid();
+    let metadata = fs::metadata(path).map_err(|source| Error::File {
+        action: "look at",
+        path: path.to_owned(),
+        source,
+    })?;
+    if own.is_root() || metadata.uid() == own.as_raw() {
+        return Ok(());
+    }
+    Err(Error::NotOurs {
+        path: path.to_owned(),
+        owner: match metadata.uid() {
+            0 => "root".to_owned(),
+            uid => format!("user {uid}"),
+        },
+    })
 }
 
 /// Layers hold set-user-id programs and sockets let one control instances:

@@ -2,11 +2,12 @@
 
 use std::io::Write as _;
 
+use crate::build;
 use crate::flags::{self, Stop, help};
 use crate::outcome::{Failure, Outcome, Voice};
 use crate::output;
 use crate::settings::{self, Session};
-use crate::spec::{self, Args, Command, Group};
+use crate::spec::{self, Args, Command, Group, planned};
 
 /// Runs a whole command line and returns the exit status.
 pub(crate) fn main(argv0: &str, args: &[String]) -> u8 {
@@ -20,12 +21,12 @@ pub(crate) fn main(argv0: &str, args: &[String]) -> u8 {
         }
     };
     if matches.on("version") {
-        let version = env!("CARGO_PKG_VERSION");
-        return finish(
-            program,
-            program,
-            output::line(&format!("Cove version {version}")).map(|()| 0),
+        let line = format!(
+            "Cove version {}, build {}",
+            build::VERSION,
+            build::short_commit()
         );
+        return finish(program, program, output::line(&line).map(|()| 0));
     }
     let Some((word, rest)) = matches.args.split_first() else {
         return finish(program, program, print_top_help(program));
@@ -78,6 +79,9 @@ fn find<'a>(program: &str, word: &str, rest: &'a [String]) -> Found<'a> {
         };
     }
     let Some(group) = spec::GROUPS.iter().find(|group| group.name == word) else {
+        if planned::has_word(word) {
+            return Found::Unknown(not_built(program, &format!("{program} {word}")));
+        }
         return Found::Unknown(format!(
             "{program}: unknown command: {program} {word}\n\nRun '{program} --help' for more information"
         ));
@@ -94,11 +98,19 @@ fn find<'a>(program: &str, word: &str, rest: &'a [String]) -> Found<'a> {
                 command,
                 rest,
             },
+            None if planned::has_word_of(group.name, word) => {
+                Found::Unknown(not_built(program, &format!("{path} {word}")))
+            }
             None => Found::Unknown(format!(
                 "{program}: unknown command: {path} {word}\n\nUsage:  {path}\n\nRun '{path} --help' for more information"
             )),
         },
     }
+}
+
+/// One sentence: who types the name of a command knows what it would do.
+fn not_built(program: &str, path: &str) -> String {
+    format!("{program}: '{path}' is not built yet; '{program} --help' lists what is")
 }
 
 fn run(session: &Session, command: &'static Command, args: &[String]) -> u8 {

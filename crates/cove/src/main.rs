@@ -2,6 +2,7 @@
 //! status. What it does is in the engine; what it shows is Docker's.
 
 mod attach;
+mod build;
 mod cli;
 mod commands;
 mod flags;

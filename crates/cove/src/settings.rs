@@ -61,6 +61,21 @@ impl Session {
         let engine = Engine::open(self.roots.clone())?;
         Ok(self.engine.get_or_init(|| engine))
     }
+
+    /// What an ordinary user is told whose list of `what` is empty, while the
+    /// system has an installation of root's.
+    pub(crate) fn roots_are_elsewhere(&self, what: &str) -> Option<String> {
+        let uid = rustix::process::geteuid().as_raw();
+        let own = default_roots(uid, |name| env::var_os(name));
+        let system = default_roots(0, |_| None);
+        let elsewhere = uid != 0 && self.roots.root == own.root && system.root.is_dir();
+        elsewhere.then(|| {
+            format!(
+                "These are your own {what}; root's are listed by 'sudo {}'",
+                self.path
+            )
+        })
+    }
 }
 
 /// The name that messages carry: those of other engines' clients when we are

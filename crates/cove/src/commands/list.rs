@@ -67,6 +67,11 @@ const STATES: &[&str] = &[
 pub(crate) fn ps(session: &Session, matches: &Matches) -> Outcome {
     let engine = session.engine()?;
     let selected = select(engine, matches)?;
+    if selected.is_empty()
+        && let Some(words) = session.roots_are_elsewhere("containers")
+    {
+        output::note(&words);
+    }
     let trunc = !matches.on("no-trunc");
     if matches.on("quiet") && matches.text("format").is_empty() {
         let ids: String = selected

@@ -11,6 +11,7 @@ use super::container::is_active;
 use super::image::check_platform;
 use super::list::status_text;
 use super::{container, image};
+use crate::build;
 use crate::flags::Matches;
 use crate::format::template::{Failure as TemplateFailure, Missing, Template};
 use crate::format::{human, json as text, tabs, time};
@@ -161,13 +162,16 @@ fn show(matches: &Matches, document: &Value, plain: impl FnOnce() -> String) -> 
 
 /// Shows which Cove this is.
 pub(crate) fn version(_session: &Session, matches: &Matches) -> Outcome {
-    let version = env!("CARGO_PKG_VERSION");
+    let version = build::VERSION;
+    let built = build::date();
     let uname = rustix::system::uname();
     let kernel = uname.release().to_string_lossy().into_owned();
     // One program is client and engine, so both say the same.
     let own = json!({
         "Version": version,
         "ApiVersion": "",
+        "GitCommit": build::COMMIT,
+        "BuildTime": built.map(|date| date.to_string()).unwrap_or_default(),
         "Os": "linux",
         "Arch": go_architecture(),
         "KernelVersion": kernel,
@@ -175,7 +179,9 @@ pub(crate) fn version(_session: &Session, matches: &Matches) -> Outcome {
     let document = json!({"Client": own, "Server": own});
     show(matches, &document, || {
         format!(
-            "Cove:\n Version:           {version}\n OS/Arch:           linux/{}\n Kernel version:    {kernel}\n",
+            "Cove:\n Version:           {version}\n Git commit:        {}\n Built:             {}\n OS/Arch:           linux/{}\n Kernel version:    {kernel}\n",
+            build::short_commit(),
+            built.map_or_else(|| "unknown".to_owned(), time::ansi_c),
             go_architecture()
         )
     })
@@ -246,9 +252,11 @@ pub(crate) fn info(session: &Session, matches: &Matches) -> Outcome {
     }
     show(matches, &Value::Object(document), || {
         format!(
-            "Containers: {}\n Running: {running}\n Paused: {paused}\n Stopped: {stopped}\nImages: {images}\nServer Version: {}\nStorage Driver: overlay2\nLogging Driver: k8s-file\nCgroup Driver: cgroupfs\nCgroup Version: {cgroups}\nKernel Version: {release}\nOperating System: {system}\nOSType: linux\nArchitecture: {}\nCPUs: {cpus}\nTotal Memory: {}\nName: {name}\nRoot Dir: {root}\nRun Root Dir: {}\n",
+            "Containers: {}\n Running: {running}\n Paused: {paused}\n Stopped: {stopped}\nImages: {images}\nServer Version: {}\n Git Commit: {}\n Built: {}\nStorage Driver: overlay2\nLogging Driver: k8s-file\nCgroup Driver: cgroupfs\nCgroup Version: {cgroups}\nKernel Version: {release}\nOperating System: {system}\nOSType: linux\nArchitecture: {}\nCPUs: {cpus}\nTotal Memory: {}\nName: {name}\nRoot Dir: {root}\nRun Root Dir: {}\n",
             instances.len(),
-            env!("CARGO_PKG_VERSION"),
+            build::VERSION,
+            build::short_commit(),
+            build::date().map_or_else(|| "unknown".to_owned(), time::ansi_c),
             std::env::consts::ARCH,
             human::binary_size(memory),
             engine.roots().runroot.display(),

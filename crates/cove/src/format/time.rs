@@ -32,6 +32,11 @@ pub(crate) fn rfc3339(time: Timestamp) -> String {
     }
 }
 
+/// `Sun Nov 22 13:41:37 2026`, in UTC: what is the same everywhere.
+pub(crate) fn ansi_c(time: Timestamp) -> String {
+    time.strftime("%a %b %e %H:%M:%S %Y").to_string()
+}
+
 /// `2 hours ago`, seen from `now`.
 pub(crate) fn ago(time: Timestamp, now: Timestamp) -> String {
     format!("{} ago", span(time, now))

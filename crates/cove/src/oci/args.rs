@@ -9,6 +9,7 @@ use lexopt::{Parser, ValueExt};
 
 use super::log::{Format, Level, Log};
 use super::{Failure, Globals, SPEC_VERSION, usage};
+use crate::build;
 
 /// What the first part of the command line asks for.
 pub(super) enum Parsed {
@@ -154,7 +155,10 @@ fn default_root(rootless: bool) -> PathBuf {
 /// As runc prints it: dockerd, containerd and Podman read the first line and
 /// the one that begins with `spec:`.
 fn version() -> String {
-    let commit = option_env!("COVE_COMMIT").map_or(String::new(), |id| format!("commit: {id}\n"));
+    let commit = match build::COMMIT {
+        "" => String::new(),
+        id => format!("commit: {id}\n"),
+    };
     format!(
         "cove-oci version {}\n{commit}spec: {SPEC_VERSION}\n",
         env!("CARGO_PKG_VERSION")

@@ -4,6 +4,7 @@
 pub(crate) mod check;
 pub(crate) mod container;
 pub(crate) mod image;
+pub(crate) mod planned;
 pub(crate) mod refuse;
 pub(crate) mod run;
 pub(crate) mod shared;

@@ -168,7 +168,7 @@ fn null_in_an_images_documents_is_as_if_absent() {
         .input(busybox)
         .ok();
     let read = |name: &str| -> Value {
-        serde_json::from_slice(&std::fs::read(root.join(name)).unwrap()).unwrap()
+        serde_json::from_str(&testkit::files::text(&root.join(name)).unwrap()).unwrap()
     };
     let mut manifest = read("manifest.json");
     let name = manifest[0]["Config"].as_str().unwrap().to_owned();
