@@ -212,6 +212,17 @@ fn explain(fs: &OwnedFd, error: io::Error) -> io::Error {
 /// Puts a prepared mount in its place.
 pub(crate) fn place(root: BorrowedFd<'_>, plan: &MountPlan<'_>, prepared: &Prepared) -> Step {
     let target = path::target(root, plan.dest, prepared.need, links(plan))?;
+    // What may lie over parts of procfs was looked through by the plan: no link of the image leads
+    // another mount there.
+    if !clean(plan.dest).starts_with("/proc") && is_procfs(&target) {
+        return refuse(
+            InitFault::Hostile,
+            format!(
+                "mount destination {} leads into a procfs",
+                plan.dest.display()
+            ),
+        );
+    }
     if plan.fstype == "tmpfs" && plan.kind == Kind::New {
         adopt(plan, &target, &prepared.mount)?;
     }

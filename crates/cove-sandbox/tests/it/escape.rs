@@ -180,6 +180,104 @@ fn nothing_is_mounted_over_parts_of_proc() {
     assert!(sandbox.fails().1.contains("procfs"));
 }
 
+/// CVE-2019-19921 and CVE-2023-27561: a link of the image leads a volume over parts of procfs, where
+/// it would hide what is protected. What lies in `/proc` by the plan stays possible.
+#[test]
+fn no_link_leads_a_mount_into_proc() {
+    let volume = tempfile::tempdir().unwrap();
+    for (link, destination) in [
+        ("/proc/sys", "/data"),
+        ("../proc/self/attr", "/data"),
+        ("/proc", "/data/self/attr"),
+        ("/proc", "/data"),
+    ] {
+        let mut sandbox = Sandbox::new("true");
+        symlink(link, sandbox.rootfs().join("data")).unwrap();
+        sandbox.mount(json!({"destination": destination, "type": "bind",
+            "source": volume.path(), "options": ["bind"]}));
+        let (_, error) = sandbox.fails();
+        assert!(error.contains("procfs"), "{link} {destination}: {error}");
+    }
+    let mut sandbox = Sandbox::new("cat /proc/uptime");
+    let file = volume.path().join("uptime");
+    fs::write(&file, "mine").unwrap();
+    sandbox.mount(
+        json!({"destination": "/proc/uptime", "type": "bind", "source": file,
+        "options": ["bind"]}),
+    );
+    assert_eq!(sandbox.run(), "mine");
+}
+
+/// CVE-2025-52565 and CVE-2025-52881: what the image has for the console, or for its devices, leads
+/// to a file of the kernel, or out.
+#[test]
+fn false_consoles_and_devices_lead_nowhere() {
+    let pattern = "/proc/sys/kernel/core_pattern";
+    let before = fs::read_to_string(pattern).unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    for (name, target) in [
+        ("console", pattern),
+        ("console", "../../../../../../outside"),
+        ("pts", "/proc/self/fd"),
+        ("tty", pattern),
+        ("full", "null"),
+        ("deep", "/proc/sys/kernel"),
+    ] {
+        let mut sandbox = Sandbox::new("true");
+        let dev = sandbox.rootfs().join("dev");
+        let target = target.replace("outside", outside.path().to_str().unwrap());
+        symlink(target, dev.join(name)).unwrap();
+        // The image's own directory, without a mount over it.
+        let mounts = sandbox.spec["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| mount["destination"] != "/dev");
+        sandbox.spec["process"]["terminal"] = json!(name != "deep");
+        sandbox.spec["linux"]["devices"] =
+            json!([{"path": "/dev/deep/core_pattern", "type": "c", "major": 1, "minor": 3}]);
+        sandbox.spec["linux"]["maskedPaths"] = json!(["/etc"]);
+        let (_, error) = sandbox.fails();
+        let words = ["symbolic link", "procfs", "something else", "/dev/deep"];
+        assert!(words.iter().any(|word| error.contains(word)), "{name}: {error}");
+        assert_eq!(fs::read_to_string(pattern).unwrap(), before, "{name}");
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+}
+
+/// CVE-2025-31133 with a race: a neighbour that shares the root exchanges what hides the files, and
+/// what is hidden, while a container is made.
+#[test]
+fn what_hides_is_not_exchanged_for_something_else() {
+    let mut sandbox = Sandbox::new("cat /etc/a /etc/b 2>/dev/null");
+    let (etc, dev) = (sandbox.rootfs().join("etc"), sandbox.rootfs().join("dev"));
+    fs::write(etc.join("a"), "visible").unwrap();
+    fs::write(etc.join("b"), "").unwrap();
+    fs::write(etc.join("false"), "a false device").unwrap();
+    symlink("/etc/false", dev.join("other")).unwrap();
+    // The image's own `/dev`, which the neighbour has too.
+    sandbox.spec["mounts"] = json!([{"destination": "/proc", "type": "proc", "source": "proc"}]);
+    sandbox.spec["linux"]["maskedPaths"] = json!(["/etc/a", "/etc/b"]);
+    assert_eq!(sandbox.run(), "");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                exchange(&dev.join("null"), &dev.join("other"));
+            }
+        });
+        let _finish = Finish(&done);
+        let mut ran = 0;
+        for _ in 0..60 {
+            let output = sandbox.call("run", &[]);
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(
+                !text.contains("visible") && !text.contains("false"),
+                "{text}"
+            );
+            ran += u32::from(output.status.success());
+        }
+        assert!(ran < 60, "nobody was in the way");
+    });
+}
+
 /// Class 4, CVE-2021-30465 and CVE-2024-45310: a neighbour swaps the mount target while it is used.
 #[test]
 fn a_swapped_mount_target_never_leads_out() {
