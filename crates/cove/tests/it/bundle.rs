@@ -105,7 +105,8 @@ pub(crate) fn root_filesystem(root: &Path) {
     }
     std::fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
     for name in [
-        "sh", "true", "sleep", "cat", "echo", "id", "ls", "stty", "trap", "kill",
+        "sh", "true", "sleep", "cat", "echo", "id", "ls", "stty", "trap", "kill", "awk", "cut",
+        "head", "od", "readlink", "test", "touch", "tty",
     ] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).unwrap();
     }

@@ -20,6 +20,7 @@ mod oci;
 mod oci_cgroups;
 mod oci_edges;
 mod oci_engines;
+mod oci_given;
 mod oci_hooks;
 mod oci_process;
 mod probe;

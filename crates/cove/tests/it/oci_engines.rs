@@ -10,10 +10,10 @@ use tempfile::TempDir;
 
 use crate::bundle::root_filesystem;
 
-const IMAGE: &str = "busybox:oci";
+pub(crate) const IMAGE: &str = "busybox:oci";
 
 /// These tests are about the real engines: without one they have not passed.
-fn require(program: &str) {
+pub(crate) fn require(program: &str) {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&paths).any(|path| path.join(program).exists());
     assert!(
@@ -23,13 +23,13 @@ fn require(program: &str) {
 }
 
 /// A directory with the runtime under the name engines take it by.
-fn runtime(directory: &Path) -> PathBuf {
+pub(crate) fn runtime(directory: &Path) -> PathBuf {
     let link = directory.join("cove-oci");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_cove"), &link).unwrap();
     link
 }
 
-fn out(output: &Output) -> String {
+pub(crate) fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -110,7 +110,7 @@ fn exercise(engine: &dyn Fn(&[&str]) -> Command, archive: &Path) {
     assert_eq!(out(&run(&["ps", "-aq"])), "");
 }
 
-fn archive(directory: &Path) -> PathBuf {
+pub(crate) fn archive(directory: &Path) -> PathBuf {
     let root = directory.join("rootfs");
     root_filesystem(&root);
     let archive = directory.join("root.tar");
@@ -121,39 +121,41 @@ fn archive(directory: &Path) -> PathBuf {
     archive
 }
 
+/// A podman whose every file is below a directory, with this runtime.
+pub(crate) fn podman_in(directory: &Path, runtime: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new("podman");
+    for (option, name) in [
+        ("--root", "root"),
+        ("--runroot", "run"),
+        ("--tmpdir", "tmp"),
+    ] {
+        command.arg(option).arg(directory.join(name));
+    }
+    command.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]);
+    command
+        .args(["--events-backend", "file", "--runtime"])
+        .arg(runtime)
+        .args(words);
+    command
+}
+
 #[test]
 fn podman() {
     require("podman");
     let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name);
     let runtime = runtime(directory.path());
-    let engine = |words: &[&str]| {
-        let mut command = Command::new("podman");
-        for (option, name) in [
-            ("--root", "root"),
-            ("--runroot", "run"),
-            ("--tmpdir", "tmp"),
-        ] {
-            command.arg(option).arg(path(name));
-        }
-        command.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]);
-        command
-            .args(["--events-backend", "file", "--runtime"])
-            .arg(&runtime)
-            .args(words);
-        command
-    };
+    let engine = |words: &[&str]| podman_in(directory.path(), &runtime, words);
     exercise(&engine, &archive(directory.path()));
 }
 
 /// A containerd and a dockerd of this test's own.
-struct Daemons {
+pub(crate) struct Daemons {
     directory: TempDir,
     children: Vec<Child>,
 }
 
 impl Daemons {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name).display().to_string();
         let runtime = runtime(directory.path()).display().to_string();
@@ -209,7 +211,7 @@ impl Daemons {
         daemons
     }
 
-    fn docker(&self, words: &[&str]) -> Command {
+    pub(crate) fn docker(&self, words: &[&str]) -> Command {
         let mut command = Command::new("docker");
         command
             .arg("-H")
