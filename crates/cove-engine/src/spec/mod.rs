@@ -18,7 +18,6 @@ use oci_spec::runtime::{
     SpecBuilder,
 };
 
-pub(crate) use mounts::JOINED_SHM;
 pub use resources::{DEFAULT_PIDS, resources, without_devices};
 pub use security::{MASKED_PATHS, READONLY_PATHS, capabilities, default_seccomp};
 
@@ -40,6 +39,8 @@ pub struct Facts<'a> {
     pub cgroup: PathBuf,
     /// The directory with `hosts`, `hostname` and `resolv.conf`.
     pub files: &'a Path,
+    /// Where the `/dev/shm` of a joined IPC namespace lies while the instance is made.
+    pub shm: PathBuf,
     /// Files of other instances' namespaces that are joined.
     pub joined: Joined,
     /// Device nodes of the host that the instance gets.

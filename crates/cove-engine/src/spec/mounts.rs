@@ -12,10 +12,6 @@ use crate::error::Result;
 /// Bytes of `/dev/shm` when the user does not say.
 const DEFAULT_SHM: u64 = 64 << 20;
 
-/// Among the instance's files, where the `/dev/shm` of the instance whose IPC
-/// namespace it joins lies while it is made.
-pub(crate) const JOINED_SHM: &str = "shm";
-
 /// All mounts in the order they are made: a later one may lie in an earlier.
 pub(super) fn mounts(spec: &InstanceSpec, facts: &Facts<'_>) -> Result<Vec<Mount>> {
     let mut mounts = Vec::new();
@@ -155,7 +151,7 @@ fn shared_memory(spec: &InstanceSpec, facts: &Facts<'_>) -> Result<Mount> {
     let theirs = match spec.namespaces.ipc {
         NamespaceMode::Private | NamespaceMode::Shareable => None,
         NamespaceMode::Host => Some("/dev/shm".into()),
-        NamespaceMode::Instance(_) => Some(facts.files.join(JOINED_SHM)),
+        NamespaceMode::Instance(_) => Some(facts.shm.clone()),
     };
     if let Some(source) = theirs {
         return bind(source, "/dev/shm", &["rbind", "rprivate"]);

@@ -31,6 +31,7 @@ fn build(spec: InstanceSpec, uid: u32) -> Spec {
         identity: &identity,
         cgroup: "/cove/id".into(),
         files: Path::new("/run/files"),
+        shm: "/run/shm".into(),
         joined: Joined::default(),
         devices: Vec::new(),
         default_pids: Some(DEFAULT_PIDS),
@@ -355,7 +356,7 @@ fn shared_memory_goes_with_the_ipc_namespace() {
         (NamespaceMode::Private, "shm"),
         (NamespaceMode::Shareable, "shm"),
         (NamespaceMode::Host, "/dev/shm"),
-        (NamespaceMode::Instance(other), "/run/files/shm"),
+        (NamespaceMode::Instance(other), "/run/shm"),
     ] {
         let mut spec = plain();
         spec.namespaces.ipc = mode.clone();

@@ -1,5 +1,7 @@
 //! The files that Cove writes for an instance: `hosts`, `hostname` and
-//! `resolv.conf`.
+//! `resolv.conf`. Its root may write to them, as much as it wants: so they lie
+//! with its own layer, not on the small filesystem below `/run` that the whole
+//! host needs.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -16,6 +16,9 @@ use rustix::mount::{
 
 use crate::error::{Error, Result};
 
+/// Where it lies below the instance's directory while the instance is made.
+pub(super) const PLACE: &str = "shm";
+
 /// Does `work` while the `/dev/shm` of process `pid` lies at `at`. The process
 /// must have one thread.
 ///

@@ -18,7 +18,7 @@ use super::{devices, files, propagation, shm};
 use crate::Roots;
 use crate::error::{Error, Result};
 use crate::instances::Remains;
-use crate::spec::{DEFAULT_PIDS, Facts, JOINED_SHM, Joined, runtime_spec};
+use crate::spec::{DEFAULT_PIDS, Facts, Joined, runtime_spec};
 use crate::users::Accounts;
 
 /// One instance, seen from its supervisor.
@@ -84,13 +84,15 @@ impl Container {
         crate::instances::forget_sandbox(&self.roots, self.id())?;
         let spec = &self.record.spec;
         propagation::check(spec)?;
-        files::write(&runtime, spec)?;
+        let files = self.directory();
+        files::write(&files, spec)?;
         let root = self.mount_root()?;
         let identity = Accounts::read(root.as_fd())?.identify(&spec.run.user, &spec.groups)?;
         let facts = Facts {
             identity: &identity,
             cgroup: cgroup(&self.roots, spec, &self.record.id),
-            files: &runtime,
+            files: &files,
+            shm: runtime.join(shm::PLACE),
             joined: self.joined()?,
             devices: devices::devices(spec)?,
             default_pids: default_pids(spec)?,
@@ -119,7 +121,7 @@ impl Container {
         let create = || cove_sandbox::create(&plan, options).map_err(Error::Sandbox);
         let mut created = match &spec.namespaces.ipc {
             NamespaceMode::Instance(other) => {
-                shm::with(self.pid_of(other)?, &runtime.join(JOINED_SHM), create)?
+                shm::with(self.pid_of(other)?, &runtime.join(shm::PLACE), create)?
             }
             NamespaceMode::Private | NamespaceMode::Shareable | NamespaceMode::Host => create()?,
         };

@@ -236,7 +236,10 @@ fn false_consoles_and_devices_lead_nowhere() {
         sandbox.spec["linux"]["maskedPaths"] = json!(["/etc"]);
         let (_, error) = sandbox.fails();
         let words = ["symbolic link", "procfs", "something else", "/dev/deep"];
-        assert!(words.iter().any(|word| error.contains(word)), "{name}: {error}");
+        assert!(
+            words.iter().any(|word| error.contains(word)),
+            "{name}: {error}"
+        );
         assert_eq!(fs::read_to_string(pattern).unwrap(), before, "{name}");
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
     }

@@ -20,8 +20,8 @@ const SHM_SIZE: u64 = 64 << 20;
 pub(crate) fn document(engine: &Engine, instance: &Instance, sized: bool) -> Value {
     let (record, status) = (&instance.record, &instance.status);
     let spec = &record.spec;
-    let runtime = engine.runtime_dir(record);
-    let file = |name: &str| -> Value { runtime.join(name).display().to_string().into() };
+    let directory = engine.directory(record);
+    let file = |name: &str| -> Value { directory.join(name).display().to_string().into() };
     let mut fields = Map::new();
     let mut put = |name: &str, value: Value| {
         fields.insert(name.to_owned(), value);

@@ -9,6 +9,7 @@ mod containers;
 mod copy;
 mod copy_kinds;
 mod environment;
+mod given;
 mod help;
 mod hostile;
 mod images;

@@ -1,6 +1,5 @@
 //! What podman and dockerd hand into a container by way of Cove as their runtime: all devices or one
 //! of them, a tmpfs for a user.
-#![expect(clippy::disallowed_methods, reason = "the engines are other programs")]
 
 use std::process::{Command, Stdio};
 

@@ -185,7 +185,7 @@ fn engine(options: &[&str]) {
     // What the container writes: its own layer, and the three files that it may.
     let mut its = vec![directory.join("upper"), directory.join("work")];
     if !options.contains(&"--read-only") {
-        its.extend(["hosts", "hostname", "resolv.conf"].map(|name| runtime.join(name)));
+        its.extend(["hosts", "hostname", "resolv.conf"].map(|name| directory.join(name)));
     }
     // What root leaves there with a set-user-id bit is nobody's to run (CVE-2021-41091).
     for private in [directory.parent().unwrap(), &runtime] {
