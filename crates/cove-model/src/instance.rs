@@ -141,7 +141,9 @@ pub struct InstanceSpec {
     /// Size of `/dev/shm` in bytes; 0 means 64 MiB.
     pub shm_size: u64,
     /// Whether a minimal init runs as process 1, reaps and forwards signals.
-    pub init: bool,
+    pub init: Option<bool>,
+    /// The runtime by the name that the user called it; empty when nobody did.
+    pub runtime: String,
     /// Supplementary groups, by name or number.
     pub groups: Vec<String>,
     /// Name servers; empty means the host's.
@@ -324,10 +326,16 @@ pub struct Security {
     pub no_new_privileges: bool,
     /// Whether `/proc` and `/sys` are shown without masks.
     pub unmasked: bool,
+    /// Paths that are hidden besides the ones that every instance does not see.
+    pub mask: Vec<String>,
+    /// Paths, with `*` and `?`, that are neither hidden nor read-only.
+    pub unmask: Vec<String>,
     /// AppArmor profile, where the host has AppArmor.
     pub apparmor: Option<String>,
-    /// SELinux label parts; so far only `disable`.
+    /// SELinux label parts, where the host has SELinux; there only `disable`.
     pub selinux: Vec<String>,
+    /// The options as the user said them.
+    pub options: Vec<String>,
 }
 
 /// Which system-call filter applies.

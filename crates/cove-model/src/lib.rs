@@ -6,6 +6,7 @@ pub mod digest;
 pub mod dockerfile;
 pub mod duration;
 pub mod error;
+pub mod glob;
 pub mod go;
 pub mod image;
 pub mod instance;

@@ -32,6 +32,7 @@ pub use container::{Container, list};
 pub use create::{Created, create};
 pub use error::{Error, InitFault, Result};
 pub use exec::ExecChild;
+pub use lsm::apparmor as has_apparmor;
 pub use options::{CgroupManagerChoice, Console, CreateOptions, ExecOptions, StartMode, Stdio};
 pub use spec::{Loaded, load as load_spec, load_process};
 pub use state::{OciState, Status};

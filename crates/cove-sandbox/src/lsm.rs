@@ -57,7 +57,8 @@ fn labels_with(process: &Process, apparmor: Enabled, selinux: Enabled) -> Result
     Ok(labels)
 }
 
-fn apparmor() -> bool {
+/// Whether AppArmor is in force.
+pub fn apparmor() -> bool {
     let path = "/sys/module/apparmor/parameters/enabled";
     cove_sys::fs::read(Path::new(path), 16).is_ok_and(|text| text.first() == Some(&b'Y'))
 }

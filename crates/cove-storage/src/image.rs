@@ -38,6 +38,9 @@ pub struct ImageRecord {
     /// RFC 3339 time of creation, as the configuration says.
     #[serde(default)]
     pub created: Option<String>,
+    /// The image that it was made from here.
+    #[serde(default)]
+    pub parent: Option<Digest>,
 }
 
 impl ImageRecord {
@@ -101,6 +104,7 @@ impl Store {
         let mut record = record.clone();
         if let Some(known) = read_record::<ImageRecord>(&path)? {
             record.repo_digests.extend(known.repo_digests);
+            record.parent = record.parent.or(known.parent);
         }
         self.write_record(&path, &record)?;
         names

@@ -145,7 +145,7 @@ impl Engine {
             .map_err(Error::Storage)?;
         let record = self
             .store
-            .create_image(&lease, config, &[layer], name.as_slice())
+            .create_image(&lease, config, &[layer], name.as_slice(), None)
             .map_err(Error::Storage)?;
         Ok(record.id)
     }

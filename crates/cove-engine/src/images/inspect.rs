@@ -157,6 +157,7 @@ fn info(image: Image, config: ImageConfig, damage: Option<String>) -> ImageInfo 
         size: record.size,
         layers: record.layers.iter().map(|layer| layer.diff_id).collect(),
         manifest: record.manifest,
+        parent: record.parent,
         config,
         damage,
     }
@@ -182,6 +183,7 @@ impl ImageInfo {
             damage: None,
             layers: Vec::new(),
             manifest: id,
+            parent: None,
         }
     }
 }

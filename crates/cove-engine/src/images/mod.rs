@@ -36,4 +36,6 @@ pub struct ImageInfo {
     pub layers: Vec<Digest>,
     /// The digest of its manifest.
     pub manifest: Digest,
+    /// The image that it was made from here.
+    pub parent: Option<Digest>,
 }

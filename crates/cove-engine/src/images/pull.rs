@@ -141,6 +141,7 @@ impl Engine {
             layers: image.layers.iter().map(stored).collect(),
             size: self.size_of(image.layers.iter().map(|layer| &layer.diff_id))?,
             created: image.config.created.clone(),
+            parent: None,
         };
         self.store
             .put_image(&record, name.as_slice())

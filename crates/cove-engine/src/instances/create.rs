@@ -6,18 +6,16 @@ use std::path::Path;
 
 use cove_model::image::{Platform, RunConfig};
 use cove_model::instance::{
-    ImageUse, InstanceId, InstanceSpec, Limits, MountSource, NamespaceMode, Record,
+    ImageUse, InstanceId, InstanceSpec, MountSource, NamespaceMode, Record,
 };
 
 use cove_storage::Lease;
 
+use super::limits;
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::images::{ImageInfo, PullPolicy};
 use crate::progress::Progress;
-
-/// The least memory a container can be limited to, as with Docker.
-const MIN_MEMORY: u64 = 6 << 20;
 
 /// What a user asks for.
 #[derive(Debug, Clone, Default)]
@@ -58,7 +56,7 @@ impl Engine {
     /// for contradicts itself; nothing is left then.
     pub fn create(&self, request: &CreateRequest, progress: &dyn Progress) -> Result<Created> {
         self.require_root()?;
-        validate(&request.spec)?;
+        let warnings = validate(&request.spec)?;
         if let NamespaceMode::Instance(other) = &request.spec.namespaces.ipc {
             joinable_ipc(&self.state.get(other).map_err(Error::State)?)?;
         }
@@ -77,7 +75,6 @@ impl Engine {
         )?;
         let id = InstanceId::from_random(bytes);
         let spec = plan(request, &image, &id)?;
-        prepare_bind_sources(&spec)?;
         // Until the record says so, the lease says that the layers are in use.
         let lease = Lease::new(&self.store).map_err(Error::Storage)?;
         lease.protect(&image.layers).map_err(Error::Storage)?;
@@ -87,10 +84,10 @@ impl Engine {
             });
         }
         let durable = !spec.auto_remove;
-        let reservation = self
-            .state
-            .reserve(id.clone(), request.name.as_deref())
-            .map_err(Error::State)?;
+        let name = request.name.as_deref().map(without_slash);
+        let reservation = self.state.reserve(id.clone(), name).map_err(Error::State)?;
+        // Once the name is ours, so that nothing is left of a refusal.
+        prepare_bind_sources(&spec)?;
         let record = Record {
             id: id.clone(),
             name: reservation.name().to_owned(),
@@ -110,7 +107,7 @@ impl Engine {
         Ok(Created {
             id,
             name: record.name,
-            warnings: Vec::new(),
+            warnings,
         })
     }
 }
@@ -153,6 +150,14 @@ fn plan(request: &CreateRequest, image: &ImageInfo, id: &InstanceId) -> Result<I
     Ok(spec)
 }
 
+/// Docker's names once began with a slash. A wrong name is refused as it was said.
+fn without_slash(name: &str) -> &str {
+    let rest = name
+        .strip_prefix('/')
+        .filter(|rest| cove_state::valid_name(rest));
+    rest.unwrap_or(name)
+}
+
 /// The user's configuration over the image's.
 fn merge(flags: &RunConfig, image: &RunConfig) -> RunConfig {
     let or = |flag: &String, image: &String| if flag.is_empty() { image } else { flag }.clone();
@@ -178,45 +183,13 @@ fn merge(flags: &RunConfig, image: &RunConfig) -> RunConfig {
     merged
 }
 
-fn invalid(text: &str) -> Result<()> {
+fn invalid<T>(text: &str) -> Result<T> {
     Err(Error::Invalid(text.to_owned()))
 }
 
-/// Limits that are too small or contradict each other are refused.
-pub(super) fn validate_limits(limits: &Limits) -> Result<()> {
-    if limits
-        .memory
-        .is_some_and(|memory| memory != 0 && memory < MIN_MEMORY)
-    {
-        return invalid("Minimum memory limit allowed is 6MB");
-    }
-    if let (Some(memory), Some(swap)) = (limits.memory, limits.memory_swap)
-        && swap >= 0
-        && u64::try_from(swap).is_ok_and(|swap| swap < memory)
-    {
-        return invalid("Minimum memoryswap limit should be larger than memory limit, see usage");
-    }
-    if limits.memory.is_none() && limits.memory_swap.is_some_and(|swap| swap > 0) {
-        return invalid(
-            "You should always set the Memory limit when using Memoryswap limit, see usage",
-        );
-    }
-    if let (Some(memory), Some(reservation)) = (limits.memory, limits.memory_reservation)
-        && memory < reservation
-    {
-        return invalid(
-            "Minimum memory limit can not be less than memory reservation limit, see usage",
-        );
-    }
-    if limits.nano_cpus.is_some() && (limits.cpu_quota.is_some() || limits.cpu_period.is_some()) {
-        return invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set.");
-    }
-    Ok(())
-}
-
 /// What contradicts itself is refused before anything is made.
-fn validate(spec: &InstanceSpec) -> Result<()> {
-    validate_limits(&spec.limits)?;
+fn validate(spec: &InstanceSpec) -> Result<Vec<String>> {
+    let warnings = limits::check(&spec.limits, &limits::Host::of(&spec.limits))?;
     crate::logging::check(&spec.log)?;
     let mut targets = HashSet::new();
     for mount in &spec.mounts {
@@ -240,7 +213,7 @@ fn validate(spec: &InstanceSpec) -> Result<()> {
             return Err(Error::Invalid(format!("Duplicate mount point: {target}")));
         }
     }
-    Ok(())
+    Ok(warnings)
 }
 
 /// Only what says so lets others into its IPC namespace, in Docker's words.
@@ -294,7 +267,7 @@ fn missing_source(path: &Path) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use cove_model::instance::{Limits, Mount};
+    use cove_model::instance::Mount;
 
     use super::*;
 
@@ -382,38 +355,11 @@ mod tests {
             target: target.to_owned(),
             read_only: false,
         };
-        let limits = |limits| InstanceSpec {
-            limits,
-            ..InstanceSpec::default()
-        };
         let mounts = |mounts| InstanceSpec {
             mounts,
             ..InstanceSpec::default()
         };
         for (spec, word) in [
-            (
-                limits(Limits {
-                    memory: Some(1 << 20),
-                    ..Limits::default()
-                }),
-                "6MB",
-            ),
-            (
-                limits(Limits {
-                    memory: Some(64 << 20),
-                    memory_swap: Some(32 << 20),
-                    ..Limits::default()
-                }),
-                "memoryswap",
-            ),
-            (
-                limits(Limits {
-                    nano_cpus: Some(1),
-                    cpu_quota: Some(1),
-                    ..Limits::default()
-                }),
-                "Nano",
-            ),
             (mounts(vec![tmpfs("relative")]), "absolute"),
             (mounts(vec![tmpfs("/")]), "destination"),
             (mounts(vec![tmpfs("/a/../b")]), "invalid mount path"),

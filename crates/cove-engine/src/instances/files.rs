@@ -111,7 +111,13 @@ impl Engine {
             .map_err(Error::Storage)?;
         let image = self
             .store
-            .create_image(&lease, config, &layers, name.as_slice())
+            .create_image(
+                &lease,
+                config,
+                &layers,
+                name.as_slice(),
+                Some(record.image.id),
+            )
             .map_err(Error::Storage)?;
         Ok(image.id)
     }
@@ -158,7 +164,7 @@ impl Engine {
 /// made in the instance's own layer, unless the store's skeleton has it.
 fn mount_points(record: &Record) -> Vec<&str> {
     let spec = &record.spec;
-    let init = spec.init.then_some(crate::spec::INIT_PATH);
+    let init = (spec.init == Some(true)).then_some(crate::spec::INIT_PATH);
     let users = spec.mounts.iter().map(|mount| mount.target.as_str());
     users.chain(init).collect()
 }

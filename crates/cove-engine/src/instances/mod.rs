@@ -5,6 +5,7 @@ mod create;
 mod exec;
 mod files;
 mod lifecycle;
+mod limits;
 mod recover;
 mod remove;
 mod status;

@@ -22,7 +22,7 @@ impl Engine {
     /// default `-ef`) shows them.
     ///
     /// # Errors
-    /// When the instance does not run, or ps fails or shows no process ids.
+    /// When the instance does not run, or ps fails or can show no process ids.
     pub fn top(&self, record: &Record, arguments: &[String]) -> Result<Processes> {
         if !self.status(record)?.state.is_running() {
             return Err(Error::Conflict(format!(
@@ -37,30 +37,65 @@ impl Engine {
             .map_err(Error::Sandbox)?
             .into_iter()
             .collect();
+        let default = ["-ef".to_owned()];
+        let arguments = if arguments.is_empty() {
+            &default
+        } else {
+            arguments
+        };
+        let table = cut(&ps(&[], arguments, &ids)?, &ids);
+        if let Some(table) = table.as_ref().filter(|table| !table.rows.is_empty()) {
+            return Ok(table.clone());
+        }
+        // The user's columns are without the process id, or have it behind one with blanks:
+        // it is asked for besides, as the first.
+        let marked = ps(&["-o", &format!("pid={MARK}")], arguments, &ids)
+            .ok()
+            .and_then(|text| marked(&text, &ids));
+        match (marked, table) {
+            (Some(table), _) | (None, Some(table)) => Ok(table),
+            (None, None) => Err(Error::Invalid(
+                "Couldn't find PID field in ps output".to_owned(),
+            )),
+        }
+    }
+}
+
+/// The title of a column that nobody asked for.
+const MARK: &str = "COVE_PID";
+
+/// What ps shows of these processes. Where it cannot combine their numbers with what else it
+/// is asked for, it shows more.
+fn ps(first: &[&str], arguments: &[String], ids: &HashSet<i32>) -> Result<String> {
+    let numbers: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let mut failed = String::new();
+    for only in [Some(format!("-q{}", numbers.join(","))), None] {
         #[expect(
             clippy::disallowed_methods,
             reason = "the user chooses columns in ps's own words"
         )]
         let mut command = Command::new("ps");
-        if arguments.is_empty() {
-            command.arg("-ef");
-        } else {
-            command.args(arguments);
-        }
+        command.args(first).args(arguments).args(only);
         let output = command.output().map_err(|source| Error::Stream {
             action: "run ps",
             source,
         })?;
-        if !output.status.success() {
-            let text = String::from_utf8_lossy(&output.stderr);
-            return Err(Error::Invalid(format!("ps: {}", text.trim())));
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        cut(&String::from_utf8_lossy(&output.stdout), &ids)
+        failed = String::from_utf8_lossy(&output.stderr).into_owned();
     }
+    // As Docker: the sentence, not the page of help behind it.
+    let line = failed.lines().find(|line| !line.trim().is_empty());
+    Err(Error::Invalid(format!(
+        "ps: {}",
+        line.unwrap_or_default().trim()
+    )))
 }
 
-/// Keeps the rows of these processes. The last column may hold blanks.
-fn cut(text: &str, ids: &HashSet<i32>) -> Result<Processes> {
+/// Keeps the rows of these processes. The last column may hold blanks. `None`: there is no
+/// column of process ids.
+fn cut(text: &str, ids: &HashSet<i32>) -> Option<Processes> {
     let mut lines = text.lines();
     let titles: Vec<String> = lines
         .next()
@@ -68,11 +103,9 @@ fn cut(text: &str, ids: &HashSet<i32>) -> Result<Processes> {
         .split_whitespace()
         .map(str::to_owned)
         .collect();
-    let Some(column) = titles.iter().position(|title| title == "PID") else {
-        return Err(Error::Invalid(
-            "Couldn't find PID field in ps output".to_owned(),
-        ));
-    };
+    let column = titles
+        .iter()
+        .position(|title| title == "PID" || title == MARK)?;
     let rows = lines
         .map(|line| fields(line, titles.len()))
         .filter(|row| {
@@ -81,7 +114,20 @@ fn cut(text: &str, ids: &HashSet<i32>) -> Result<Processes> {
                 .is_some_and(|id| ids.contains(&id))
         })
         .collect();
-    Ok(Processes { titles, rows })
+    Some(Processes { titles, rows })
+}
+
+/// The rows of these processes without their first column, which is [`MARK`]'s.
+fn marked(text: &str, ids: &HashSet<i32>) -> Option<Processes> {
+    if !text.trim_start().starts_with(MARK) {
+        return None;
+    }
+    let mut table = cut(text, ids)?;
+    table.titles.remove(0);
+    for row in &mut table.rows {
+        row.remove(0);
+    }
+    (!table.titles.is_empty()).then_some(table)
 }
 
 fn fields(line: &str, count: usize) -> Vec<String> {
@@ -107,6 +153,11 @@ mod tests {
         let table = cut(text, &HashSet::from([42])).unwrap();
         assert_eq!(table.titles, ["UID", "PID", "PPID", "CMD"]);
         assert_eq!(table.rows, [["root", "42", "1", "sleep 10"]]);
-        assert!(cut("UID CMD\nroot init\n", &HashSet::new()).is_err());
+        assert!(cut("UID CMD\nroot init\n", &HashSet::new()).is_none());
+        let text = "COVE_PID COMMAND           PID\n      42 sleep 10           42\n       1 init               1\n";
+        let table = marked(text, &HashSet::from([42])).unwrap();
+        assert_eq!(table.titles, ["COMMAND", "PID"]);
+        assert_eq!(table.rows, [["sleep", "10           42"]]);
+        assert!(marked("  PID CMD\n 42 x\n", &HashSet::from([42])).is_none());
     }
 }

@@ -3,8 +3,8 @@
 use cove_model::control::Request;
 use cove_model::instance::{Limits, Record, RestartPolicy};
 
-use super::create::validate_limits;
 use super::lifecycle::is_down;
+use super::limits;
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::spec;
@@ -25,7 +25,7 @@ impl Engine {
     }
 
     /// Changes limits and restart policy, of a running instance at once. A
-    /// limit that `limits` leaves out stays as it is.
+    /// limit that `asked` leaves out stays as it is.
     ///
     /// # Errors
     /// When a limit makes no sense or the kernel refuses it; nothing is
@@ -33,12 +33,12 @@ impl Engine {
     pub fn update(
         &self,
         record: &Record,
-        limits: &Limits,
+        asked: &Limits,
         restart: Option<RestartPolicy>,
     ) -> Result<()> {
         let mut changed = record.clone();
-        changed.spec.limits = merged(&record.spec.limits, limits);
-        validate_limits(&changed.spec.limits)?;
+        changed.spec.limits = merged(&record.spec.limits, asked);
+        limits::check(&changed.spec.limits, &limits::Host::of(asked))?;
         if let Some(policy) = restart {
             if changed.spec.auto_remove && policy != RestartPolicy::No {
                 return Err(Error::Conflict(

@@ -19,7 +19,7 @@ use oci_spec::runtime::{
 };
 
 pub use resources::{DEFAULT_PIDS, resources, without_devices};
-pub use security::{MASKED_PATHS, READONLY_PATHS, capabilities, default_seccomp};
+pub use security::{Hidden, capabilities, default_seccomp, hidden};
 
 use crate::error::{Error, Result};
 use crate::users::Identity;
@@ -85,15 +85,10 @@ pub fn runtime_spec(record: &Record, facts: &Facts<'_>) -> Result<Spec> {
         .resources(resources(spec, &facts.devices, facts.default_pids)?)
         .devices(nodes.collect::<Vec<_>>())
         .sysctl(sysctls(spec));
-    if spec.security.privileged || spec.security.unmasked {
-        linux = linux
-            .masked_paths(Vec::<String>::new())
-            .readonly_paths(Vec::<String>::new());
-    } else {
-        linux = linux
-            .masked_paths(strings(MASKED_PATHS))
-            .readonly_paths(strings(READONLY_PATHS));
-    }
+    let hidden = hidden(&spec.security);
+    linux = linux
+        .masked_paths(hidden.masked)
+        .readonly_paths(hidden.read_only);
     if let Some(propagation) = mounts::root_propagation(spec) {
         linux = linux.rootfs_propagation(propagation);
     }
@@ -130,7 +125,7 @@ pub fn runtime_spec(record: &Record, facts: &Facts<'_>) -> Result<Spec> {
 fn process(record: &Record, identity: &Identity) -> Result<Process> {
     let spec = &record.spec;
     let mut argv = spec.argv.clone();
-    if spec.init {
+    if spec.init == Some(true) {
         argv.splice(0..0, [INIT_PATH.to_owned(), "--".to_owned()]);
     }
     let program = Program {
@@ -178,8 +173,8 @@ impl Program<'_> {
         }
         // As with Docker, no privileges lift a profile that the user named,
         // neither the instance's nor those of one executed program.
-        if let Some(profile) = &spec.security.apparmor {
-            process = process.apparmor_profile(profile.clone());
+        if let Some(profile) = security::apparmor(&spec.security, cove_sandbox::has_apparmor) {
+            process = process.apparmor_profile(profile);
         }
         Ok(process)
     }

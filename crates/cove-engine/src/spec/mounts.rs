@@ -36,7 +36,7 @@ pub(super) fn mounts(spec: &InstanceSpec, facts: &Facts<'_>) -> Result<Vec<Mount
             mounts.push(bind(facts.files.join(file), &target, &options)?);
         }
     }
-    if spec.init {
+    if spec.init == Some(true) {
         mounts.push(bind(
             facts.executable.clone(),
             INIT_PATH,

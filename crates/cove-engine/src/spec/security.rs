@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use cove_model::glob;
 use cove_model::image::Platform;
 use cove_model::instance::{InstanceSpec, SeccompProfile, Security};
 use oci_spec::runtime::{
@@ -12,7 +13,7 @@ use super::{invalid, profile};
 use crate::error::{Error, Result};
 
 /// What neither Docker nor Podman shows a container.
-pub const MASKED_PATHS: &[&str] = &[
+const MASKED_PATHS: &[&str] = &[
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -30,13 +31,57 @@ pub const MASKED_PATHS: &[&str] = &[
 ];
 
 /// What neither Docker nor Podman lets a container change.
-pub const READONLY_PATHS: &[&str] = &[
+const READONLY_PATHS: &[&str] = &[
     "/proc/bus",
     "/proc/fs",
     "/proc/irq",
     "/proc/sys",
     "/proc/sysrq-trigger",
 ];
+
+/// The paths of an instance that are not as the kernel has them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hidden {
+    /// Not seen.
+    pub masked: Vec<String>,
+    /// Not changed.
+    pub read_only: Vec<String>,
+}
+
+/// What an instance neither sees nor changes.
+#[must_use]
+pub fn hidden(security: &Security) -> Hidden {
+    if security.privileged || security.unmasked {
+        return Hidden {
+            masked: security.mask.clone(),
+            read_only: Vec::new(),
+        };
+    }
+    let shown = |path: &str| {
+        security
+            .unmask
+            .iter()
+            .any(|pattern| glob::matches(pattern, path))
+    };
+    let kept = |paths: &[&str]| -> Vec<String> {
+        let kept = paths.iter().filter(|path| !shown(path));
+        kept.map(|&path| path.to_owned()).collect()
+    };
+    let mut masked = kept(MASKED_PATHS);
+    masked.extend(security.mask.iter().cloned());
+    Hidden {
+        masked,
+        read_only: kept(READONLY_PATHS),
+    }
+}
+
+/// The AppArmor profile that a program is to have. Where the host has no AppArmor, what
+/// names no confinement, or the one that everybody has, asks for nothing.
+pub(super) fn apparmor(security: &Security, enabled: impl Fn() -> bool) -> Option<String> {
+    let profile = security.apparmor.as_deref()?;
+    let asks_nothing = matches!(profile, "" | "unconfined" | "docker-default");
+    (!asks_nothing || enabled()).then(|| profile.to_owned())
+}
 
 /// Podman's eleven, all of which are in Docker's fourteen: no device nodes,
 /// no raw sockets, no audit records.
@@ -205,5 +250,57 @@ const fn native() -> Arch {
         Arch::ScmpArchAarch64
     } else {
         Arch::ScmpArchRiscv64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_hidden_and_shown_as_podman_takes_them() {
+        let with = |mask: &[&str], unmask: &[&str]| {
+            let owned = |list: &[&str]| list.iter().map(|&path| path.to_owned()).collect();
+            hidden(&Security {
+                mask: owned(mask),
+                unmask: owned(unmask),
+                ..Security::default()
+            })
+        };
+        let all = with(&[], &[]);
+        assert_eq!(all.masked, MASKED_PATHS);
+        assert_eq!(all.read_only, READONLY_PATHS);
+        let some = with(&["/a"], &["/proc/kcore", "/proc/sys"]);
+        assert!(some.masked.contains(&"/a".to_owned()));
+        assert!(!some.masked.contains(&"/proc/kcore".to_owned()));
+        assert_eq!(some.masked.len(), MASKED_PATHS.len());
+        assert_eq!(some.read_only.len(), READONLY_PATHS.len() - 1);
+        let open = with(&[], &["/proc/*"]);
+        assert!(
+            open.masked.iter().all(|path| path.starts_with("/sys")),
+            "{open:?}"
+        );
+        assert_eq!(open.read_only, [""; 0]);
+    }
+
+    #[test]
+    fn no_confinement_asks_for_nothing_where_there_is_none() {
+        for (profile, enabled, asked) in [
+            (None, true, None),
+            (Some("unconfined"), false, None),
+            (Some("unconfined"), true, Some("unconfined")),
+            (Some("docker-default"), false, None),
+            (Some("tight"), false, Some("tight")),
+        ] {
+            let security = Security {
+                apparmor: profile.map(str::to_owned),
+                ..Security::default()
+            };
+            assert_eq!(
+                apparmor(&security, || enabled).as_deref(),
+                asked,
+                "{profile:?}"
+            );
+        }
     }
 }

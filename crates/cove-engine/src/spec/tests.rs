@@ -274,7 +274,7 @@ fn the_users_mounts_come_last_outer_first_and_replace_ours() {
 fn an_init_goes_before_the_program() {
     let spec = build(
         InstanceSpec {
-            init: true,
+            init: Some(true),
             ..plain()
         },
         0,

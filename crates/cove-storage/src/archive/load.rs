@@ -112,7 +112,8 @@ impl Store {
         } = plan;
         let Some((document, manifest)) = manifest else {
             let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.diff_id).collect();
-            let record = self.record_image(lease, &config.bytes, created, &diff_ids, &names)?;
+            let record =
+                self.record_image(lease, &config.bytes, created, &diff_ids, &names, None)?;
             return Ok(Loaded {
                 id: record.id,
                 names,
@@ -136,6 +137,7 @@ impl Store {
             layers: manifest.layers.iter().zip(&layers).map(layer).collect(),
             size: layers.iter().map(|layer| layer.size).sum(),
             created,
+            parent: None,
         };
         self.put_image(&record, &names)?;
         Ok(Loaded {

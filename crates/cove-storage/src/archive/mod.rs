@@ -32,7 +32,8 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 impl Store {
     /// Makes an image of layers (by diff id, base first) that are in the
     /// store and protected by `lease`: writes its configuration, with these
-    /// layers as its root, and a manifest of uncompressed layers.
+    /// layers as its root, and a manifest of uncompressed layers. `parent` is the
+    /// image that it was made from, if it was.
     ///
     /// # Errors
     /// When a layer is missing or a document cannot be written.
@@ -42,11 +43,12 @@ impl Store {
         mut config: ImageConfig,
         layers: &[Digest],
         names: &[Reference],
+        parent: Option<Digest>,
     ) -> Result<ImageRecord> {
         "layers".clone_into(&mut config.rootfs.kind);
         config.rootfs.diff_ids = layers.to_vec();
         let bytes = document("the image's configuration", &config)?;
-        self.record_image(lease, &bytes, config.created, layers, names)
+        self.record_image(lease, &bytes, config.created, layers, names, parent)
     }
 
     /// Unpacks a root file system, compressed or not, as one layer.
@@ -66,6 +68,7 @@ impl Store {
         created: Option<String>,
         layers: &[Digest],
         names: &[Reference],
+        parent: Option<Digest>,
     ) -> Result<ImageRecord> {
         let id = digest_of(config);
         let mut size = 0;
@@ -88,6 +91,7 @@ impl Store {
             layers: manifest.layers.iter().map(uncompressed).collect(),
             size,
             created,
+            parent,
         };
         self.put_image(&record, names)?;
         Ok(record)

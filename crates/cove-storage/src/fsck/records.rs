@@ -80,7 +80,7 @@ impl Store {
             let _guard = self.lock_images()?;
             self.remove_image_record(id)?;
         }
-        match self.record_image(&lease, &bytes, config.created, &layers, &[]) {
+        match self.record_image(&lease, &bytes, config.created, &layers, &[], None) {
             Ok(_) => Ok(true),
             Err(Error::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),

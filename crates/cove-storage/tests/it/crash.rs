@@ -90,7 +90,9 @@ fn worker() {
             ..ImageConfig::default()
         };
         let name = Reference::parse_docker(&format!("app:{}", number % 3)).unwrap();
-        let record = store.create_image(&lease, config, &ids, &[name]).unwrap();
+        let record = store
+            .create_image(&lease, config, &ids, &[name], None)
+            .unwrap();
         drop(lease);
         let mut out = std::io::stdout();
         writeln!(out, "\npromised {}", record.id).unwrap();

@@ -42,6 +42,7 @@ fn image(fixture: &Fixture, content: &str, names: &[&str]) -> ImageRecord {
         }],
         size: info.size,
         created: Some("2026-01-01T00:00:00Z".to_owned()),
+        parent: None,
     };
     fixture.store.put_image(&record, &names).unwrap();
     record

@@ -171,7 +171,7 @@ pub(crate) fn image(store: &Store, name: &str, contents: &[&str]) -> ImageRecord
         ..ImageConfig::default()
     };
     store
-        .create_image(&lease, config, &ids, &[reference(name)])
+        .create_image(&lease, config, &ids, &[reference(name)], None)
         .unwrap()
 }
 

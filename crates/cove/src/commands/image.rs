@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal as _, Read};
 
 use cove_engine::{ErrorKind, ImageInfo, ImportRequest, PullOptions, Removal, SaveFormat};
 use cove_model::Reference;
+use cove_model::glob;
 use cove_model::image::Platform;
 use jiff::Timestamp;
 
@@ -17,7 +18,7 @@ use crate::flags::Matches;
 use crate::format::rows::{Columns, Row};
 use crate::format::{human, time};
 use crate::outcome::{Failure, Outcome};
-use crate::parse::filter::{Between, Filters, glob};
+use crate::parse::filter::{Between, Filters};
 use crate::progress::Report;
 use crate::settings::Session;
 use crate::{output, parse};
@@ -180,7 +181,8 @@ fn names<'a>(image: &'a ImageInfo, patterns: &[String], digests: bool) -> Vec<Li
     let wanted = |reference: &Reference| {
         patterns.is_empty()
             || patterns.iter().any(|pattern| {
-                glob(pattern, &reference.familiar()) || glob(pattern, &reference.familiar_name())
+                glob::matches(pattern, &reference.familiar())
+                    || glob::matches(pattern, &reference.familiar_name())
             })
     };
     let digest_of = |name: &str| {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use cove_engine::{Engine, Instance};
+use cove_model::Digest;
 use cove_model::instance::{MountSource, NetworkMode, Record};
 use cove_model::status::{State, Status};
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use crate::format::rows::{Columns, Row};
 use crate::format::{go, human, time};
 use crate::outcome::{Failure, Outcome};
 use crate::output;
+use crate::parse;
 use crate::parse::filter::{Between, Filters, Picked};
 use crate::settings::Session;
 
@@ -49,9 +51,13 @@ const DEFAULT: &[&str] = &[
 ];
 
 const FILTERS: &[&str] = &[
-    "ancestor", "before", "exited", "id", "label", "label!", "name", "network", "since", "status",
-    "volume",
+    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "label", "label!", "name",
+    "network", "publish", "since", "status", "volume",
 ];
+
+/// What a health check says; there are none yet.
+const HEALTH: &[&str] = &["starting", "healthy", "unhealthy", NO_HEALTH];
+const NO_HEALTH: &str = "none";
 
 const STATES: &[&str] = &[
     "created",
@@ -106,6 +112,19 @@ fn select(engine: &Engine, matches: &Matches) -> Result<Vec<Instance>, Failure> 
     {
         return Err(Failure::error(format!("Invalid filter 'status={bad}'")));
     }
+    let health = filters.get("health").iter();
+    if let Some(bad) = health
+        .into_iter()
+        .find(|value| !HEALTH.contains(&value.as_str()))
+    {
+        return Err(Failure::error(format!(
+            "Unrecognised filter value for health: {bad}"
+        )));
+    }
+    // Of a swarm's tasks there are none.
+    let tasks = filters.truth("is-task").map_err(Failure::error)? == Some(true);
+    let ports = ports(&filters, "expose")?;
+    let published = !self::ports(&filters, "publish")?.is_empty();
     let mut codes = Vec::new();
     for code in filters.get("exited") {
         let parsed = code.parse::<i32>();
@@ -125,11 +144,7 @@ fn select(engine: &Engine, matches: &Matches) -> Result<Vec<Instance>, Failure> 
         .map(|instance| &instance.record.id)
         .collect();
     let picked = Picked::new(&filters, &ids);
-    let ancestors: Vec<_> = filters
-        .get("ancestor")
-        .iter()
-        .filter_map(|name| engine.image(name).ok())
-        .collect();
+    let family = Family::new(engine, filters.get("ancestor"))?;
     let last = match matches.get("last").map(go::parse_int) {
         _ if matches.on("latest") => Some(1),
         Some(count) => usize::try_from(count.map_err(Failure::plain)?).ok(),
@@ -143,6 +158,11 @@ fn select(engine: &Engine, matches: &Matches) -> Result<Vec<Instance>, Failure> 
     let wanted = |instance: &Instance| {
         let (record, status) = (&instance.record, &instance.status);
         (all || status.state.is_running() || status.state == State::Restarting)
+            && !tasks
+            && !published
+            && (ports.is_empty()
+                || (record.spec.run.exposed_ports.keys()).any(|port| ports.contains(port)))
+            && filters.any("health", |health| health == NO_HEALTH)
             && filters.any("status", |state| state == status.state.as_str())
             && picked.name(&record.name)
             && picked.id(&record.id)
@@ -152,14 +172,63 @@ fn select(engine: &Engine, matches: &Matches) -> Result<Vec<Instance>, Failure> 
             && (codes.is_empty()
                 || (status.state == State::Exited
                     && codes.contains(&status.exit_code.unwrap_or(0))))
-            && (filters.get("ancestor").is_empty()
-                || ancestors
-                    .iter()
-                    .any(|image| record.image.layers.starts_with(&image.layers)))
+            && family.includes(&record.image.id)
             && between.holds(&record.created)
     };
     let list = instances.into_iter().filter(wanted);
     Ok(list.take(last.unwrap_or(usize::MAX)).collect())
+}
+
+/// The ports that a filter names, as an image exposes them.
+fn ports(filters: &Filters, name: &str) -> Result<Vec<String>, Failure> {
+    let mut ports = Vec::new();
+    for text in filters.get(name) {
+        ports.extend(parse::port::expose(text).map_err(Failure::error)?);
+    }
+    Ok(ports)
+}
+
+/// The images that `ancestor=` names, with what was made from them here. An image that
+/// only has layers of another is not made from it.
+struct Family {
+    heads: Option<Vec<Digest>>,
+    parents: BTreeMap<Digest, Digest>,
+}
+
+impl Family {
+    fn new(engine: &Engine, names: &[String]) -> Result<Self, Failure> {
+        if names.is_empty() {
+            return Ok(Self {
+                heads: None,
+                parents: BTreeMap::new(),
+            });
+        }
+        let named = |name: &String| engine.image(name).ok().map(|image| image.id);
+        let images = engine.images()?.into_iter();
+        Ok(Self {
+            heads: Some(names.iter().filter_map(named).collect()),
+            parents: images
+                .filter_map(|image| Some((image.id, image.parent?)))
+                .collect(),
+        })
+    }
+
+    fn includes(&self, image: &Digest) -> bool {
+        let Some(heads) = &self.heads else {
+            return true;
+        };
+        // A record that was tampered with may name a child as its parent.
+        let mut left = self.parents.len() + 1;
+        let mut at = Some(image);
+        while let Some(id) = at.filter(|_| left > 0) {
+            if heads.contains(id) {
+                return true;
+            }
+            at = self.parents.get(id);
+            left -= 1;
+        }
+        false
+    }
 }
 
 fn row(
@@ -241,7 +310,16 @@ fn id(record: &Record, trunc: bool) -> String {
 }
 
 fn command(record: &Record, trunc: bool) -> String {
-    let command = record.spec.argv.join(" ");
+    // As Docker shows it: an argument with blanks in quotes, the program as it is.
+    let shown = |(n, word): (usize, &String)| {
+        if n > 0 && word.contains(' ') {
+            format!("'{word}'")
+        } else {
+            word.clone()
+        }
+    };
+    let words: Vec<String> = record.spec.argv.iter().enumerate().map(shown).collect();
+    let command = words.join(" ");
     go::quote(&if trunc {
         ellipsis(&command, 20)
     } else {

@@ -11,6 +11,7 @@ pub(crate) mod logs;
 mod relay;
 pub(crate) mod request;
 pub(crate) mod run;
+mod security;
 pub(crate) mod system;
 
 use cove_model::instance::Record;

@@ -11,7 +11,6 @@ use cove_model::InstanceId;
 use cove_model::image::{Empty, RunConfig};
 use cove_model::instance::{
     Attach, InstanceSpec, Limits, LogConfig, NamespaceMode, Namespaces, NetworkMode, RestartPolicy,
-    SeccompProfile, Security,
 };
 
 use super::record;
@@ -101,10 +100,11 @@ fn spec(session: &Session, matches: &Matches) -> Result<InstanceSpec, Failure> {
         sysctls: pairs("sysctl"),
         devices: each(matches, "device", parse::device::parse)?,
         device_rules: matches.all("device-cgroup-rule"),
-        security: security(matches)?,
+        security: super::security::security(matches)?,
         read_only_root: matches.on("read-only"),
         shm_size: size(matches, "shm-size")?.unwrap_or(0),
-        init: matches.on("init"),
+        init: matches.get("init").map(|_| matches.on("init")),
+        runtime: runtime(matches.text("runtime"))?,
         groups: matches.all("group-add"),
         dns: matches.all("dns"),
         dns_search: matches.all("dns-search"),
@@ -119,8 +119,16 @@ fn spec(session: &Session, matches: &Matches) -> Result<InstanceSpec, Failure> {
     })
 }
 
+/// The runtime by the names of those whose place ours takes.
+fn runtime(name: &str) -> Result<String, Failure> {
+    match name {
+        "" | "cove" | "crun" | "runc" | "io.containerd.runc.v2" => Ok(name.to_owned()),
+        other => Err(Failure::error(format!("Unknown runtime specified {other}"))),
+    }
+}
+
 /// Each value of a flag through a parser.
-fn each<T>(
+pub(super) fn each<T>(
     matches: &Matches,
     flag: &str,
     parse: impl Fn(&str) -> Result<T, String>,
@@ -330,6 +338,18 @@ fn positive(matches: &Matches, flag: &str) -> Result<Option<u64>, Failure> {
         .transpose()
 }
 
+fn shares(matches: &Matches) -> Result<Option<u64>, Failure> {
+    let value = number(matches, "cpu-shares")?;
+    let unsigned = value.map(|value| {
+        u64::try_from(value).map_err(|_| {
+            Failure::error(format!(
+                "invalid CPU shares ({value}): value must be a positive integer"
+            ))
+        })
+    });
+    unsigned.transpose()
+}
+
 /// The limits that flags of `run` and `update` say.
 pub(crate) fn limits(matches: &Matches) -> Result<Limits, Failure> {
     let text = |flag: &str| {
@@ -376,7 +396,7 @@ pub(crate) fn limits(matches: &Matches) -> Result<Limits, Failure> {
         memory_swappiness: swappiness,
         oom_kill_disable: matches.on("oom-kill-disable"),
         nano_cpus: nano_cpus(matches)?,
-        cpu_shares: positive(matches, "cpu-shares")?,
+        cpu_shares: shares(matches)?,
         cpu_quota: number(matches, "cpu-quota")?,
         cpu_period: positive(matches, "cpu-period")?,
         cpuset_cpus: text("cpuset-cpus"),
@@ -400,74 +420,7 @@ fn nano_cpus(matches: &Matches) -> Result<Option<u64>, Failure> {
         return Ok(None);
     };
     let nano = parse::cpus::parse(text).map_err(Failure::plain)?;
-    let available = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let most = u64::try_from(available)
-        .unwrap_or(u64::MAX)
-        .saturating_mul(1_000_000_000);
-    if nano != 0 && !(10_000_000..=most).contains(&nano) {
-        return Err(Failure::plain(format!(
-            "Range of CPUs is from 0.01 to {available}.00, as there are only {available} CPUs available"
-        )));
-    }
     Ok((nano > 0).then_some(nano))
-}
-
-fn security(matches: &Matches) -> Result<Security, Failure> {
-    let mut security = Security {
-        privileged: matches.on("privileged"),
-        cap_add: capabilities(matches, "cap-add", "CapAdd")?,
-        cap_drop: capabilities(matches, "cap-drop", "CapDrop")?,
-        ..Security::default()
-    };
-    for option in matches.all("security-opt") {
-        let invalid = || Failure::plain(format!("Invalid --security-opt: {}", go::quote(&option)));
-        let (key, value) = match option.split_once('=').or_else(|| option.split_once(':')) {
-            Some(pair) => pair,
-            None if option == "no-new-privileges" => ("no-new-privileges", "true"),
-            None => return Err(invalid()),
-        };
-        match (key, value) {
-            ("no-new-privileges", value) => {
-                security.no_new_privileges = crate::flags::parse_bool(value).ok_or_else(invalid)?;
-            }
-            ("seccomp", "unconfined") => security.seccomp = SeccompProfile::Unconfined,
-            ("seccomp", "builtin") => security.seccomp = SeccompProfile::Default,
-            ("seccomp", path) => security.seccomp = SeccompProfile::Custom(seccomp(path)?),
-            ("systempaths", "unconfined") => security.unmasked = true,
-            ("apparmor", profile) => security.apparmor = Some(profile.to_owned()),
-            // Nothing is labelled; whoever says so is shown what they said.
-            ("label", "disable") => security.selinux.push(value.to_owned()),
-            ("label", _) => {
-                return Err(Failure::plain(format!(
-                    "Invalid --security-opt: {}: SELinux labels are not supported yet, only label=disable",
-                    go::quote(&option)
-                )));
-            }
-            _ => return Err(invalid()),
-        }
-    }
-    Ok(security)
-}
-
-/// It is Docker's daemon that knows the names.
-fn capabilities(matches: &Matches, flag: &str, list: &str) -> Result<Vec<String>, Failure> {
-    each(matches, flag, |text| parse::capability::parse(text, list))
-        .map_err(|failure| Failure::error(failure.message))
-}
-
-fn seccomp(path: &str) -> Result<String, Failure> {
-    let bytes = output::read_file(path).map_err(|failure| {
-        Failure::plain(format!(
-            "opening seccomp profile ({path}) failed: {}",
-            failure.message
-        ))
-    })?;
-    let profile: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| {
-        Failure::plain(format!(
-            "compacting json for seccomp profile ({path}) failed: {error}"
-        ))
-    })?;
-    Ok(profile.to_string())
 }
 
 /// The restart policy that a text says.

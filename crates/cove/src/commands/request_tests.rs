@@ -193,8 +193,14 @@ fn mistakes_are_told_in_dockers_words() {
             "Invalid --security-opt: \"foo\"",
         ),
         (
-            &["--security-opt", "label=type:container_t", "x"],
-            "Invalid --security-opt: \"label=type:container_t\": SELinux labels are not supported yet, only label=disable",
+            &[
+                "--security-opt",
+                "label=",
+                "--security-opt",
+                "systempaths=foo",
+                "x",
+            ],
+            "invalid --security-opt 2: \"systempaths=foo\"",
         ),
         (
             &["--security-opt", "seccomp=/nope", "x"],

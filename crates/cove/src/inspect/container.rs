@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use cove_engine::{Engine, Instance};
 use cove_model::instance::{
-    InstanceSpec, Mount, MountSource, NamespaceMode, Record, RestartPolicy, SeccompProfile,
+    InstanceSpec, Mount, MountSource, NamespaceMode, Record, RestartPolicy,
 };
 use cove_model::status::{State, Status};
 use serde_json::{Map, Value, json};
@@ -131,7 +131,6 @@ fn host_config(spec: &InstanceSpec, record: &Record) -> Value {
         })
         .collect();
     let unlimited = |limit: u64| i64::try_from(limit).unwrap_or(-1);
-    let open = security.privileged || security.unmasked;
     let mut fields = Map::new();
     let mut put = |name: &str, value: Value| {
         fields.insert(name.to_owned(), value);
@@ -171,7 +170,7 @@ fn host_config(spec: &InstanceSpec, record: &Record) -> Value {
     put("Privileged", security.privileged.into());
     put("PublishAllPorts", false.into());
     put("ReadonlyRootfs", spec.read_only_root.into());
-    put("SecurityOpt", nullable(&security_options(spec)));
+    put("SecurityOpt", nullable(&security.options));
     if !tmpfs.is_empty() {
         put("Tmpfs", Value::Object(tmpfs));
     }
@@ -189,8 +188,19 @@ fn host_config(spec: &InstanceSpec, record: &Record) -> Value {
     if !spec.sysctls.is_empty() {
         put("Sysctls", json!(spec.sysctls));
     }
-    put("Runtime", "cove".into());
+    put(
+        "Runtime",
+        if spec.runtime.is_empty() {
+            "cove"
+        } else {
+            &spec.runtime
+        }
+        .into(),
+    );
     put("Isolation", "".into());
+    if let Some(init) = spec.init {
+        put("Init", init.into());
+    }
     put("CpuShares", limits.cpu_shares.unwrap_or(0).into());
     put("Memory", limits.memory.unwrap_or(0).into());
     put("NanoCpus", limits.nano_cpus.unwrap_or(0).into());
@@ -246,9 +256,16 @@ fn host_config(spec: &InstanceSpec, record: &Record) -> Value {
     put("CpuPercent", 0.into());
     put("IOMaximumIOps", 0.into());
     put("IOMaximumBandwidth", 0.into());
-    let paths = |paths: &[&str]| -> Value { if open { Value::Null } else { json!(paths) } };
-    put("MaskedPaths", paths(cove_engine::spec::MASKED_PATHS));
-    put("ReadonlyPaths", paths(cove_engine::spec::READONLY_PATHS));
+    let hidden = cove_engine::spec::hidden(security);
+    let paths = |paths: Vec<String>| -> Value {
+        if security.privileged {
+            Value::Null
+        } else {
+            json!(paths)
+        }
+    };
+    put("MaskedPaths", paths(hidden.masked));
+    put("ReadonlyPaths", paths(hidden.read_only));
     Value::Object(fields)
 }
 
@@ -295,33 +312,6 @@ fn mount_point(mount: &Mount) -> Option<Value> {
         })),
         MountSource::Tmpfs { .. } => None,
     }
-}
-
-/// The options as `--security-opt` takes them.
-fn security_options(spec: &InstanceSpec) -> Vec<String> {
-    let security = &spec.security;
-    let mut options = Vec::new();
-    if security.no_new_privileges {
-        options.push("no-new-privileges".to_owned());
-    }
-    match &security.seccomp {
-        SeccompProfile::Default => {}
-        SeccompProfile::Unconfined => options.push("seccomp=unconfined".to_owned()),
-        SeccompProfile::Custom(profile) => options.push(format!("seccomp={profile}")),
-    }
-    options.extend(
-        security
-            .apparmor
-            .iter()
-            .map(|profile| format!("apparmor={profile}")),
-    );
-    options.extend(
-        security
-            .selinux
-            .iter()
-            .map(|label| format!("label={label}")),
-    );
-    options
 }
 
 /// The parts of the root, and while it runs its root as a whole.

@@ -29,7 +29,13 @@ pub(crate) fn document(image: &ImageInfo, root: &Path) -> Value {
     put("Id", image.id.to_string().into());
     put("RepoTags", names(&image.tags).into());
     put("RepoDigests", names(&image.repo_digests).into());
-    put("Parent", "".into());
+    put(
+        "Parent",
+        image
+            .parent
+            .map_or_else(String::new, |parent| parent.to_string())
+            .into(),
+    );
     put("Comment", comment.unwrap_or_default().into());
     put(
         "Created",

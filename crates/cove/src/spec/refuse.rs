@@ -15,7 +15,6 @@ refuse! {
     no_volumes: "named volumes are not supported yet; bind mount a directory of the host instead";
     no_gpus: "GPU requests are not supported; pass device nodes with --device";
     no_storage_opt: "storage options are not supported";
-    no_runtime: "containers run in Cove's own runtime; another cannot be chosen";
     no_kernel_memory: "the kernel no longer supports a limit of kernel memory";
     no_real_time: "real-time scheduling limits are not supported";
     no_device_limits: "limits per block device are not supported yet";

@@ -254,7 +254,13 @@ const CREATE_FLAGS: &[Flag] = &[
         "rm",
         "Automatically remove the container and its associated anonymous volumes when it exits",
     ),
-    Flag::refused('\0', "runtime", "string", refuse::no_runtime),
+    Flag::value(
+        '\0',
+        "runtime",
+        "string",
+        check::any,
+        "Runtime to use for this container",
+    ),
     Flag::value('\0', "security-opt", "list", check::any, "Security Options"),
     Flag::value('\0', "shm-size", "bytes", check::bytes, "Size of /dev/shm"),
     Flag::value(

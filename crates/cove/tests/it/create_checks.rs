@@ -1,0 +1,263 @@
+//! What `create` is asked for and cannot be: refused in words, with nothing
+//! left behind.
+
+use crate::support::{IMAGE, cove};
+
+#[test]
+fn limits_that_cannot_be_are_refused_and_nothing_is_left() {
+    let cove = cove();
+    let source = cove.roots().home().join("not-made");
+    let bind = format!("{}:/x", source.display());
+    for (options, message) in [
+        (
+            &["--cpuset-cpus", "999"][..],
+            "Requested CPUs are not available - requested 999, available: 0",
+        ),
+        (
+            &["--cpuset-cpus", "abc"],
+            "Invalid value abc for cpuset cpus: invalid format: abc",
+        ),
+        (
+            &["--cpuset-mems", "99"],
+            "Requested memory nodes are not available - requested 99, available: 0",
+        ),
+        (&["-m", "5m"], "Minimum memory limit allowed is 6MB"),
+        (
+            &["--memory-reservation", "5m"],
+            "Minimum memory reservation allowed is 6MB",
+        ),
+        (
+            &["-m", "64m", "--memory-swap", "32m"],
+            "Minimum memoryswap limit should be larger than memory limit, see usage",
+        ),
+        (
+            &["--memory-swap", "64m"],
+            "You should always set the Memory limit when using Memoryswap limit, see usage",
+        ),
+        (
+            &["-m", "32m", "--memory-reservation", "64m"],
+            "Minimum memory limit can not be less than memory reservation limit, see usage",
+        ),
+        (
+            &["--memory-swappiness", "101"],
+            "invalid value: 101. Valid memory swappiness range is 0-100",
+        ),
+        (&["--cpus", "9999"], "Range of CPUs is from 0.01 to "),
+        (
+            &["--cpus", "1", "--cpu-quota", "50000"],
+            "Conflicting options: Nano CPUs and CPU Quota cannot both be set",
+        ),
+        (
+            &["--cpus", "1", "--cpu-period", "50000"],
+            "Conflicting options: Nano CPUs and CPU Period cannot both be set",
+        ),
+        (
+            &["--cpu-period", "10"],
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
+        ),
+        (
+            &["--cpu-quota", "10"],
+            "CPU cfs quota can not be less than 1ms (i.e. 1000)",
+        ),
+        (
+            &["--cpu-shares", "1"],
+            "the minimum allowed cpu-shares is 2",
+        ),
+        (
+            &["--cpu-shares", "-1"],
+            "invalid CPU shares (-1): value must be a positive integer",
+        ),
+        (
+            &["--blkio-weight", "5"],
+            "Range of blkio weight is from 10 to 1000",
+        ),
+        (&["--shm-size", "-1"], "invalid size: '-1'"),
+        (
+            &["--oom-score-adj", "2000"],
+            "Invalid value 2000, range for oom score adj is [-1000, 1000]",
+        ),
+        (&["--runtime", "foo"], "Unknown runtime specified foo"),
+        (
+            &["--name", "//foo"],
+            "Invalid container name (//foo), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
+        ),
+        (
+            &["--name", "taken"],
+            "The container name \"/taken\" is already in use",
+        ),
+    ] {
+        if options == ["--name", "taken"] {
+            cove.ok(&["create", "--name", "taken", IMAGE, "true"]);
+        }
+        let words = [&["create", "-v", &bind][..], options, &[IMAGE, "true"]].concat();
+        let output = cove.cmd(words).run();
+        assert!(
+            !output.success() && output.err().contains(message),
+            "{options:?}: {output}"
+        );
+        assert!(cove.ok(&["ps", "-aq"]).lines().count() <= 1, "{options:?}");
+        assert!(!source.exists(), "{options:?}");
+    }
+    let output = cove
+        .cmd(["create", "--oom-kill-disable", IMAGE, "true"])
+        .ok();
+    assert!(
+        output.err().starts_with(
+            "WARNING: OOM killer is disabled for the container, but no memory limit is set"
+        ),
+        "{output}"
+    );
+}
+
+#[test]
+fn runtimes_whose_place_ours_takes_are_accepted_and_shown() {
+    let cove = cove();
+    for (said, shown) in [
+        (None, "cove"),
+        (Some("runc"), "runc"),
+        (Some("crun"), "crun"),
+        (Some("cove"), "cove"),
+        (Some("io.containerd.runc.v2"), "io.containerd.runc.v2"),
+    ] {
+        let runtime: Vec<_> = said.iter().flat_map(|name| ["--runtime", name]).collect();
+        let words = [
+            &["run", "--name", "box"][..],
+            &runtime,
+            &[IMAGE, "echo", "hi"],
+        ]
+        .concat();
+        assert_eq!(cove.ok(&words), "hi");
+        assert_eq!(
+            cove.ok(&["inspect", "-f", "{{.HostConfig.Runtime}}", "box"]),
+            shown
+        );
+        cove.ok(&["rm", "box"]);
+    }
+}
+
+#[test]
+fn a_name_may_begin_with_a_slash() {
+    let cove = cove();
+    cove.ok(&["create", "--name", "/web", IMAGE, "true"]);
+    assert_eq!(cove.ok(&["ps", "-a", "--format", "{{.Names}}"]), "web");
+    assert_eq!(cove.ok(&["inspect", "-f", "{{.Name}}", "/web"]), "/web");
+    cove.ok(&["rename", "web", "/shop"]);
+    assert_eq!(cove.ok(&["rm", "/shop"]), "/shop");
+}
+
+#[test]
+fn an_init_is_shown_as_it_was_said() {
+    let cove = cove();
+    for (flag, shown) in [
+        (None, "<nil>"),
+        (Some("--init"), "true"),
+        (Some("--init=false"), "false"),
+    ] {
+        let flags: Vec<_> = flag.into_iter().collect();
+        let words = [&["create", "--name", "box"][..], &flags, &[IMAGE, "true"]].concat();
+        cove.ok(&words);
+        assert_eq!(
+            cove.ok(&["inspect", "-f", "{{.HostConfig.Init}}", "box"]),
+            shown
+        );
+        assert_eq!(
+            cove.ok(&["inspect", "box"]).contains("\"Init\":"),
+            flag.is_some()
+        );
+        cove.ok(&["rm", "box"]);
+    }
+}
+
+#[test]
+fn security_options_are_taken_in_every_spelling() {
+    let cove = cove();
+    let kcore =
+        "cat /proc/kcore 2>/dev/null | head -c 1 | wc -c; grep -c NoNewPrivs:.1 /proc/self/status";
+    for (option, seen) in [
+        ("apparmor=unconfined", "0\n0"),
+        ("apparmor:unconfined", "0\n0"),
+        ("label=disable", "0\n0"),
+        ("label:disable", "0\n0"),
+        ("label=type:foo_t", "0\n0"),
+        ("no-new-privileges", "0\n1"),
+        ("no-new-privileges=true", "0\n1"),
+        ("no-new-privileges:true", "0\n1"),
+        ("no-new-privileges:false", "0\n0"),
+        ("no-new-privileges=false", "0\n0"),
+        ("seccomp=unconfined", "0\n0"),
+        ("seccomp:unconfined", "0\n0"),
+        ("mask=/etc", "0\n0"),
+    ] {
+        let label = option.starts_with("label=type")
+            && std::path::Path::new("/sys/fs/selinux/enforce").exists();
+        if label {
+            continue;
+        }
+        let script = [
+            "run",
+            "--name",
+            "box",
+            "--security-opt",
+            option,
+            IMAGE,
+            "sh",
+            "-c",
+            kcore,
+        ];
+        let output = cove.cmd(script).run();
+        assert_eq!(output.out().trim_end(), seen, "{option}: {output}");
+        let shown = [
+            "inspect",
+            "-f",
+            "{{index .HostConfig.SecurityOpt 0}}",
+            "box",
+        ];
+        assert_eq!(cove.ok(&shown), option);
+        cove.ok(&["rm", "box"]);
+    }
+    // What is not hidden is not mounted over.
+    let mounted = "for p in /proc/keys /proc/timer_list /proc/sys; do grep -q \" $p \" /proc/mounts && echo $p; done";
+    for (option, hidden) in [
+        (
+            "seccomp=unconfined",
+            "/proc/keys\n/proc/timer_list\n/proc/sys",
+        ),
+        ("systempaths=unconfined", ""),
+        ("unmask=ALL", ""),
+        ("unmask=/proc/keys:/proc/sys", "/proc/timer_list"),
+        ("unmask=/proc/t*", "/proc/keys\n/proc/sys"),
+    ] {
+        let output = cove
+            .cmd([
+                "run",
+                "--rm",
+                "--security-opt",
+                option,
+                IMAGE,
+                "sh",
+                "-c",
+                mounted,
+            ])
+            .run();
+        assert_eq!(output.out().trim_end(), hidden, "{option}: {output}");
+    }
+    let etc = ["run", "--rm", "--security-opt", "mask=/bin", IMAGE, "true"];
+    assert!(!cove.cmd(etc).run().success());
+    for (option, message) in [
+        ("foo", "Invalid --security-opt: \"foo\""),
+        ("foo=bar", "invalid --security-opt 2: \"foo=bar\""),
+        (
+            "no-new-privileges=foo",
+            "invalid --security-opt 2: \"no-new-privileges=foo\"",
+        ),
+        (
+            "systempaths=foo",
+            "invalid --security-opt 2: \"systempaths=foo\"",
+        ),
+        ("mask=etc", "\"etc\" is not an absolute path"),
+    ] {
+        let said = cove.fails(125, &["run", "--security-opt", option, IMAGE, "true"]);
+        assert!(said.contains(message), "{said}");
+    }
+    assert_eq!(cove.ok(&["ps", "-aq"]), "");
+}
