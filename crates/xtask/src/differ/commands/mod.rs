@@ -3,6 +3,7 @@
 mod case;
 mod known;
 mod normal;
+mod random;
 mod report;
 mod world;
 
@@ -25,18 +26,31 @@ listed in known.txt, and what is listed and does not differ.
   --filter TEXT   only cases whose name contains TEXT
   --every N       only every Nth case
   --jobs N        cases at a time (default: twice the processors)
-  --all           prints listed differences too";
+  --all           prints listed differences too
+
+  --random N      instead of the tables, N command lines at random, of `create`
+                  and `run`, on Cove and Docker
+  --seed S        which ones (default: a new seed, which is told)";
 
 struct Options {
     filter: String,
     every: usize,
     jobs: usize,
     listed_too: bool,
+    random: Option<usize>,
+    seed: Option<usize>,
 }
 
 /// Parses, runs, prints.
 pub(crate) fn run(words: &[&str]) -> Result<String, String> {
     let options = parse(words)?;
+    if let Some(count) = options.random {
+        let seed = options
+            .seed
+            .map_or_else(|| testkit::rng::Rng::random().1 % 100_000, |s| s as u64);
+        let (text, clean) = random::run(seed, count, options.jobs)?;
+        return if clean { Ok(text) } else { Err(text) };
+    }
     let found = compare(&options)?;
     let text = report::text(&found, options.listed_too);
     if found.is_clean() {
@@ -58,6 +72,8 @@ fn parse(words: &[&str]) -> Result<Options, String> {
         every: 1,
         jobs: 2 * processors,
         listed_too: false,
+        random: None,
+        seed: None,
     };
     let mut words = words.iter();
     while let Some(word) = words.next() {
@@ -69,6 +85,8 @@ fn parse(words: &[&str]) -> Result<Options, String> {
         match *word {
             "--every" => options.every = number()?,
             "--jobs" => options.jobs = number()?,
+            "--random" => options.random = Some(number()?),
+            "--seed" => options.seed = Some(number()?),
             "--all" => options.listed_too = true,
             "--filter" => options.filter = words.next().ok_or(USAGE)?.to_string(),
             _ => return Err(USAGE.to_owned()),
