@@ -10,7 +10,7 @@ use cove_sys::clone::{CLEAR_SIGHAND, CloneArgs, Cloned, clone3};
 use cove_sys::mountattr::{MountAttr, attr, mount_setattr, set_propagation};
 use cove_sys::ns;
 use oci_spec::runtime::Spec;
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::process::{Pid, Signal, geteuid, pidfd_send_signal};
 
 use crate::cgroup::{self, Backend};
@@ -27,7 +27,7 @@ use crate::sockets::{
     console_socket, forward_console, forward_pidfd, notify_socket, pidfd_socket, signal_start,
     start_socket, until_executed,
 };
-use crate::state::{StateDir, Status, Stored};
+use crate::state::{NOTIFY_DIRECTORY, StateDir, Status, Stored};
 use crate::userns;
 
 /// A container that is set up; its program does not run yet.
@@ -137,6 +137,13 @@ fn create_in(
             .map_err(|source| Error::Cgroup { source })?;
         stored.cgroup = cgroup.record().clone();
         undo.cgroup = Some(cgroup);
+    }
+    if options.notify {
+        // Whoever the container's program is goes through it.
+        let mode = Mode::from_raw_mode(0o755);
+        rustix::fs::mkdirat(&dir.fd, NOTIFY_DIRECTORY, mode)
+            .and_then(|()| rustix::fs::chmodat(&dir.fd, NOTIFY_DIRECTORY, mode, AtFlags::empty()))
+            .map_err(|e| Error::state("create", dir.path.join(NOTIFY_DIRECTORY), e))?;
     }
     let listener = match options.start {
         StartMode::Detached => Some(start_socket(dir)?),

@@ -20,6 +20,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::json;
 
 use crate::error::{Error, Result};
+use crate::init::reason as words;
 use crate::plan::{HookKind, Plan};
 use crate::protocol::send_with_fds;
 use crate::state::{OciState, Status, Stored};
@@ -84,7 +85,7 @@ pub(crate) fn run(
         one(hook, &input, setting).map_err(|error| Error::Hook {
             kind: kind.name(),
             path: hook.path().clone(),
-            reason: error.to_string(),
+            reason: words(&error),
         })?;
     }
     Ok(())
@@ -424,6 +425,9 @@ mod tests {
             let text = fails(&format!("echo broken >&{stream}; exit 3"), None);
             assert!(text.contains("prestart") && text.contains("broken") && text.contains('3'));
         }
+        let missing = serde_json::from_value(json!({ "path": "/nope" })).unwrap();
+        let text = run(&missing, &state()).unwrap_err().to_string();
+        assert_eq!(text, "prestart hook /nope: no such file or directory");
         assert!(fails("exec sleep 1000", Some(1)).contains("timeout"));
         // More than a pipe holds; the end is what is told.
         let much = "head -c 200000 /dev/zero | tr '\\0' x >&2; echo no good >&2; exit 3";

@@ -35,4 +35,4 @@ pub use exec::ExecChild;
 pub use lsm::apparmor as has_apparmor;
 pub use options::{CgroupManagerChoice, Console, CreateOptions, ExecOptions, StartMode, Stdio};
 pub use spec::{Loaded, load as load_spec, load_process};
-pub use state::{OciState, Status};
+pub use state::{NOTIFY_DIRECTORY, OciState, Status};

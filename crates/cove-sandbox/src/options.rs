@@ -83,6 +83,9 @@ pub struct CreateOptions<'a> {
     /// How many of the last components of `cgroupsPath` are the caller's own:
     /// the last of its containers takes them away.
     pub cgroup_owned: usize,
+    /// Make [`NOTIFY_DIRECTORY`](crate::NOTIFY_DIRECTORY) in the container's state directory, for
+    /// the specification to mount.
+    pub notify: bool,
     /// How the container is started.
     pub start: StartMode,
 }
@@ -106,6 +109,7 @@ impl<'a> CreateOptions<'a> {
             no_new_keyring: false,
             cgroup: CgroupManagerChoice::Fs,
             cgroup_owned: 0,
+            notify: false,
             start: StartMode::Detached,
         }
     }

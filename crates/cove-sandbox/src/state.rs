@@ -26,6 +26,10 @@ const NEXT: &str = "state.json.next";
 /// The socket on which a created init waits for its start.
 pub(crate) const START_SOCKET: &str = "start.sock";
 
+/// The directory in a container's state directory where a socket may be that the container itself
+/// sees: nothing else of the state is below it.
+pub const NOTIFY_DIRECTORY: &str = "notify";
+
 /// Where a container is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -29,7 +29,7 @@ use cove_sys::clone::{CloneArgs, Cloned, SIBLING, clone3, exit_now};
 use cove_sys::ns;
 
 pub(crate) use console::{Terminal, open as open_terminal};
-pub(crate) use fail::{During, Step};
+pub(crate) use fail::{During, Step, reason};
 pub(crate) use procfs::Procfs;
 pub(crate) use rootfs::Given;
 

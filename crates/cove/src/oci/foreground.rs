@@ -9,7 +9,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
 use rustix::termios::{tcgetwinsize, tcsetwinsize};
 
-use super::Failure;
+use super::notify::Notify;
+use super::{Failure, Outcome};
 use crate::terminal::Raw;
 
 const WINCH: i32 = 28;
@@ -37,6 +38,16 @@ impl Child {
             .map_err(|error| Failure::new(format!("duplicate a descriptor: {error}")))?;
         Ok(Self { pid, pidfd })
     }
+
+    /// Waits until it is ready, for whoever waits for that.
+    pub(super) fn until_ready(&self, notify: &Notify) -> Outcome {
+        notify.wait(&self.pidfd, self.number())?;
+        Ok(0)
+    }
+
+    fn number(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
 }
 
 /// Signals are held back from here on, and the terminal is raw, until this is
@@ -45,11 +56,13 @@ pub(super) struct Watch {
     signals: SignalFd,
     console: Option<OwnedFd>,
     raw: Option<Raw>,
+    /// Until it is ready.
+    notify: Option<Notify>,
 }
 
 impl Watch {
     /// Begins before the process does, so that no signal is lost.
-    pub(super) fn begin(console: Option<OwnedFd>) -> Result<Self, Failure> {
+    pub(super) fn begin(console: Option<OwnedFd>, notify: Option<Notify>) -> Result<Self, Failure> {
         let failed = |what: &str, error: io::Error| Failure::new(format!("{what}: {error}"));
         let mut numbers = FORWARDED.to_vec();
         numbers.extend([WINCH, CHLD]);
@@ -65,6 +78,7 @@ impl Watch {
             signals,
             console,
             raw,
+            notify,
         };
         watch.resize();
         Ok(watch)
@@ -84,6 +98,10 @@ impl Watch {
                 PollFd::new(&self.signals, PollFlags::IN),
             ];
             let mut roles = Vec::new();
+            if let Some(notify) = &self.notify {
+                roles.push(Role::Notify);
+                fds.push(PollFd::new(notify.socket(), PollFlags::IN));
+            }
             if let Some(console) = &self.console {
                 let mut wanted = PollFlags::empty();
                 if output && to_us.is_empty() {
@@ -118,12 +136,22 @@ impl Watch {
                 self.forward(child)?
             };
             for (role, flags) in roles.iter().zip(&ready[2..]) {
-                let Some(console) = &self.console else { break };
                 if flags.is_empty() {
                     continue;
                 }
                 match role {
+                    Role::Notify => {
+                        if let Some(notify) = &self.notify
+                            && notify.is_ready()?
+                        {
+                            notify.tell(child.number())?;
+                            self.notify = None;
+                        }
+                    }
                     Role::Console => {
+                        let Some(console) = &self.console else {
+                            continue;
+                        };
                         if flags.contains(PollFlags::OUT) && !to_container.write_to(console) {
                             input = false;
                         }
@@ -195,6 +223,7 @@ impl Watch {
 
 /// What a descriptor of the poll is for.
 enum Role {
+    Notify,
     Console,
     Input,
     Output,
@@ -315,5 +344,5 @@ pub(super) fn size() -> Option<oci_spec::runtime::Box> {
 
 /// Waits for a process that runs already.
 pub(super) fn wait(child: &Child, console: Option<OwnedFd>) -> Result<u8, Failure> {
-    Watch::begin(console)?.wait(child)
+    Watch::begin(console, None)?.wait(child)
 }

@@ -11,6 +11,7 @@ use lexopt::{Parser, ValueExt};
 use oci_spec::runtime::Spec;
 
 use super::args::{flag, only_id, other, required};
+use super::notify::{self, Notify};
 use super::{Failure, Globals, Outcome, foreground, list, print, seal, signals, warn};
 
 /// What `create` and `run` are told.
@@ -61,9 +62,10 @@ fn request(parser: &mut Parser, command: &str) -> Result<Request, Failure> {
 fn make(
     globals: &Globals,
     request: &Request,
-    spec: &Spec,
+    mut spec: Spec,
     start: StartMode,
 ) -> Result<Created, Failure> {
+    let notify = notify::prepare(globals, &request.id, &mut spec)?;
     let mut options = CreateOptions::new(&request.id, &request.bundle, &globals.root);
     options.console = match &request.console_socket {
         Some(socket) => Console::Socket(socket),
@@ -76,10 +78,11 @@ fn make(
     options.no_pivot = request.no_pivot;
     options.no_new_keyring = request.no_new_keyring;
     options.start = start;
+    options.notify = notify;
     if globals.systemd_cgroup {
         options.cgroup = CgroupManagerChoice::Systemd;
     }
-    let mut created = cove_sandbox::create(spec, options)?;
+    let mut created = cove_sandbox::create(&spec, options)?;
     // The start tells of those that are left to it.
     warn(globals, &std::mem::take(&mut created.warnings));
     Ok(created)
@@ -125,7 +128,7 @@ pub(super) fn create(globals: &Globals, parser: &mut Parser) -> Outcome {
     seal()?;
     let spec = load(globals, &request)?;
     check_terminal(has_terminal(&spec), true, request.console_socket.is_some())?;
-    make(globals, &request, &spec, StartMode::Detached)?;
+    make(globals, &request, spec, StartMode::Detached)?;
     Ok(0)
 }
 
@@ -144,7 +147,7 @@ pub(super) fn run(globals: &Globals, parser: &mut Parser) -> Outcome {
         rustix::process::set_child_subreaper(Some(own))
             .map_err(|error| Failure::new(format!("become a subreaper: {error}")))?;
     }
-    let created = make(globals, &request, &spec, StartMode::Direct)?;
+    let created = make(globals, &request, spec, StartMode::Direct)?;
     let outcome = started(globals, &request, created);
     if request.keep || (request.detach && outcome.is_ok()) {
         return outcome;
@@ -157,13 +160,17 @@ pub(super) fn run(globals: &Globals, parser: &mut Parser) -> Outcome {
 
 /// Starts what `run` has made and, in the foreground, stays with it to its end.
 fn started(globals: &Globals, request: &Request, mut created: Created) -> Outcome {
+    let notify = Notify::listen(globals, &request.id)?;
+    let child = foreground::Child::of(created.pid, &created.pidfd)?;
     if request.detach {
         warn(globals, &created.start()?);
-        return Ok(0);
+        return match notify {
+            Some(notify) => child.until_ready(&notify),
+            None => Ok(0),
+        };
     }
     let console = created.console.take();
-    let child = foreground::Child::of(created.pid, &created.pidfd)?;
-    let watch = foreground::Watch::begin(console)?;
+    let watch = foreground::Watch::begin(console, notify)?;
     warn(globals, &created.start()?);
     watch.wait(&child)
 }
@@ -185,8 +192,14 @@ pub(super) fn check_terminal(terminal: bool, detach: bool, socket: bool) -> Resu
 
 pub(super) fn start(globals: &Globals, parser: &mut Parser) -> Outcome {
     let id = only_id(parser, "start")?;
-    let warnings = Container::load(&globals.root, &id)?.start()?;
-    warn(globals, &warnings);
+    let container = Container::load(&globals.root, &id)?;
+    let Some(notify) = Notify::listen(globals, &id)? else {
+        warn(globals, &container.start()?);
+        return Ok(0);
+    };
+    let (pidfd, pid) = (container.pidfd()?, container.state()?.pid);
+    warn(globals, &container.start()?);
+    notify.wait(&pidfd, pid.unwrap_or(0))?;
     Ok(0)
 }
 

@@ -12,6 +12,7 @@ mod foreground;
 mod lifecycle;
 mod list;
 mod log;
+mod notify;
 mod signals;
 mod spec;
 mod update;

@@ -25,6 +25,7 @@ mod oci_edges;
 mod oci_engines;
 mod oci_given;
 mod oci_hooks;
+mod oci_notify;
 mod oci_process;
 mod probe;
 mod pull;
