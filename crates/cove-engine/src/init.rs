@@ -8,31 +8,23 @@ use std::process::Command;
 
 use cove_sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_open, wait};
 
 /// The name under which the binary runs as an init: its `argv[0]`.
 pub const ARGV0: &str = "docker-init";
 
-/// What is forwarded. Signals that a fault of our own raises, and those that
-/// cannot be caught, are not.
-const FORWARDED: [i32; 17] = [
-    libc_number(Signal::HUP),
-    libc_number(Signal::INT),
-    libc_number(Signal::QUIT),
-    libc_number(Signal::USR1),
-    libc_number(Signal::USR2),
-    libc_number(Signal::PIPE),
-    libc_number(Signal::ALARM),
-    libc_number(Signal::TERM),
-    libc_number(Signal::CONT),
-    libc_number(Signal::TSTP),
-    libc_number(Signal::URG),
-    libc_number(Signal::XCPU),
-    libc_number(Signal::VTALARM),
-    libc_number(Signal::WINCH),
-    libc_number(Signal::IO),
-    libc_number(Signal::POWER),
-    libc_number(Signal::CHILD),
+/// What is not forwarded: signals that a fault of our own raises, and those of job control
+/// with which the kernel answers us when we give the terminal away.
+const OWN: [Signal; 9] = [
+    Signal::ILL,
+    Signal::TRAP,
+    Signal::ABORT,
+    Signal::BUS,
+    Signal::FPE,
+    Signal::SEGV,
+    Signal::SYS,
+    Signal::TTIN,
+    Signal::TTOU,
 ];
 
 /// Runs `argv` (after an optional `--`) and returns its exit status: 128+n
@@ -54,13 +46,15 @@ pub fn main(argv: &[OsString]) -> i32 {
 }
 
 fn run(program: &OsString, arguments: &[OsString]) -> io::Result<i32> {
-    let mut numbers = FORWARDED.to_vec();
-    // Else giving the terminal away stops us.
-    numbers.push(libc_number(Signal::TTOU));
-    numbers.push(libc_number(Signal::TTIN));
+    let own: Vec<i32> = OWN.into_iter().map(libc_number).collect();
+    // The C library keeps 32 and 33 to itself; the held back TTIN and TTOU would stop us.
+    let forwarded = (1..=64).filter(|n| !own.contains(n) && ![9, 19, 32, 33].contains(n));
+    let job_control = [Signal::TTIN, Signal::TTOU].map(libc_number);
+    let numbers: Vec<i32> = forwarded.chain(job_control).collect();
     let signals = SignalFd::block(&numbers)?;
     let child = cove_sys::fork::fork(|| execute(program, arguments))?;
     let child = Pid::from_raw(child).ok_or(io::ErrorKind::Other)?;
+    let pidfd = pidfd_open(child, PidfdFlags::empty())?;
     // As the child does: whoever is first, the group is there for the terminal.
     let _ = rustix::process::setpgid(Some(child), Some(child));
     // Without a terminal there is nothing to give away.
@@ -76,12 +70,9 @@ fn run(program: &OsString, arguments: &[OsString]) -> io::Result<i32> {
                 if let Some(status) = reap(child)? {
                     return Ok(status);
                 }
-            } else if let Some(signal) = Signal::from_named_raw(number)
-                && signal != Signal::TTOU
-                && signal != Signal::TTIN
-            {
+            } else if !job_control.contains(&number) {
                 // It may just have ended; then the next round says so.
-                let _ = kill_process(child, signal);
+                cove_sys::signalfd::send(&pidfd, number).unwrap_or(());
             }
         }
     }
@@ -89,10 +80,7 @@ fn run(program: &OsString, arguments: &[OsString]) -> io::Result<i32> {
 
 /// Becomes the program; returns the exit status of having failed to.
 fn execute(program: &OsString, arguments: &[OsString]) -> i32 {
-    if let Err(error) = cove_sys::signalfd::unblock_all() {
-        eprintln!("docker-init: cannot reset the signal mask: {error}");
-        return 1;
-    }
+    cove_sys::exec::reset_signals();
     #[expect(
         clippy::disallowed_methods,
         reason = "running the user's program is what an init does"

@@ -15,6 +15,7 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 type Anyhow<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
+    cove_sys::exec::wait_for_own_children();
     let args: Vec<String> = std::env::args().skip(1).collect();
     if std::env::var_os("COVE_RT_UNSEALED").is_none()
         && let Err(error) = cove_sys::seal::ensure_sealed()

@@ -144,10 +144,16 @@ fn one(hook: &Hook, input: &[u8], setting: Setting<'_>) -> io::Result<()> {
         });
         command.env_clear().envs(pairs);
     }
-    // SAFETY: between fork and execution only the signal mask is set.
-    #[expect(unsafe_code, reason = "the caller may hold signals back for itself")]
+    #[expect(
+        unsafe_code,
+        reason = "what the caller holds back or ignores is its own"
+    )]
+    // SAFETY: between fork and execution only dispositions and the mask of signals are set.
     unsafe {
-        command.pre_exec(cove_sys::signalfd::unblock_all);
+        command.pre_exec(|| {
+            cove_sys::exec::reset_signals();
+            Ok(())
+        });
     }
     let mut child = command.spawn()?;
     let limit = hook.timeout().filter(|seconds| *seconds > 0);

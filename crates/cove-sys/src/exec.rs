@@ -41,13 +41,40 @@ pub fn execve_fd(fd: impl AsFd, args: &[CString], env: &[CString]) -> io::Error 
     io::Error::last_os_error()
 }
 
-/// Gives SIGPIPE its default meaning again and unblocks every signal.
+/// Gives every signal its default meaning again and unblocks all of them: what the caller, or the
+/// caller's caller (`nohup`, a shell's `&`, Rust), ignores or holds back is not the next program's.
 pub fn reset_signals() {
-    // SAFETY: SIG_DFL is a valid disposition and the set is initialized by sigemptyset.
+    // SAFETY: the set is initialized by sigemptyset.
     unsafe {
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        for signal in 1..=LAST_SIGNAL {
+            default_action(signal);
+        }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
     }
+}
+
+/// Gives SIGCHLD its default meaning again: with a caller that ignores it, the kernel would reap
+/// our children before we could.
+pub fn wait_for_own_children() {
+    // SAFETY: no handler is replaced, this program has none.
+    unsafe { default_action(libc::SIGCHLD) };
+}
+
+/// The highest number of a signal.
+const LAST_SIGNAL: libc::c_int = 64;
+
+/// SIGKILL and SIGSTOP refuse it, and have no other. By the system call itself, for the C library
+/// keeps two signals to itself, which a caller may ignore all the same.
+///
+/// # Safety
+/// A handler that is lost must not be missed.
+unsafe fn default_action(signal: libc::c_int) {
+    // The kernel's struct sigaction: action, flags, perhaps a restorer, mask. All zero is the
+    // default on every architecture.
+    let action = [0u64; 4];
+    let old = std::ptr::null_mut::<u64>();
+    // SAFETY: the structure is at least as long as the kernel's, the set of eight bytes is its.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), old, 8) };
 }

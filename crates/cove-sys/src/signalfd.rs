@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 /// A set of blocked signals that arrive as bytes.
 ///
 /// The mask is inherited by children and survives `execve`: whoever makes a
-/// child resets it with [`unblock_all`] there (`std::process::Command` does not
+/// child resets it with [`reset_signals`](crate::exec::reset_signals) there (`std::process::Command` does not
 /// do it by itself: use `pre_exec`, for hooks too).
 #[derive(Debug)]
 pub struct SignalFd(OwnedFd);
@@ -71,19 +71,17 @@ impl AsFd for SignalFd {
     }
 }
 
-/// Lets every signal through again, for a child before it executes a program.
+/// Sends a signal by its number, real-time ones included, to the process of a pidfd.
 ///
 /// # Errors
-/// None are known; the system's refusal.
-pub fn unblock_all() -> io::Result<()> {
-    let set = set_of(&[])?;
-    // SAFETY: `set` is an initialized signal set; the old mask is not wanted.
-    let code =
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) };
-    if code == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::from_raw_os_error(code))
+/// `ESRCH` once it has ended; the system's refusal.
+pub fn send(pidfd: impl AsFd, signal: i32) -> io::Result<()> {
+    let fd = pidfd.as_fd().as_raw_fd();
+    let info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: a descriptor and numbers; without an info the kernel makes one up.
+    match unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, info, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

@@ -12,23 +12,13 @@ use cove_model::control::{Attach, WaitUntil};
 use cove_model::instance::Record;
 use cove_model::status::State;
 use cove_supervisor::client::{Attachment, Event, Input};
-use cove_sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use crate::format::go;
 use crate::outcome::Failure;
+use crate::signals::{Heard, Proxy, Signals};
 use crate::terminal::{self, Raw};
-
-/// SIGWINCH.
-const WINDOW_CHANGED: i32 = 28;
-/// SIGINT and SIGTERM, of which the third ends the client itself.
-const INSISTENT: [i32; 2] = [2, 15];
-/// What a client proxies: everything a user sends, nothing that the kernel
-/// raises for the client's own sake.
-const PROXIED: [i32; 10] = [1, 2, 3, 10, 12, 14, 15, 18, 20, WINDOW_CHANGED];
-/// What a client with a raw terminal has to tidy up before.
-const RAW: [i32; 5] = [1, 2, 3, 15, WINDOW_CHANGED];
 
 /// How the client takes part.
 #[derive(Debug, Clone)]
@@ -70,22 +60,11 @@ pub(crate) fn status(code: i32) -> u8 {
     u8::try_from(code & 0xff).unwrap_or(u8::MAX)
 }
 
-/// Signals that wait to be handled; made before the instance is started, so
-/// that none is lost in between.
-pub(crate) struct Signals(Option<SignalFd>);
-
 impl Role {
     /// Begins to hold signals back.
     pub(crate) fn signals(&self) -> Result<Signals, Failure> {
-        let wanted: &[i32] = if self.tty {
-            &RAW
-        } else if self.proxy {
-            &PROXIED
-        } else {
-            return Ok(Signals(None));
-        };
-        let fd = SignalFd::block(wanted).map_err(|error| broken("hold signals back", &error))?;
-        Ok(Signals(Some(fd)))
+        let proxy = if self.proxy { Proxy::All } else { Proxy::Off };
+        Signals::hold(proxy, self.tty)
     }
 
     /// Takes part until the instance ends or the user leaves.
@@ -94,7 +73,7 @@ impl Role {
         engine: &Engine,
         record: &Record,
         mut attachment: Attachment,
-        signals: &Signals,
+        mut signals: Signals,
     ) -> Result<End, Failure> {
         let raw = if self.tty && self.stdin && terminal::stdin_is_terminal() {
             Some(Raw::enter().map_err(|error| broken("set the terminal", &error))?)
@@ -108,7 +87,8 @@ impl Role {
         };
         let mut keyboard = self.stdin.then(|| Keyboard::new(keys));
         let end = loop {
-            match self.watch(engine, record, &mut attachment, signals, &mut keyboard)? {
+            let watched = self.watch(engine, record, &mut attachment, &mut signals, &mut keyboard);
+            match watched? {
                 Some(end) => break end,
                 // Its supervisor was killed; the next one goes on where it was.
                 None => match again(engine, record, attachment.options())? {
@@ -130,11 +110,10 @@ impl Role {
         engine: &Engine,
         record: &Record,
         attachment: &mut Attachment,
-        signals: &Signals,
+        signals: &mut Signals,
         keyboard: &mut Option<Keyboard>,
     ) -> Result<Option<End>, Failure> {
         let mut buffer = Vec::new();
-        let mut insisted = 0;
         loop {
             let full = keyboard.as_ref().is_some_and(|k| !k.input.is_empty());
             let typing = keyboard.as_ref().is_some_and(|k| k.open && !full);
@@ -143,7 +122,8 @@ impl Role {
                 wanted.set(PollFlags::OUT, full);
                 let stdin = io::stdin();
                 let mut fds = vec![PollFd::new(attachment, wanted)];
-                fds.extend(signals.0.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
+                let held = signals.fd();
+                fds.extend(held.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
                 if typing {
                     fds.push(PollFd::new(&stdin, PollFlags::IN));
                 }
@@ -153,14 +133,14 @@ impl Role {
                     Err(errno) => return Err(broken("wait for output", &errno.into())),
                 }
                 let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
-                let has_signals = signals.0.is_some();
+                let has_signals = held.is_some();
                 (
                     fds[0].revents(),
                     has_signals && ready(1),
                     typing && ready(1 + usize::from(has_signals)),
                 )
             };
-            if signal && let Some(end) = self.on_signals(engine, record, signals, &mut insisted)? {
+            if signal && let Some(end) = on_signals(engine, record, signals)? {
                 return Ok(Some(end));
             }
             if let Some(keyboard) = keyboard {
@@ -182,37 +162,26 @@ impl Role {
             }
         }
     }
+}
 
-    fn on_signals(
-        &self,
-        engine: &Engine,
-        record: &Record,
-        signals: &Signals,
-        insisted: &mut u32,
-    ) -> Result<Option<End>, Failure> {
-        let Some(fd) = &signals.0 else {
-            return Ok(None);
-        };
-        while let Some(signal) = fd.next().map_err(|error| broken("read signals", &error))? {
-            if signal == WINDOW_CHANGED {
-                // The instance may be gone already; its end is on the way then.
-                if self.tty
-                    && let Some(size) = terminal::size()
-                {
+fn on_signals(
+    engine: &Engine,
+    record: &Record,
+    signals: &mut Signals,
+) -> Result<Option<End>, Failure> {
+    while let Some(heard) = signals.next()? {
+        // The instance may be gone already; its end is on the way then.
+        match heard {
+            Heard::Resized => {
+                if let Some(size) = terminal::size() {
                     engine.resize(record, size).unwrap_or(());
                 }
-            } else if self.tty {
-                return Ok(Some(End::Signalled(signal)));
-            } else {
-                *insisted += u32::from(INSISTENT.contains(&signal));
-                if *insisted >= 3 {
-                    return Err(Failure::plain("got 3 SIGTERM/SIGINTs, forcefully exiting"));
-                }
-                engine.kill(record, &signal.to_string()).unwrap_or(());
             }
+            Heard::PassOn(number) => engine.kill(record, &number.to_string()).unwrap_or(()),
+            Heard::Leave(number) => return Ok(Some(End::Signalled(number))),
         }
-        Ok(None)
     }
+    Ok(None)
 }
 
 /// A new attachment in the place of one whose supervisor was killed; or the
@@ -321,6 +290,7 @@ impl Keyboard {
 
 /// Looks for the keys that detach. What may still become the whole sequence
 /// is held back, and sent after all when it does not.
+#[derive(Debug)]
 pub(crate) struct Keys {
     sequence: Vec<u8>,
     matched: usize,

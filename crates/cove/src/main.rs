@@ -15,6 +15,7 @@ mod output;
 mod parse;
 mod progress;
 mod settings;
+mod signals;
 mod spec;
 mod terminal;
 
@@ -23,6 +24,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    cove_sys::exec::wait_for_own_children();
     let mut args = std::env::args_os();
     let argv0 = args.next().unwrap_or_default();
     let args: Vec<OsString> = args.collect();

@@ -30,10 +30,15 @@ pub(crate) fn note(line: &str) {
 /// What a failed write to standard output means. A reader that left ends the
 /// command as the signal for it would, without a word.
 pub(crate) fn write_failure(error: &io::Error) -> Failure {
+    write_failure_of("/dev/stdout", error)
+}
+
+/// The same of another stream.
+pub(crate) fn write_failure_of(stream: &str, error: &io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Failure::silent(141);
     }
-    Failure::plain(format!("write /dev/stdout: {}", go::io_error(error)))
+    Failure::plain(format!("write {stream}: {}", go::io_error(error)))
 }
 
 /// The columns of the terminal; 80 where there is none.

@@ -19,6 +19,7 @@ pub(crate) mod process;
 mod procfs;
 mod program;
 pub(crate) mod rootfs;
+mod streams;
 
 use std::ffi::CString;
 use std::mem::ManuallyDrop;
@@ -361,15 +362,15 @@ pub(crate) fn finish(finish: Finish<'_>) -> Step<Never> {
     if let Some(terminal) = finish.terminal.take() {
         console::control(&terminal.slave)?;
         let slave = ManuallyDrop::new(terminal.slave);
-        process::streams([&*slave, &*slave, &*slave])?;
+        streams::place([&*slave, &*slave, &*slave])?;
         let report = ManuallyDrop::new(Report::Console(terminal.master));
         channel
             .report(&report)
             .during(|| "hand over the terminal")?;
     } else if let Stdio::Fds(fds) = &finish.stdio {
-        process::streams([&fds[0], &fds[1], &fds[2]])?;
+        streams::place([&fds[0], &fds[1], &fds[2]])?;
     }
-    process::own_null()?;
+    streams::own_null(finish.in_userns)?;
     process::limits(process, channel)?;
     process::scheduling(process, plan.linux)?;
     if let Some(procfs) = &finish.procfs {

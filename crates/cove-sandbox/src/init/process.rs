@@ -1,21 +1,19 @@
 //! What the process becomes before it executes: limits, scheduling, identity, capabilities.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::Path;
 
 use cove_sys::caps::{self, CapSets};
 use oci_spec::runtime::{
     Linux, LinuxPersonalityDomain, MemoryPolicyFlagType, MemoryPolicyModeType,
 };
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Resource, Rlimit, Uid, getrlimit, setrlimit};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-use super::devices::is_character_device;
 use super::fail::{During, Step, reason, refuse};
-use super::path;
+use super::streams;
 use crate::error::InitFault;
 use crate::plan::{ProcessPlan, capability_names};
 use crate::protocol::{Channel, Failure, Report};
@@ -198,7 +196,7 @@ pub(crate) fn identity(
         }
     }
     let uid = Uid::from_raw(process.uid);
-    own_streams(uid)?;
+    streams::give(uid)?;
     let gid = Gid::from_raw(process.gid);
     set_thread_res_gid(gid, gid, gid).during(|| format!("set gid {}", process.gid))?;
     set_thread_res_uid(uid, uid, uid).during(|| format!("set uid {}", process.uid))?;
@@ -257,110 +255,6 @@ fn raise_ambient(sets: &mut CapSets, channel: &Channel) {
         warn(channel, format!("ambient capabilities {names}: {why}"));
     }
     sets.ambient = possible;
-}
-
-/// Places the standard streams.
-#[expect(
-    unsafe_code,
-    reason = "descriptors 0 to 2 belong to nobody in the init"
-)]
-pub(crate) fn streams(fds: [&dyn AsRaw; 3]) -> Step {
-    for (number, fd) in (0..).zip(fds) {
-        // SAFETY: the init uses no standard stream itself.
-        unsafe { cove_sys::fds::place(fd.fd(), number) }.during(|| "set up standard streams")?;
-    }
-    Ok(())
-}
-
-/// A standard stream that is the host's null device becomes the container's own: through
-/// `/proc/self/fd` root could change its mode for the whole host.
-#[expect(
-    unsafe_code,
-    reason = "descriptors 0 to 2 belong to nobody in the init"
-)]
-pub(crate) fn own_null() -> Step {
-    let text = || "open /dev/null in the container";
-    for (number, stream) in (0..).zip([
-        rustix::stdio::stdin(),
-        rustix::stdio::stdout(),
-        rustix::stdio::stderr(),
-    ]) {
-        if !is_character_device(stream, 1, 3) {
-            continue;
-        }
-        let flags = rustix::fs::fcntl_getfl(stream).during(text)?;
-        let own = match null(flags).during(text)? {
-            Some(own) => own,
-            // As empty, and as little the host's.
-            None if flags & OFlags::ACCMODE == OFlags::RDONLY => {
-                rustix::pipe::pipe().during(text)?.0
-            }
-            None => {
-                let text = "standard output is the null device, and the container has none";
-                return refuse(InitFault::Setup, text);
-            }
-        };
-        let own = std::mem::ManuallyDrop::new(own);
-        // SAFETY: the init uses no standard stream itself.
-        unsafe { cove_sys::fds::place(&*own, number) }.during(text)?;
-    }
-    Ok(())
-}
-
-/// The container's null device, if that is what its `/dev/null` is.
-fn null(flags: OFlags) -> Result<Option<OwnedFd>, Errno> {
-    let path = Path::new("/dev/null");
-    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let open = |flags| path::open(CWD, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
-    // Nothing else is opened, which may wait or do something; nor taken when it is exchanged.
-    let is_null = |fd: &OwnedFd| is_character_device(fd, 1, 3);
-    if !open(OFlags::PATH).is_ok_and(|found| is_null(&found)) {
-        return Ok(None);
-    }
-    let access = flags & OFlags::ACCMODE;
-    let opened = open(access | OFlags::NONBLOCK | OFlags::NOCTTY)?;
-    if !is_null(&opened) {
-        return Ok(None);
-    }
-    rustix::fs::fcntl_setfl(&opened, flags & (OFlags::APPEND | OFlags::NONBLOCK))?;
-    Ok(Some(opened))
-}
-
-/// Gives the standard streams to the user, who may open them again by name (`/dev/stdout`): pipes and
-/// terminals, which were made for the program. A file or a device stays whose it is.
-fn own_streams(uid: Uid) -> Step {
-    let text = || "give the standard streams to the user";
-    for stream in [
-        rustix::stdio::stdin(),
-        rustix::stdio::stdout(),
-        rustix::stdio::stderr(),
-    ] {
-        let stat = match rustix::fs::fstat(stream) {
-            Err(Errno::BADF) => continue,
-            other => other.during(text)?,
-        };
-        let made = path::kind(&stat) == FileType::Fifo || rustix::termios::isatty(stream);
-        if !made || stat.st_uid == uid.as_raw() {
-            continue;
-        }
-        match rustix::fs::fchown(stream, Some(uid), None) {
-            // Not ours to give: of a user that is not mapped here, or on a read-only mount.
-            Ok(()) | Err(Errno::INVAL | Errno::PERM | Errno::ROFS) => {}
-            Err(error) => return Err(error).during(text),
-        }
-    }
-    Ok(())
-}
-
-/// Something with a descriptor, as an object.
-pub(crate) trait AsRaw {
-    fn fd(&self) -> std::os::fd::BorrowedFd<'_>;
-}
-
-impl<T: AsFd> AsRaw for T {
-    fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.as_fd()
-    }
 }
 
 pub(crate) fn raw(fd: impl AsFd) -> RawFd {

@@ -372,7 +372,7 @@ fn the_null_device_of_the_streams_is_the_containers() {
     );
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
-        "fifo\n",
+        "character special file\n",
         "{output:?}"
     );
     first.ok("delete", &["--force"]);

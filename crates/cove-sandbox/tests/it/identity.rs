@@ -46,11 +46,31 @@ fn a_user_with_ambient_capabilities_and_a_filter() {
 }
 
 #[test]
-fn a_broken_pipe_ends_the_program_again() {
-    let sandbox = Sandbox::new("grep SigIgn /proc/self/status | cut -f2");
-    // What the runtime's caller ignores stays ignored; what Rust ignores does not.
-    let ignored = u64::from_str_radix(sandbox.run().trim(), 16).unwrap();
-    assert_eq!(ignored & 1 << 12, 0);
+fn dispositions_are_the_defaults_whatever_the_caller_ignores() {
+    let ignored = "cat /proc/self/status | grep -E '^Sig(Ign|Blk):'";
+    let mut sandbox = Sandbox::new(ignored);
+    let hook = sandbox.dir.path().join("hook");
+    let script = format!("{ignored} >{}", hook.display());
+    sandbox.spec["hooks"] = json!({"poststop": [{"path": "/bin/busybox",
+        "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}]});
+    let none = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n";
+    // What nohup, a shell's `&`, Rust itself, and a parent that ignores its children hand on.
+    let wrapper = "trap '' HUP INT QUIT USR1 USR2 PIPE ALRM TERM CHLD TSTP TTIN XFSZ; exec \"$@\"";
+    let under = |inner: std::process::Command| {
+        let mut outer = std::process::Command::new("sh");
+        outer
+            .arg("-c")
+            .arg(wrapper)
+            .arg("sh")
+            .arg(inner.get_program());
+        outer.args(inner.get_args()).current_dir(sandbox.dir.path());
+        let output = outer.stdin(std::process::Stdio::null()).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{error}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(under(sandbox.command("run", &[])), none);
+    assert_eq!(std::fs::read_to_string(&hook).unwrap(), none);
 }
 
 #[test]
@@ -150,14 +170,66 @@ fn the_standard_streams_are_the_users() {
     use std::os::unix::fs::MetadataExt;
     let mut sandbox = Sandbox::new("echo out > /dev/stdout; echo err > /dev/stderr");
     sandbox.spec["process"]["user"] = json!({"uid": 1000, "gid": 1000});
-    let output = sandbox.call("run", &[]);
+    // A node of this test's own: the host's is everybody's.
+    let null = sandbox.dir.path().join("null");
+    let device = rustix::fs::makedev(1, 3);
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    let kind = rustix::fs::FileType::CharacterDevice;
+    rustix::fs::mknodat(rustix::fs::CWD, &null, kind, mode, device).unwrap();
+    let mut command = sandbox.command("run", &[]);
+    let output = command.stdin(std::fs::File::open(&null).unwrap()).output();
+    let output = output.unwrap();
     assert_eq!(
         (&output.stdout[..], &output.stderr[..]),
         (&b"out\n"[..], &b"err\n"[..]),
         "{output:?}"
     );
-    // Standard input was this one, which is everybody's.
-    assert_eq!(std::fs::metadata("/dev/null").unwrap().uid(), 0);
+    let stat = std::fs::metadata(&null).unwrap();
+    assert_eq!((stat.uid(), stat.mode() & 0o777), (0, 0o600));
+}
+
+#[test]
+fn the_null_device_of_the_caller_is_not_the_programs() {
+    use std::os::unix::fs::MetadataExt;
+    let script = "for fd in 0 1 2; do chmod 646 /proc/self/fd/$fd; chown 1:2 /proc/self/fd/$fd; \
+        touch -d 2001-01-01 /proc/self/fd/$fd; done; \
+        stat -Lc '%t:%T %a' /proc/self/fd/0 >/seen; exit 3";
+    let mut sandbox = Sandbox::new(script);
+    sandbox.spec["root"]["readonly"] = json!(false);
+    let null = sandbox.dir.path().join("null");
+    let device = rustix::fs::makedev(1, 3);
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    let kind = rustix::fs::FileType::CharacterDevice;
+    rustix::fs::mknodat(rustix::fs::CWD, &null, kind, mode, device).unwrap();
+    let facts = || {
+        let stat = std::fs::metadata(&null).unwrap();
+        (
+            stat.mode(),
+            stat.uid(),
+            stat.gid(),
+            stat.mtime(),
+            stat.ctime(),
+        )
+    };
+    let before = facts();
+    let open = || {
+        std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open(&null)
+            .unwrap()
+    };
+    let mut command = sandbox.command("run", &[]);
+    let status = command
+        .stdin(open())
+        .stdout(open())
+        .stderr(open())
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(3));
+    assert_eq!(facts(), before);
+    let seen = std::fs::read_to_string(sandbox.rootfs().join("seen")).unwrap();
+    assert_eq!(seen, "1:3 646\n");
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub(crate) fn attach(session: &Session, matches: &Matches) -> Outcome {
     let role = Role {
         stdin,
         tty: spec.terminal,
-        proxy: matches.switch_or("sig-proxy", true) && !spec.terminal,
+        proxy: matches.switch_or("sig-proxy", true),
         keys: detach_keys(matches)?,
     };
     let signals = role.signals()?;
@@ -50,7 +50,7 @@ pub(crate) fn attach(session: &Session, matches: &Matches) -> Outcome {
             failure
         }
     })?;
-    let end = role.play(engine, &record, attachment, &signals)?;
+    let end = role.play(engine, &record, attachment, signals)?;
     end.code()
         .ok_or_else(|| Failure::plain("read escape sequence"))
 }
@@ -84,12 +84,12 @@ pub(crate) fn start(session: &Session, matches: &Matches) -> Outcome {
         let role = Role {
             stdin,
             tty,
-            proxy: !tty,
+            proxy: true,
             keys: detach_keys(matches)?,
         };
         let signals = role.signals()?;
         let attachment = engine.start_attached(&record, streams(stdin, tty))?;
-        let end = role.play(engine, &record, attachment, &signals)?;
+        let end = role.play(engine, &record, attachment, signals)?;
         return Ok(end.code().unwrap_or(0));
     }
     let mut failed = Vec::new();

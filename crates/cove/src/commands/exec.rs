@@ -15,6 +15,7 @@ use super::run::detach_keys;
 use crate::flags::Matches;
 use crate::outcome::{Failure, Outcome};
 use crate::settings::Session;
+use crate::signals::{Proxy, Signals};
 use crate::terminal;
 
 /// Runs a program in a running container.
@@ -51,8 +52,15 @@ pub(crate) fn exec(session: &Session, matches: &Matches) -> Outcome {
     let (relay, stdio) = if detached || tty {
         (Relay::default(), Stdio::Fds([null()?, null()?, null()?]))
     } else {
-        Relay::of_streams(interactive)?
+        Relay::of_pipes(interactive)?
     };
+    // A shell that stops us means us: the program is not one of its jobs.
+    let proxy = if detached {
+        Proxy::Off
+    } else {
+        Proxy::NoJobControl
+    };
+    let mut signals = Signals::hold(proxy, tty && !detached)?;
     let options = ExecOptions {
         stdio,
         ..ExecOptions::default()
@@ -72,7 +80,7 @@ pub(crate) fn exec(session: &Session, matches: &Matches) -> Outcome {
         Some(console) => Relay::of_terminal(console, interactive, keys)?,
         None => relay,
     };
-    relay.run(&child)
+    relay.run(&child, &mut signals)
 }
 
 /// Stays with the terminal of a detached program until the last user of it is

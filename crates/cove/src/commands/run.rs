@@ -8,12 +8,13 @@ use cove_model::instance::Record;
 use cove_supervisor::client::Attachment;
 
 use super::{record, request};
-use crate::attach::{Role, Signals};
+use crate::attach::Role;
 use crate::flags::Matches;
 use crate::format::go;
 use crate::outcome::{Failure, Outcome, Voice};
 use crate::progress::Report;
 use crate::settings::Session;
+use crate::signals::Signals;
 use crate::{hello, output, parse, terminal};
 
 /// Makes a container and runs it: in front with its exit status as ours, or
@@ -45,7 +46,7 @@ pub(crate) fn run(session: &Session, matches: &Matches) -> Outcome {
         return Ok(0);
     }
     let (role, signals, attachment) = front(engine, matches, &record).map_err(not_started)?;
-    let end = role.play(engine, &record, attachment, &signals)?;
+    let end = role.play(engine, &record, attachment, signals)?;
     Ok(end.code().unwrap_or(0))
 }
 
@@ -97,7 +98,7 @@ fn front(
     let role = Role {
         stdin: attach.stdin,
         tty,
-        proxy: matches.switch_or("sig-proxy", true) && !tty,
+        proxy: matches.switch_or("sig-proxy", true),
         keys: detach_keys(matches)?,
     };
     let signals = role.signals()?;

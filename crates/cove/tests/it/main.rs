@@ -30,6 +30,8 @@ mod oci_process;
 mod probe;
 mod pull;
 mod recovery;
+mod signals;
+mod streams;
 mod supervisor;
 mod support;
 mod terminal;
