@@ -61,6 +61,15 @@ impl Node<'_> {
         self.kind != FileType::Fifo
     }
 
+    /// Whether it is one of those that every container has, whatever its name is.
+    pub(crate) fn is_default(&self) -> bool {
+        let number = (self.major, self.minor);
+        self.kind == FileType::CharacterDevice
+            && DEFAULT
+                .iter()
+                .any(|&(_, major, minor)| (major, minor) == number)
+    }
+
     fn text(&self) -> String {
         format!("make device {}", self.path.display())
     }

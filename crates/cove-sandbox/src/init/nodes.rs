@@ -5,12 +5,12 @@
 //! creator may not make any either, the host's own are shown by read-only mounts, which devices can
 //! be written through all the same.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use cove_sys::mountattr::{MountAttr, attr, mount_setattr};
+use cove_sys::mountattr::attr;
 use oci_spec::runtime::LinuxIdMapping;
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Uid, lstat, mknodat};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Stat, Uid, lstat, mknodat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string, fsmount,
@@ -21,7 +21,7 @@ use super::devices::{Node, nodes};
 use super::fail::{During, Step, refuse};
 use super::mount::{attributes_of, files_of, make_read_only};
 use crate::error::InitFault;
-use crate::plan::Plan;
+use crate::plan::{Plan, filled};
 
 /// Where the nodes come from.
 #[derive(Debug)]
@@ -66,9 +66,11 @@ impl Source {
 /// not make devices.
 pub(crate) fn filesystem(plan: &Plan<'_>) -> Step<Option<OwnedFd>> {
     let nodes = nodes(plan)?;
+    let faces = nodes.iter().map(|node| face(plan, node));
+    let faces = faces.collect::<Step<Vec<_>>>()?;
     // The modes are those asked for, whatever the caller's umask is.
     let umask = rustix::process::umask(Mode::empty());
-    let made = make(plan, &nodes);
+    let made = make(plan, &nodes, &faces);
     rustix::process::umask(umask);
     match made {
         Ok(mount) => Ok(Some(mount)),
@@ -77,46 +79,65 @@ pub(crate) fn filesystem(plan: &Plan<'_>) -> Step<Option<OwnedFd>> {
     }
 }
 
-fn make(plan: &Plan<'_>, nodes: &[Node<'_>]) -> Result<OwnedFd, Errno> {
+/// Mode and owner of a node, on the host.
+#[derive(Debug, Clone, Copy)]
+struct Face {
+    mode: Mode,
+    owner: (u32, u32),
+}
+
+/// What everybody on the host may read and write is the container's as it asks for it. Of anything
+/// else it gets what the host's own node would give it: a user namespace keeps its root from the
+/// disks also where an engine lists all devices.
+fn face(plan: &Plan<'_>, node: &Node<'_>) -> Step<Face> {
+    let joined = plan.namespaces.joins(cove_sys::ns::USER);
+    let open = |mode: u32| mode & 0o6 == 0o6;
+    let wished = || {
+        let maps =
+            |maps: Option<&Vec<LinuxIdMapping>>, id| outside(id, maps.map_or(&[], Vec::as_slice));
+        let linux = plan.linux;
+        let uids = linux.and_then(|linux| linux.uid_mappings().as_ref());
+        let gids = linux.and_then(|linux| linux.gid_mappings().as_ref());
+        Face {
+            mode: node.mode,
+            owner: (maps(uids, node.owner.0), maps(gids, node.owner.1)),
+        }
+    };
+    if !node.is_device() || (node.is_default() && !joined) {
+        return Ok(wished());
+    }
+    let (_, stat) = find(node)?;
+    // What maps a namespace that others made is not known here.
+    if open(stat.st_mode) && !joined {
+        return Ok(wished());
+    }
+    Ok(Face {
+        mode: Mode::from_raw_mode(stat.st_mode & 0o7777),
+        owner: (stat.st_uid, stat.st_gid),
+    })
+}
+
+fn make(plan: &Plan<'_>, nodes: &[Node<'_>], faces: &[Face]) -> Result<OwnedFd, Errno> {
     let fs = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     // Searched by the container's root, to whom it does not belong.
     fsconfig_set_string(&fs, "mode", "711")?;
+    if let Some(label) = filled(plan.linux.and_then(|linux| linux.mount_label().as_ref())) {
+        fsconfig_set_string(&fs, "context", label)?;
+    }
     fsconfig_create(&fs)?;
     let flags = attributes_of(attr::NOSUID | attr::NOEXEC);
     let mount = fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, flags)?;
-    let linux = plan.linux;
-    let uids = linux.and_then(|linux| linux.uid_mappings().as_deref());
-    let gids = linux.and_then(|linux| linux.gid_mappings().as_deref());
-    let joined = plan
-        .namespaces
-        .join
-        .iter()
-        .find(|join| join.kind == cove_sys::ns::USER);
-    let host = |id: u32, maps: Option<&[LinuxIdMapping]>| match joined {
-        Some(_) => id,
-        None => outside(id, maps.unwrap_or_default()),
-    };
-    for (node, index) in nodes.iter().zip(0u32..) {
+    for ((node, face), index) in nodes.iter().zip(faces).zip(0u32..) {
         if !node.is_device() {
             continue;
         }
         let name = index.to_string();
-        mknodat(&mount, &name, node.kind, node.mode, node.number())?;
-        let uid = Uid::from_raw(host(node.owner.0, uids));
-        let gid = Gid::from_raw(host(node.owner.1, gids));
-        if !uid.is_root() || !gid.is_root() {
+        mknodat(&mount, &name, node.kind, face.mode, node.number())?;
+        if face.owner != (0, 0) {
+            let (uid, gid) = (Uid::from_raw(face.owner.0), Gid::from_raw(face.owner.1));
             let flags = AtFlags::SYMLINK_NOFOLLOW;
             rustix::fs::chownat(&mount, &name, Some(uid), Some(gid), flags)?;
         }
-    }
-    if let Some(join) = joined {
-        let change = MountAttr {
-            set: attr::IDMAP,
-            userns: Some(join.fd.as_fd()),
-            ..MountAttr::default()
-        };
-        // A tmpfs before Linux 6.3 cannot: there the nodes belong to nobody in the container.
-        drop(mount_setattr(&mount, false, &change));
     }
     Ok(mount)
 }
@@ -135,15 +156,7 @@ fn of_host(node: &Node<'_>) -> Step<Option<OwnedFd>> {
     if !node.is_device() {
         return Ok(None);
     }
-    let Some(path) = find(node) else {
-        return refuse(
-            InitFault::Setup,
-            format!(
-                "device {}: this user namespace cannot make it, and the host has none with its number",
-                node.path.display()
-            ),
-        );
-    };
+    let (path, _) = find(node)?;
     let text = || format!("open the host's device {}", path.display());
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let mount = open_tree(CWD, &path, flags | OpenTreeFlags::AT_SYMLINK_NOFOLLOW).during(text)?;
@@ -158,20 +171,31 @@ fn of_host(node: &Node<'_>) -> Step<Option<OwnedFd>> {
 }
 
 /// The host's node with this number, most likely of the same name.
-fn find(node: &Node<'_>) -> Option<PathBuf> {
+fn find(node: &Node<'_>) -> Step<(PathBuf, Stat)> {
     const DEEPEST: u32 = 8;
-    if lstat(node.path).is_ok_and(|stat| is_it(node, &stat)) {
-        return Some(node.path.to_owned());
+    if let Ok(stat) = lstat(node.path)
+        && is_it(node, &stat)
+    {
+        return Ok((node.path.to_owned(), stat));
     }
-    below(Path::new("/dev"), node, DEEPEST)
+    match below(Path::new("/dev"), node, DEEPEST) {
+        Some(found) => Ok(found),
+        None => refuse(
+            InitFault::Setup,
+            format!(
+                "device {} in a user namespace: the host has none with its number",
+                node.path.display()
+            ),
+        ),
+    }
 }
 
-fn below(directory: &Path, node: &Node<'_>, depth: u32) -> Option<PathBuf> {
+fn below(directory: &Path, node: &Node<'_>, depth: u32) -> Option<(PathBuf, Stat)> {
     let mut deeper = Vec::new();
     for entry in std::fs::read_dir(directory).ok()?.flatten() {
         let path = entry.path();
         match lstat(&path) {
-            Ok(stat) if is_it(node, &stat) => return Some(path),
+            Ok(stat) if is_it(node, &stat) => return Some((path, stat)),
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
                 deeper.push(path);
             }
@@ -183,7 +207,7 @@ fn below(directory: &Path, node: &Node<'_>, depth: u32) -> Option<PathBuf> {
     deeper.iter().find_map(|path| below(path, node, depth))
 }
 
-fn is_it(node: &Node<'_>, stat: &rustix::fs::Stat) -> bool {
+fn is_it(node: &Node<'_>, stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == node.kind && stat.st_rdev == node.number()
 }
 

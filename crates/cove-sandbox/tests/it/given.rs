@@ -83,7 +83,7 @@ fn devices_of_a_user_namespace_are_found_by_number() {
     );
 }
 
-/// The devices belong to the container's users also where it joins a namespace that others made.
+/// What maps a namespace that others made is not known: devices are as the host has them.
 #[test]
 fn devices_of_a_joined_user_namespace() {
     let mut first = Sandbox::new("sleep 1000");
@@ -97,8 +97,39 @@ fn devices_of_a_joined_user_namespace() {
     }
     let text = sandbox.run();
     first.ok("delete", &["--force"]);
-    assert!(text.starts_with("/dev/foo 1:5 640 "), "{text}");
+    assert!(text.starts_with("/dev/foo 1:5 666 65534:65534\n"), "{text}");
     assert!(text.ends_with(" 00 00 00\nwritten\n"), "{text}");
+}
+
+/// Root of a user namespace gets no more of a disk than the host's node gives it, however it is
+/// listed: neither by its mode nor by its owner.
+#[test]
+fn a_user_namespace_keeps_its_root_from_what_is_not_everybodys() {
+    // The console, which only root of the host may open.
+    for path in ["/dev/console", "/dev/other"] {
+        let mut sandbox = Sandbox::new(
+            "stat -c '%a %u:%g' $0; chmod 666 $0 2>&1; chown 0 $0 2>&1; cat $0 2>&1; true",
+        );
+        mapped(&mut sandbox);
+        let caps = json!([
+            "CAP_CHOWN",
+            "CAP_DAC_OVERRIDE",
+            "CAP_FOWNER",
+            "CAP_SYS_ADMIN"
+        ]);
+        for set in ["bounding", "effective", "permitted"] {
+            sandbox.spec["process"]["capabilities"][set] = caps.clone();
+        }
+        let args = sandbox.spec["process"]["args"].as_array_mut().unwrap();
+        args.push(json!(path));
+        sandbox.spec["linux"]["devices"] = json!([{"path": path, "type": "c", "major": 5,
+            "minor": 1, "fileMode": 0o666, "uid": 0, "gid": 0}]);
+        let output = sandbox.call("run", &[]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("65534:65534\n"), "{output:?}");
+        assert!(text.contains("Permission denied"), "{output:?}");
+        assert_eq!(text.matches("not permitted").count(), 2, "{output:?}");
+    }
 }
 
 /// Where not even the runtime may make devices, the host's of the same number are shown.
