@@ -7,6 +7,7 @@
 //! state between them and no lock over slow work.
 
 mod error;
+mod host;
 mod images;
 pub mod init;
 mod instances;
@@ -26,6 +27,7 @@ use cove_state::State;
 use cove_storage::Store;
 
 pub use error::{Error, ErrorKind, Result, sentence};
+pub use host::{HostAbilities, Index};
 pub use images::*;
 pub use instances::*;
 pub use progress::{LayerState, Progress, PullEvent, Silent};

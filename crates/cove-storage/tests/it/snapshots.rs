@@ -46,7 +46,14 @@ fn changes_are_seen_and_become_a_layer_that_repeats_them() {
     let root = inside(&mount);
     assert_eq!(
         names(&root.join("etc")),
-        ["hostname", "hosts", "passwd", "resolv.conf", "shadow"]
+        [
+            "hostname",
+            "hosts",
+            "mtab",
+            "passwd",
+            "resolv.conf",
+            "shadow"
+        ]
     );
     assert_eq!(fs::metadata(&root).unwrap().mode() & 0o7777, 0o644);
     let lowers = store.lowers(&ids).unwrap();
@@ -132,7 +139,17 @@ fn changes_are_seen_and_become_a_layer_that_repeats_them() {
     );
     assert_eq!(
         names(&target),
-        ["data", "dev", "etc", "new", "old", "proc", "sys"]
+        [
+            ".dockerenv",
+            "data",
+            "dev",
+            "etc",
+            "new",
+            "old",
+            "proc",
+            "run",
+            "sys"
+        ]
     );
     let sparse = fs::metadata(target.join("new/sparse")).unwrap();
     assert_eq!(sparse.len(), 8 << 20);
@@ -148,7 +165,10 @@ fn images_of_one_or_no_layer_can_be_mounted() {
         .store
         .mount_read_only(&[layer.info().diff_id])
         .unwrap();
-    assert_eq!(names(&inside(&one)), ["dev", "etc", "proc", "sys"]);
+    assert_eq!(
+        names(&inside(&one)),
+        [".dockerenv", "dev", "etc", "proc", "run", "sys"]
+    );
     let none = fixture.store.mount_read_only(&[]).unwrap();
     assert!(fs::write(inside(&none).join("x"), b"").is_err());
     let snapshot = fixture.store.prepare(&fixture.scratch("c"), &[]).unwrap();
@@ -185,10 +205,13 @@ fn mount_points_are_there_without_being_changes() {
     let snapshot = store.prepare(&directory, &ids).unwrap();
     let mount = store.mount(&ids, &snapshot, false).unwrap();
     let root = inside(&mount);
-    assert_eq!(names(&root), ["dev", "etc", "proc", "srv", "sys"]);
+    assert_eq!(
+        names(&root),
+        [".dockerenv", "dev", "etc", "proc", "run", "srv", "sys"]
+    );
     assert_eq!(
         names(&root.join("etc")),
-        ["hostname", "hosts", "resolv.conf"]
+        ["hostname", "hosts", "mtab", "resolv.conf"]
     );
     assert_eq!(fs::read(root.join("etc/hosts")).unwrap(), b"the image's");
     assert_eq!(fs::read(root.join("etc/hostname")).unwrap(), b"");

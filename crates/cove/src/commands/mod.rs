@@ -5,6 +5,7 @@ pub(crate) mod container;
 pub(crate) mod copy;
 pub(crate) mod exec;
 pub(crate) mod image;
+pub(crate) mod info;
 pub(crate) mod list;
 pub(crate) mod login;
 pub(crate) mod logs;

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use cove_engine::{Engine, ErrorKind, Fate, ImageInfo, Object};
-use cove_model::status::State;
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::container::is_active;
 use super::image::check_platform;
@@ -147,7 +146,7 @@ fn template_failure(error: TemplateFailure) -> Failure {
 }
 
 /// Prints a document through `--format`, or else as `plain` says.
-fn show(matches: &Matches, document: &Value, plain: impl FnOnce() -> String) -> Outcome {
+pub(super) fn show(matches: &Matches, document: &Value, plain: impl FnOnce() -> String) -> Outcome {
     match template(matches)? {
         Some(template) => {
             let line = template
@@ -187,93 +186,12 @@ pub(crate) fn version(_session: &Session, matches: &Matches) -> Outcome {
     })
 }
 
-fn go_architecture() -> &'static str {
+pub(super) fn go_architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
     }
-}
-
-/// Shows what the machine and the installation are like.
-pub(crate) fn info(session: &Session, matches: &Matches) -> Outcome {
-    let engine = session.engine()?;
-    let instances = engine.instances()?;
-    let count = |wanted: &dyn Fn(State) -> bool| {
-        instances
-            .iter()
-            .filter(|instance| wanted(instance.status.state))
-            .count()
-    };
-    let running = count(&|state| matches!(state, State::Running | State::Restarting));
-    let paused = count(&|state| state == State::Paused);
-    let stopped = instances.len() - running - paused;
-    let images = engine.images()?.len();
-    let uname = rustix::system::uname();
-    let memory = rustix::system::sysinfo();
-    let memory = memory.totalram.saturating_mul(u64::from(memory.mem_unit));
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let cgroups = if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-        "2"
-    } else {
-        "1"
-    };
-    let system = system_name();
-    let root = engine.roots().root.display().to_string();
-    let release = uname.release().to_string_lossy();
-    let name = uname.nodename().to_string_lossy();
-    let mut document = Map::new();
-    for (key, value) in [
-        ("Containers", Value::from(instances.len())),
-        ("ContainersRunning", running.into()),
-        ("ContainersPaused", paused.into()),
-        ("ContainersStopped", stopped.into()),
-        ("Images", images.into()),
-        ("Driver", "overlay2".into()),
-        ("LoggingDriver", "k8s-file".into()),
-        ("CgroupDriver", "cgroupfs".into()),
-        ("CgroupVersion", cgroups.into()),
-        ("KernelVersion", release.as_ref().into()),
-        ("OperatingSystem", system.as_str().into()),
-        ("OSType", "linux".into()),
-        ("Architecture", std::env::consts::ARCH.into()),
-        ("NCPU", cpus.into()),
-        ("MemTotal", memory.into()),
-        ("DockerRootDir", root.as_str().into()),
-        ("Name", name.as_ref().into()),
-        ("ServerVersion", env!("CARGO_PKG_VERSION").into()),
-        ("DefaultRuntime", "cove".into()),
-        (
-            "SecurityOptions",
-            json!(["name=seccomp,profile=builtin", "name=cgroupns"]),
-        ),
-    ] {
-        document.insert(key.to_owned(), value);
-    }
-    show(matches, &Value::Object(document), || {
-        format!(
-            "Containers: {}\n Running: {running}\n Paused: {paused}\n Stopped: {stopped}\nImages: {images}\nServer Version: {}\n Git Commit: {}\n Built: {}\nStorage Driver: overlay2\nLogging Driver: k8s-file\nCgroup Driver: cgroupfs\nCgroup Version: {cgroups}\nKernel Version: {release}\nOperating System: {system}\nOSType: linux\nArchitecture: {}\nCPUs: {cpus}\nTotal Memory: {}\nName: {name}\nRoot Dir: {root}\nRun Root Dir: {}\n",
-            instances.len(),
-            build::VERSION,
-            build::short_commit(),
-            build::date().map_or_else(|| "unknown".to_owned(), time::ansi_c),
-            std::env::consts::ARCH,
-            human::binary_size(memory),
-            engine.roots().runroot.display(),
-        )
-    })
-}
-
-fn system_name() -> String {
-    let path = std::path::Path::new("/etc/os-release");
-    let text = cove_sys::fs::read_to_string(path, 64 << 10).unwrap_or_default();
-    let name = text
-        .lines()
-        .find_map(|line| line.strip_prefix("PRETTY_NAME="));
-    name.map_or_else(
-        || "Linux".to_owned(),
-        |name| name.trim_matches('"').to_owned(),
-    )
 }
 
 /// Verifies every stored image.

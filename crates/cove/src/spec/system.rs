@@ -1,7 +1,7 @@
 //! The commands that are about no single kind of thing, in Docker's words.
 
 use super::{Args, Command, check, refuse, shared};
-use crate::commands::system;
+use crate::commands::{info, system};
 use crate::flags::Flag;
 
 const INSPECT_FLAGS: &[Flag] = &[
@@ -79,7 +79,7 @@ pub(crate) static INFO: Command = Command {
     flags: &[shared::FORMAT],
     args: Args::None,
     interspersed: true,
-    run: system::info,
+    run: info::info,
 };
 
 const SYSTEM_DF_FLAGS: &[Flag] = &[Flag::switch(

@@ -15,6 +15,7 @@ mod help;
 mod hostile;
 mod images;
 mod imports;
+mod info;
 mod lab;
 mod listing;
 mod logs;
