@@ -38,7 +38,14 @@ impl Difference {
                 vec![parts[0], "*"]
             };
         }
-        format!("{} {}", parts.join("."), self.sides())
+        let why: Vec<String> = self
+            .values
+            .iter()
+            .flatten()
+            .filter(|value| self.fact == "outcome" && *value != "runs")
+            .map(|value| value.replace(|c: char| c.is_ascii_digit(), ""))
+            .collect();
+        format!("{} {} {}", parts.join("."), self.sides(), why.join(" "))
     }
 
     /// Who agrees with whom: `cove | runc crun`.
@@ -46,14 +53,15 @@ impl Difference {
         if self.due.is_some() {
             return "cove | specification".to_owned();
         }
-        let mut groups: Vec<(&Option<String>, Vec<&str>)> = Vec::new();
+        let mut groups: Vec<(Option<&str>, Vec<&str>)> = Vec::new();
         for (runtime, value) in ALL.iter().zip(&self.values) {
             if value.is_none() {
                 continue;
             }
-            match groups.iter_mut().find(|(v, _)| *v == value) {
+            let gist = value.as_deref().map(gist);
+            match groups.iter_mut().find(|(v, _)| *v == gist) {
                 Some((_, names)) => names.push(runtime.name()),
-                None => groups.push((value, vec![runtime.name()])),
+                None => groups.push((gist, vec![runtime.name()])),
             }
         }
         let groups: Vec<String> = groups
@@ -61,6 +69,14 @@ impl Difference {
             .map(|(_, names)| names.join(" "))
             .collect();
         groups.join(" | ")
+    }
+}
+
+/// A value without why: runtimes refuse in words of their own.
+fn gist(value: &str) -> &str {
+    match value.split_once(": ") {
+        Some(("refused", _)) => "refused",
+        Some(_) | None => value,
     }
 }
 
@@ -91,7 +107,9 @@ pub(super) fn differences(trial: &Value, reports: &[Report], known: &Known) -> V
         if values.first().is_none_or(Option::is_none) {
             continue;
         }
-        let agree = open.windows(2).all(|pair| pair[0].1 == pair[1].1);
+        let agree = open
+            .windows(2)
+            .all(|pair| gist(pair[0].1) == gist(pair[1].1));
         // A change of the host is one whoever else makes it too.
         let touched = name.starts_with("host.")
             && !name.starts_with("host.node.@W/source")

@@ -89,26 +89,28 @@ pub(super) fn run(world: &World, trial: &Value, runtime: Runtime) -> Result<Repo
     facts.take("host.", after.since(&before));
     before.restore(world, &after);
     root(world, &mut facts);
-    let reported = facts.get("probe.reported").is_some();
-    facts.set("outcome", if reported { "runs" } else { "refused" });
-    if reported {
-        facts.set(
-            "exit",
-            if output.code() == i32::from(DONE) {
-                0
-            } else {
-                output.code()
-            },
-        );
-    }
-    let said = [world.path("out"), world.path("err")]
+    let said: String = [world.path("out"), world.path("err")]
         .iter()
         .filter_map(|path| files::text(path))
-        .collect::<String>();
+        .collect();
+    if facts.get("probe.reported").is_some() {
+        facts.set("outcome", "runs");
+        let code = output.code();
+        facts.set("exit", if code == i32::from(DONE) { 0 } else { code });
+    } else {
+        facts.set("outcome", format!("refused: {}", message(&said)));
+    }
     Ok(Report {
         facts: super::normal::normal(world, &id, trial, facts),
         said: format!("status {}: {}", output.code(), said.trim()),
     })
+}
+
+/// The sentence of a runtime's last words.
+fn message(said: &str) -> &str {
+    let last = said.trim().lines().last().unwrap_or_default();
+    let text = last.split_once("msg=\"").map_or(last, |(_, text)| text);
+    text.trim_end_matches(['"', '\r']).trim()
 }
 
 /// The host's id that owns the root filesystem: that of the container's root.
