@@ -55,6 +55,9 @@ pub(crate) fn prepare(
     in_userns: bool,
 ) -> Step<Tree> {
     isolate(plan.propagation)?;
+    let shared = plan
+        .propagation
+        .is_some_and(|(flag, _)| flag == libc::MS_SHARED);
     let root = match given.root {
         Some(root) => root,
         None => open_tree(
@@ -73,10 +76,7 @@ pub(crate) fn prepare(
         );
         return refuse(InitFault::Setup, text);
     }
-    if plan
-        .propagation
-        .is_some_and(|(flag, _)| flag == libc::MS_SHARED)
-    {
+    if shared {
         set_propagation(&root, true, libc::MS_PRIVATE)
             .during(|| "make the root filesystem private")?;
     }
@@ -97,6 +97,11 @@ pub(crate) fn prepare(
             None => mount::prepare(entry, label)?,
         };
         if let (Kind::Bind { .. }, Some(prepared)) = (entry.kind, &prepared) {
+            if shared && !entry.is_shared() {
+                // Else what comes to lie upon it would lie upon its source as well.
+                set_propagation(&prepared.mount, true, libc::MS_SLAVE)
+                    .during(|| format!("cut off mount {}", entry.dest.display()))?;
+            }
             mount::attributes(entry, prepared.mount.as_fd())?;
         }
         if entry.kind == Kind::Cgroup {
@@ -105,10 +110,7 @@ pub(crate) fn prepare(
         }
         mounts.push(prepared);
     }
-    if plan
-        .propagation
-        .is_some_and(|(flag, _)| flag == libc::MS_SHARED)
-    {
+    if shared {
         // The copies stay shared. The tree itself must not: the new root would be attached in the
         // host as well, and what is detached with the old one would go from the host.
         cut(libc::MS_SLAVE)?;
@@ -131,7 +133,7 @@ pub(crate) fn prepare(
 }
 
 /// No mount of ours reaches the host. With `shared` this waits until the bind mounts that are to
-/// reach it have been copied.
+/// reach it, which say so themselves, have been copied.
 fn isolate(propagation: Option<(u64, bool)>) -> Step {
     let flag = match propagation {
         Some((flag, _)) if flag == libc::MS_PRIVATE => libc::MS_PRIVATE,

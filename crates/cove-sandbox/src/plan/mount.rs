@@ -61,6 +61,15 @@ pub(crate) struct MountPlan<'a> {
     pub bound: bool,
 }
 
+impl MountPlan<'_> {
+    /// Whether mounts on it are to reach whatever shares it.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.propagation
+            .iter()
+            .any(|(flag, _)| *flag == libc::MS_SHARED)
+    }
+}
+
 pub(super) fn plan<'a>(
     spec: &'a Spec,
     bundle: &Path,

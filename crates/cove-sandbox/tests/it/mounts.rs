@@ -127,6 +127,33 @@ fn a_bind_hears_of_the_hosts_mounts_in_a_user_namespace_too() {
 }
 
 #[test]
+fn a_shared_root_hands_no_mount_to_the_host() {
+    let source = tempfile::tempdir().unwrap();
+    for (option, handed) in [("", false), ("private", false), ("rshared", true)] {
+        let mut sandbox = Sandbox::new("echo ran");
+        sandbox.spec["linux"]["rootfsPropagation"] = json!("rshared");
+        let options: Vec<_> = ["rbind", option]
+            .into_iter()
+            .filter(|o| !o.is_empty())
+            .collect();
+        sandbox.mount(
+            json!({"destination": "/mnt/x", "type": "bind", "source": source.path(),
+            "options": options}),
+        );
+        sandbox.mount(json!({"destination": "/mnt/x/below", "type": "tmpfs", "source": "inner"}));
+        let run = sandbox.command("run", &[]);
+        let mut shell = std::process::Command::new("unshare");
+        let script = "mount -t tmpfs none \"$0\" && mount --make-shared \"$0\" && \
+            mkdir \"$0\"/below && \"$@\" && grep -c ' - tmpfs inner' /proc/self/mountinfo";
+        shell.args(["-m", "sh", "-c", script]).arg(source.path());
+        let output = under(&mut shell, &run);
+        let text = String::from_utf8_lossy(&output.stdout);
+        let wanted = if handed { "ran\n1\n" } else { "ran\n0\n" };
+        assert_eq!(text, wanted, "{option}: {output:?}");
+    }
+}
+
+#[test]
 fn a_file_a_missing_target_and_a_remount() {
     let source = tempfile::NamedTempFile::new().unwrap();
     fs::write(source.path(), "hello").unwrap();
