@@ -425,8 +425,13 @@ fn given(plan: &Plan<'_>, root: Option<OwnedFd>, new_userns: bool) -> Result<Giv
                 | rustix::mount::OpenTreeFlags::AT_RECURSIVE;
             let tree = rustix::mount::open_tree(CWD, &plan.rootfs, flags)
                 .map_err(|e| Error::path("open root filesystem", &plan.rootfs, e))?;
-            set_propagation(&tree, true, libc::MS_PRIVATE)
-                .map_err(|e| Error::path("make private", &plan.rootfs, e))?;
+            // As it would be where the init copies it itself.
+            let propagation = match plan.propagation {
+                Some((flag, _)) if flag != libc::MS_SLAVE => libc::MS_PRIVATE,
+                Some(_) | None => libc::MS_SLAVE,
+            };
+            set_propagation(&tree, true, propagation)
+                .map_err(|e| Error::path("cut off", &plan.rootfs, e))?;
             Some(tree)
         }
         other => other,

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -81,8 +82,11 @@ pub(crate) fn run(
         return Ok(());
     }
     let input = serde_json::to_vec(state).map_err(|e| Error::os("describe the state", e))?;
+    // As with the peers, where the runtime's own programs begin; it may be gone at the end.
+    let directory = kind.is_of_runtime().then_some(state.bundle.as_path());
+    let directory = directory.filter(|path| path.is_dir());
     for hook in hooks {
-        one(hook, &input, setting).map_err(|error| Error::Hook {
+        one(hook, &input, setting, directory).map_err(|error| Error::Hook {
             kind: kind.name(),
             path: hook.path().clone(),
             reason: words(&error),
@@ -112,7 +116,12 @@ pub(crate) fn run_poststop(stored: &Stored) -> Vec<String> {
     all.map(|error| sentence(&error)).collect()
 }
 
-fn one(hook: &Hook, input: &[u8], setting: Setting<'_>) -> io::Result<()> {
+fn one(
+    hook: &Hook,
+    input: &[u8],
+    setting: Setting<'_>,
+    directory: Option<&Path>,
+) -> io::Result<()> {
     if !hook.path().is_absolute() {
         return Err(io::Error::other("its path is not absolute"));
     }
@@ -129,6 +138,9 @@ fn one(hook: &Hook, input: &[u8], setting: Setting<'_>) -> io::Result<()> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    if let Some(directory) = directory {
+        command.current_dir(directory);
+    }
     // An empty list is an environment too.
     if let Some(env) = hook.env() {
         let pairs = env

@@ -52,6 +52,8 @@ impl Newborn {
     ) -> Result<Vec<String>> {
         let mut warnings = Vec::new();
         let mut unset = offsets;
+        // The second may have asked before the first has said which it is.
+        let mut asked = false;
         while second || unset.is_some() {
             match next(channel, during)? {
                 Report::Failure(failure) => return Err(failure.into()),
@@ -60,15 +62,17 @@ impl Newborn {
                     self.follow(number, during)?;
                     second = false;
                 }
-                Report::Offsets => {
-                    if let Some(text) = unset.take() {
-                        userns::put(self.number(), "timens_offsets", text)
-                            .map_err(|e| Error::os("set timeOffsets", e))?;
-                    }
-                }
+                Report::Offsets => asked = true,
                 Report::Ready | Report::Hooks | Report::Console(_) => {
                     return Err(Error::InitDied(during));
                 }
+            }
+            if asked
+                && !second
+                && let Some(text) = unset.take()
+            {
+                userns::put(self.number(), "timens_offsets", text)
+                    .map_err(|e| Error::os("set timeOffsets", e))?;
             }
         }
         Ok(warnings)

@@ -289,7 +289,16 @@ impl Tree {
         let Some((flag, recursive)) = plan.propagation else {
             return Ok(());
         };
-        set_propagation(&self.root, recursive, flag).during(|| "set rootfsPropagation")
+        set_propagation(&self.root, recursive, flag).during(|| "set rootfsPropagation")?;
+        if recursive {
+            // What a mount says of itself stays.
+            for (entry, prepared) in plan.mounts.iter().zip(&self.mounts) {
+                if let Some(prepared) = prepared {
+                    mount::propagate(entry, prepared.mount.as_fd())?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -170,6 +170,14 @@ impl HookKind {
         }
     }
 
+    /// Whether such hooks run among the runtime's own namespaces.
+    pub(crate) fn is_of_runtime(self) -> bool {
+        match self {
+            Self::Prestart | Self::CreateRuntime | Self::Poststart | Self::Poststop => true,
+            Self::CreateContainer | Self::StartContainer => false,
+        }
+    }
+
     pub(crate) fn of(self, hooks: Option<&oci_spec::runtime::Hooks>) -> &[Hook] {
         let Some(hooks) = hooks else { return &[] };
         let list = match self {

@@ -60,6 +60,20 @@ fn order_status_and_namespaces() {
 }
 
 #[test]
+fn hooks_of_the_runtime_begin_in_the_bundle() {
+    let mut sandbox = Sandbox::new("true");
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "pwd -P >>cwd"]}]);
+    for kind in ["prestart", "createRuntime", "poststart", "poststop"] {
+        sandbox.spec["hooks"][kind] = hook.clone();
+    }
+    let output = sandbox.command("run", &[]).current_dir("/").output();
+    assert!(output.unwrap().status.success());
+    let bundle = fs::canonicalize(sandbox.dir.path()).unwrap();
+    let log = fs::read_to_string(bundle.join("cwd")).unwrap();
+    assert_eq!(log, format!("{}\n", bundle.display()).repeat(4));
+}
+
+#[test]
 fn a_failing_hook_ends_the_creation_and_leaves_nothing() {
     for kind in [
         "prestart",

@@ -127,6 +127,48 @@ fn a_bind_hears_of_the_hosts_mounts_in_a_user_namespace_too() {
 }
 
 #[test]
+fn a_mount_says_itself_how_it_spreads() {
+    let source = tempfile::tempdir().unwrap();
+    for (root, own, wanted) in [
+        ("rshared", "rprivate", false),
+        ("rshared", "rshared", true),
+        ("rprivate", "shared", true),
+        ("rslave", "shared", true),
+    ] {
+        let mut sandbox = Sandbox::new(SHOW);
+        sandbox.spec["linux"]["rootfsPropagation"] = json!(root);
+        let mount = json!({"destination": "/mnt/x", "type": "bind", "source": source.path(),
+            "options": ["bind", own]});
+        let text = line(sandbox, mount);
+        assert_eq!(text.contains(" shared:"), wanted, "{root} {own}: {text}");
+    }
+}
+
+#[test]
+fn a_root_hears_of_the_hosts_mounts_in_a_user_namespace_too() {
+    for mapped in [false, true] {
+        let mut sandbox = Sandbox::new("");
+        let show = "sed -n '/^[^ ]* [^ ]* [^ ]* [^ ]* \\/ /p' /proc/self/mountinfo";
+        sandbox.spec["process"]["args"] = json!(["sh", "-c", show]);
+        sandbox.spec["linux"]["rootfsPropagation"] = json!("rslave");
+        if mapped {
+            sandbox.namespace(json!({"type": "user"}));
+            let all = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+            sandbox.spec["linux"]["uidMappings"] = all.clone();
+            sandbox.spec["linux"]["gidMappings"] = all;
+        }
+        let rootfs = sandbox.rootfs();
+        let run = sandbox.command("run", &[]);
+        let mut shell = std::process::Command::new("unshare");
+        let script = "mount --bind \"$0\" \"$0\" && mount --make-shared \"$0\" && exec \"$@\"";
+        shell.args(["-m", "sh", "-c", script]).arg(rootfs);
+        let output = under(&mut shell, &run);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains(" master:"), "{mapped}: {output:?}");
+    }
+}
+
+#[test]
 fn a_shared_root_hands_no_mount_to_the_host() {
     let source = tempfile::tempdir().unwrap();
     for (option, handed) in [("", false), ("private", false), ("rshared", true)] {
