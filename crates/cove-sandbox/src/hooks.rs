@@ -353,7 +353,7 @@ mod tests {
         )
     }
 
-    fn text(path: &std::path::Path) -> String {
+    fn text(path: &Path) -> String {
         cove_sys::fs::read_to_string(path, 1 << 20).unwrap()
     }
 

@@ -87,9 +87,16 @@ pub(super) fn differences(trial: &Value, reports: &[Report], known: &Known) -> V
     let runs = |report: &Report| report.facts.get("outcome") == Some("runs");
     let mut found = Vec::new();
     for name in names {
-        let outside = name.starts_with("host.") || *name == "outcome" || *name == "hooks";
+        let given = name.starts_with("host.node.@W/source");
+        let outside = name.starts_with("host.") && !given || *name == "outcome" || *name == "hooks";
         // What nobody reported is not compared with what somebody did.
-        let speaks = |report: &Report| outside || runs(report);
+        let speaks = |report: &Report| match name.strip_prefix("hook.") {
+            Some(rest) => {
+                let kind = rest.split('.').next().unwrap_or_default();
+                report.facts.get(&format!("hook.{kind}.id.uid")).is_some()
+            }
+            None => outside || runs(report),
+        };
         let values: Vec<Option<String>> = reports
             .iter()
             .map(|report| {
@@ -112,7 +119,7 @@ pub(super) fn differences(trial: &Value, reports: &[Report], known: &Known) -> V
             .all(|pair| gist(pair[0].1) == gist(pair[1].1));
         // A change of the host is one whoever else makes it too.
         let touched = name.starts_with("host.")
-            && !name.starts_with("host.node.@W/source")
+            && !given
             && open
                 .iter()
                 .any(|(r, v)| **r == Runtime::Cove && *v != "nothing");

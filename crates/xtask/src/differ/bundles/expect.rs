@@ -84,9 +84,48 @@ pub(super) fn expected(trial: &Value) -> Vec<(String, String)> {
         };
         due(&format!("ns.{name}"), how.to_owned());
     }
+    if let Some(spread) = config["linux"]["rootfsPropagation"]
+        .as_str()
+        .and_then(spread)
+    {
+        due("mount./.propagation", spread.to_owned());
+    }
+    for (at, spread) in spreads(&config["mounts"]) {
+        due(&format!("mount.{at}.propagation"), spread.to_owned());
+    }
     for (name, value) in config["linux"]["sysctl"].as_object().into_iter().flatten() {
         let value = value.as_str().unwrap_or_default().replace(' ', "\t");
         due(&format!("sysctl.{name}"), value);
+    }
+    all
+}
+
+/// How the mount table shows a propagation; everything in a world is shared.
+fn spread(word: &str) -> Option<&'static str> {
+    match word {
+        "shared" | "rshared" => Some("shared"),
+        "slave" | "rslave" => Some("master"),
+        "private" | "rprivate" => Some(""),
+        "unbindable" | "runbindable" => Some("unbindable"),
+        _ => None,
+    }
+}
+
+/// Bind mounts that say how they spread, by destination, unless two are at one.
+fn spreads(mounts: &Value) -> Vec<(String, &'static str)> {
+    let mounts = || mounts.as_array().into_iter().flatten();
+    let mut all = Vec::new();
+    for mount in mounts() {
+        let options = mount["options"].as_array();
+        let words = || options.into_iter().flatten().filter_map(Value::as_str);
+        let at = &mount["destination"];
+        let alone = mounts().filter(|other| other["destination"] == *at).count() == 1;
+        let spread = words().find_map(spread).filter(|s| *s != "shared");
+        if let (Some(at), Some(spread), true) = (at.as_str(), spread, alone)
+            && words().any(|word| word == "bind" || word == "rbind")
+        {
+            all.push((format!("/{}", at.trim_start_matches('/')), spread));
+        }
     }
     all
 }

@@ -142,7 +142,8 @@ impl Host {
                     let _gone = utimensat(CWD, name.as_str(), &NOW, AtFlags::empty());
                 }
             } else {
-                let _directory = fs::remove_file(name);
+                let _one_or = fs::remove_file(name);
+                let _other = fs::remove_dir(name);
             }
         }
     }

@@ -6,6 +6,7 @@ use std::fs;
 use serde_json::Value;
 
 use super::facts::Facts;
+use super::probe::REPORT;
 use super::world::World;
 
 /// The same facts in words that any run of the trial would use. Mounts that
@@ -26,7 +27,7 @@ pub(super) fn normal(world: &World, id: &str, trial: &Value, facts: Facts) -> Fa
             continue;
         }
         if let Some(point) = name.strip_prefix("mount.")
-            && !places.mounts_at(point)
+            && !places.tell(point)
         {
             continue;
         }
@@ -62,46 +63,60 @@ fn whose(world: &World, link: &str) -> String {
 
 /// Where a configuration has mounts made.
 struct Places {
-    mounts: Vec<String>,
+    /// Each with whether its propagation is the configuration's.
+    mounts: Vec<(String, bool)>,
     others: Vec<String>,
 }
 
 impl Places {
     fn of(trial: &Value) -> Self {
         let config = &trial["config"];
-        let text = |value: &Value| {
-            let text = value.as_str().unwrap_or_default();
-            format!("/{}", text.trim_start_matches('/'))
-        };
-        let all = |value: &Value| -> Vec<String> {
-            value.as_array().into_iter().flatten().map(text).collect()
-        };
-        let of_each = |value: &Value, key: &str| -> Vec<String> {
-            value
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(|v| text(&v[key]))
-                .collect()
-        };
-        let mut mounts = of_each(&config["mounts"], "destination");
-        mounts.extend(["/", "/proc", "/report"].map(str::to_owned));
         let linux = &config["linux"];
-        let mut others = all(&linux["maskedPaths"]);
-        others.extend(all(&linux["readonlyPaths"]));
-        others.extend(of_each(&linux["devices"], "path"));
+        let whole = linux.get("rootfsPropagation").is_some();
+        let each = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let mut mounts: Vec<(String, bool)> = each(&config["mounts"])
+            .iter()
+            .map(|mount| {
+                let own = each(&mount["options"]).iter().any(spreads);
+                (absolute(&mount["destination"]), own)
+            })
+            .collect();
+        mounts.push(("/".to_owned(), whole));
+        mounts.push(("/proc".to_owned(), false));
+        mounts.push((REPORT.to_owned(), false));
+        let paths = each(&linux["maskedPaths"]);
+        let paths = paths.into_iter().chain(each(&linux["readonlyPaths"]));
+        let mut others: Vec<String> = paths.map(|path| absolute(&path)).collect();
+        let devices = each(&linux["devices"]);
+        others.extend(devices.iter().map(|device| absolute(&device["path"])));
         others.push("/dev/console".to_owned());
         Self { mounts, others }
     }
 
-    /// Whether a fact's name, less its first word, is of a mount that is listed.
-    fn mounts_at(&self, name: &str) -> bool {
-        let point = name.rsplit_once('.').map_or(name, |(point, _)| point);
+    /// Whether a fact of a mount, named without its first word, is compared.
+    fn tell(&self, name: &str) -> bool {
+        let (point, attribute) = name.rsplit_once('.').unwrap_or((name, ""));
         let point = point.split('#').next().unwrap_or(point);
-        self.mounts.iter().any(|p| p == point)
+        self.mounts
+            .iter()
+            .any(|(p, spreads)| p == point && (*spreads || attribute != "propagation"))
     }
 
     fn call_for(&self, point: &str) -> bool {
-        self.mounts.iter().chain(&self.others).any(|p| p == point)
+        let mut mounts = self.mounts.iter().map(|(point, _)| point);
+        mounts.any(|p| p == point) || self.others.iter().any(|p| p == point)
     }
+}
+
+/// Whether an option of a mount sets its propagation.
+fn spreads(option: &Value) -> bool {
+    let option = option.as_str().unwrap_or_default();
+    ["private", "shared", "slave", "unbindable"]
+        .iter()
+        .any(|word| option.trim_start_matches('r') == *word || option == *word)
+}
+
+fn absolute(path: &Value) -> String {
+    let path = path.as_str().unwrap_or_default();
+    format!("/{}", path.trim_start_matches('/'))
 }

@@ -85,17 +85,14 @@ fn another(dice: &mut Dice, ground: &Ground) -> Value {
                     "nodev",
                     "ro",
                     "noatime",
-                    "mode=1777",
                     "size=64k",
                     "uid=5",
                     "gid=6",
                     "nr_inodes=100",
                     "tmpcopyup",
-                    "strictatime",
                     "nodiratime",
                     "sync",
                     "rprivate",
-                    "rro",
                     "mode=700",
                 ],
                 15,
@@ -115,14 +112,17 @@ fn another(dice: &mut Dice, ground: &Ground) -> Value {
 fn bind(dice: &mut Dice, ground: &Ground, destination: &str) -> Value {
     let recursive = dice.chance(60);
     let mut options = vec![if recursive { "rbind" } else { "bind" }];
-    options.extend(dice.some(
-        &[
-            "ro", "nosuid", "noexec", "nodev", "noatime", "rw", "suid", "exec", "relatime",
-        ],
-        12,
-    ));
-    if dice.chance(15) {
-        options.push(dice.pick(&["rro", "rnosuid", "rnodev", "rnoexec", "rnoatime", "rrw"]));
+    // Of words that contradict each other, one.
+    for words in [
+        ["ro", "rro", "rw"],
+        ["nosuid", "rnosuid", "suid"],
+        ["noexec", "rnoexec", "exec"],
+        ["nodev", "rnodev", "dev"],
+        ["noatime", "rnoatime", "relatime"],
+    ] {
+        if dice.chance(15) {
+            options.push(dice.pick(&words));
+        }
     }
     if dice.chance(25) {
         options.push(dice.pick(&[
