@@ -259,6 +259,7 @@ mod tests {
         for (change, cmd) in [
             ("CMD [\"a\"]", &["a"][..]),
             ("CMD []", &[]),
+            ("CMD [\"a\"] b", &["a"]),
             ("CMD ['a']", &["/bin/sh", "-c", "['a']"]),
             ("CMD [\"a\"", &["/bin/sh", "-c", "[\"a\""]),
             ("CMD echo \"$A\"", &["/bin/sh", "-c", "echo \"$A\""]),
@@ -316,6 +317,8 @@ mod tests {
                 "when using JSON array syntax, arrays must be comprised of strings only",
             ),
             ("CMD --x y", "unknown flag: --x"),
+            ("CMD --x", "unknown flag: --x"),
+            ("USER --x", "unknown flag: --x"),
             ("EXPOSE x", "invalid containerPort: x"),
             ("EXPOSE 1/x", "invalid proto: x"),
             ("EXPOSE 9-8", "invalid containerPort: 9-8"),

@@ -67,24 +67,44 @@ impl Instruction {
         if instruction == "HEALTHCHECK" {
             return healthcheck(text, &given).map(Self::Healthcheck);
         }
-        let parsed = match instruction.as_str() {
-            "CMD" => Self::Cmd(command(some(text, "CMD")?)?),
-            "ENTRYPOINT" => Self::Entrypoint(command(some(text, "ENTRYPOINT")?)?),
-            "ENV" => Self::Env(pairs(some(text, "ENV")?, "ENV")?),
-            "LABEL" => Self::Label(pairs(some(text, "LABEL")?, "LABEL")?),
-            "EXPOSE" => Self::Expose(split(some(text, "EXPOSE")?)),
-            "USER" => Self::User(one(text, "USER")?),
-            "WORKDIR" => Self::Workdir(one(text, "WORKDIR")?),
-            "STOPSIGNAL" => Self::StopSignal(one(text, "STOPSIGNAL")?),
-            "VOLUME" => Self::Volume(volumes(some(text, "VOLUME")?)?),
-            "ONBUILD" => Self::OnBuild(trigger(some(rest, "ONBUILD")?)?),
-            _ => return Err(DockerfileError::NoChange(word.to_owned())),
-        };
-        // What follows `ONBUILD` has flags of its own.
-        match given.into_iter().next() {
-            Some(flag) if !matches!(parsed, Self::OnBuild(_)) => Err(unknown(&flag)),
-            Some(_) | None => Ok(parsed),
+        if instruction == "ONBUILD" {
+            // What follows it has flags of its own.
+            return trigger(some(rest, "ONBUILD")?).map(Self::OnBuild);
         }
+        let known = [
+            "CMD",
+            "ENTRYPOINT",
+            "ENV",
+            "LABEL",
+            "EXPOSE",
+            "USER",
+            "WORKDIR",
+            "STOPSIGNAL",
+            "VOLUME",
+        ];
+        let Some(name) = known.into_iter().find(|name| *name == instruction) else {
+            return Err(DockerfileError::NoChange(word.to_owned()));
+        };
+        if let Some(flag) = given.first() {
+            return Err(unknown(flag));
+        }
+        if text.is_empty() {
+            return Err(match name {
+                "USER" | "WORKDIR" | "STOPSIGNAL" => DockerfileError::NotOneArgument(name),
+                _ => DockerfileError::NoArgument(name),
+            });
+        }
+        Ok(match name {
+            "CMD" => Self::Cmd(command(text)?),
+            "ENTRYPOINT" => Self::Entrypoint(command(text)?),
+            "ENV" => Self::Env(pairs(text, name)?),
+            "LABEL" => Self::Label(pairs(text, name)?),
+            "EXPOSE" => Self::Expose(split(text)),
+            "USER" => Self::User(text.to_owned()),
+            "WORKDIR" => Self::Workdir(text.to_owned()),
+            "STOPSIGNAL" => Self::StopSignal(text.to_owned()),
+            _ => Self::Volume(volumes(text)?),
+        })
     }
 }
 
@@ -93,13 +113,6 @@ fn some<'a>(text: &'a str, instruction: &'static str) -> Result<&'a str, Dockerf
         return Err(DockerfileError::NoArgument(instruction));
     }
     Ok(text)
-}
-
-fn one(text: &str, instruction: &'static str) -> Result<String, DockerfileError> {
-    if text.is_empty() {
-        return Err(DockerfileError::NotOneArgument(instruction));
-    }
-    Ok(text.to_owned())
 }
 
 fn split(text: &str) -> Vec<String> {
@@ -111,9 +124,11 @@ fn unknown(flag: &str) -> DockerfileError {
     DockerfileError::UnknownFlag(name.split('=').next().unwrap_or(name).to_owned())
 }
 
-/// A JSON list of texts, where the text is JSON at all.
+/// A JSON list of texts, where the text begins with JSON at all; as in Docker,
+/// what follows it is nobody's.
 fn json(text: &str) -> Result<Option<Vec<String>>, DockerfileError> {
-    let Ok(serde_json::Value::Array(list)) = serde_json::from_str(text) else {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter();
+    let Some(Ok(serde_json::Value::Array(list))) = values.next() else {
         return Ok(None);
     };
     let texts: Option<Vec<String>> = list

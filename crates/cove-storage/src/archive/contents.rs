@@ -121,7 +121,8 @@ impl Contents {
     }
 
     fn resolved<'a>(&'a self, path: &'a str) -> &'a str {
-        let path = path.strip_prefix("./").unwrap_or(path);
+        // Some write their documents as if the archive were a root.
+        let path = path.trim_start_matches("./").trim_start_matches('/');
         self.links.get(path).map_or(path, String::as_str)
     }
 }

@@ -64,6 +64,26 @@ impl Store {
         )
     }
 
+    /// A layer that is here, which the lease protects from then on;
+    /// `compressed` is what the archive calls it.
+    fn stored_layer(
+        &self,
+        lease: &Lease,
+        diff_id: &Digest,
+        compressed: &Digest,
+    ) -> Result<Option<Known>> {
+        lease.protect(&[*diff_id])?;
+        match self.layer(diff_id) {
+            Ok(layer) => Ok(Some(Known {
+                diff_id: *diff_id,
+                compressed: *compressed,
+                size: layer.info().size,
+            })),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn load_tar(&self, reader: impl Read + Send) -> Result<Vec<Loaded>> {
         let lease = Lease::new(self)?;
         let behind = self.write_behind()?;
@@ -88,7 +108,8 @@ impl Store {
             mut staged,
             ..
         } = loading;
-        let plans = plans(&contents, &Platform::host())?;
+        let stored = |diff_id: &Digest| self.stored_layer(&lease, diff_id, diff_id);
+        let plans = plans(&contents, &Platform::host(), &stored)?;
         drop(behind);
         let used: BTreeSet<Digest> = plans
             .iter()
@@ -236,21 +257,9 @@ impl Loading<'_> {
         } else {
             self.store.layer_of_blob(&digest)
         };
-        let Some(diff_id) = found else {
-            return Ok(None);
-        };
-        self.lease.protect(&[diff_id])?;
-        match self.store.layer(&diff_id) {
-            Ok(layer) => {
-                let size = layer.info().size;
-                Ok(Some(Known {
-                    diff_id,
-                    compressed: digest,
-                    size,
-                }))
-            }
-            Err(Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
+        match found {
+            Some(diff_id) => self.store.stored_layer(self.lease, &diff_id, &digest),
+            None => Ok(None),
         }
     }
 }

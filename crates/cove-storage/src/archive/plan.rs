@@ -32,12 +32,20 @@ pub(super) struct Plan<'a> {
     pub(super) names: Vec<Reference>,
 }
 
+/// Finds a layer that is not in the archive.
+pub(super) type Stored<'s> = &'s dyn Fn(&Digest) -> Result<Option<Known>>;
+
 /// The images of an archive; of one that is there for several platforms the
-/// nearest to `wanted`.
-pub(super) fn plans<'a>(contents: &'a Contents, wanted: &Platform) -> Result<Vec<Plan<'a>>> {
+/// nearest to `wanted`. A docker-archive may leave out layers that are `stored`.
+pub(super) fn plans<'a>(
+    contents: &'a Contents,
+    wanted: &Platform,
+    stored: Stored<'_>,
+) -> Result<Vec<Plan<'a>>> {
     let mut planner = Planner {
         contents,
         wanted,
+        stored,
         configs: BTreeMap::new(),
         chosen: BTreeMap::new(),
         planned: BTreeMap::new(),
@@ -63,6 +71,7 @@ pub(super) fn plans<'a>(contents: &'a Contents, wanted: &Platform) -> Result<Vec
 struct Planner<'a, 'w> {
     contents: &'a Contents,
     wanted: &'w Platform,
+    stored: Stored<'w>,
     configs: BTreeMap<Digest, ImageConfig>,
     /// The manifest that each index led to, if any.
     chosen: BTreeMap<Digest, Option<Descriptor>>,
@@ -77,7 +86,17 @@ impl<'a> Planner<'a, '_> {
             .contents
             .document(&image.config)
             .ok_or_else(|| Error::Archive(format!("{} is missing", image.config)))?;
-        let layers = layers(&image.layers, |path| self.contents.layer(path))?;
+        let diff_ids = self.config(config)?.rootfs.diff_ids.clone();
+        let numbered: Vec<(usize, &String)> = image.layers.iter().enumerate().collect();
+        let layers = layers(&numbered, |(number, path)| {
+            let missing = match self.contents.layer(path) {
+                Ok(layer) => return Ok(layer),
+                Err(missing) => missing,
+            };
+            let diff_id = diff_ids.get(*number);
+            let stored = diff_id.map_or(Ok(None), self.stored)?;
+            stored.ok_or(missing)
+        })?;
         let mut names = Vec::new();
         for tag in image.repo_tags.iter().flatten() {
             let name = Reference::parse_tag(tag)
@@ -185,6 +204,21 @@ impl<'a> Planner<'a, '_> {
         self.plan(config, Some((document, manifest)), layers, names)
     }
 
+    /// A configuration, parsed once.
+    fn config(&mut self, config: &Document) -> Result<&ImageConfig> {
+        Ok(match self.configs.entry(config.digest) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let parsed =
+                    ImageConfig::parse(&config.bytes).map_err(|source| Error::Document {
+                        what: "the configuration of an image".to_owned(),
+                        source,
+                    })?;
+                new.insert(parsed)
+            }
+        })
+    }
+
     fn plan(
         &mut self,
         config: &'a Document,
@@ -197,17 +231,7 @@ impl<'a> Planner<'a, '_> {
                 "the archive has more than {IMAGES_LIMIT} images"
             )));
         }
-        let parsed = match self.configs.entry(config.digest) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                let parsed =
-                    ImageConfig::parse(&config.bytes).map_err(|source| Error::Document {
-                        what: "the configuration of an image".to_owned(),
-                        source,
-                    })?;
-                new.insert(parsed)
-            }
-        };
+        let parsed = self.config(config)?;
         let diff_ids = &parsed.rootfs.diff_ids;
         if diff_ids.len() != layers.len() {
             return Err(Error::Archive(
@@ -217,11 +241,12 @@ impl<'a> Planner<'a, '_> {
         for (expected, layer) in diff_ids.iter().zip(&layers) {
             check_digest("a layer of the archive", expected, &layer.diff_id)?;
         }
+        let created = parsed.created.clone();
         self.plans.push(Plan {
             config,
             manifest,
             layers,
-            created: parsed.created.clone(),
+            created,
             names,
         });
         Ok(())

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use cove_model::Digest;
-use cove_storage::{Error, Format, Store, Usage};
+use cove_storage::{Error, Format, Store, Usage, digest_of};
 
 use crate::support::{Fixture, archive, image, member, nothing_used, saved, tar_of};
 
@@ -137,4 +137,32 @@ fn archives_that_lie_are_refused() {
     ] {
         assert!(to.store.load(bytes).is_err());
     }
+}
+
+#[test]
+fn an_archive_may_leave_out_layers_that_are_here() {
+    // As buildpacks write them: base layers without a name, the others below a root.
+    let base = archive(&[member("base", b'0', "", b"base")]);
+    let top = archive(&[member("top", b'0', "", b"top")]);
+    let config = format!(
+        r#"{{"architecture":"","rootfs":{{"type":"layers","diff_ids":["{}","{}"]}}}}"#,
+        digest_of(&base),
+        digest_of(&top)
+    );
+    let manifest = br#"[{"Config":"c.json","Layers":["","/top.tar"],"RepoTags":["partly:1"]}]"#;
+    let bytes = archive(&[
+        member("c.json", b'0', "", config.as_bytes()),
+        member("./top.tar", b'0', "", &top),
+        member("manifest.json", b'0', "", manifest),
+    ]);
+    let fixture = Fixture::new();
+    let error = fixture.store.load(bytes.as_slice()).unwrap_err();
+    assert!(matches!(error, Error::Archive(_)), "{error:?}");
+    assert!(fixture.store.images().unwrap().is_empty());
+    fixture.unpack(&base);
+    let loaded = fixture.store.load(bytes.as_slice()).unwrap();
+    assert_eq!(loaded.len(), 1);
+    let found = fixture.store.find_image("partly:1").unwrap().record;
+    let layers: Vec<Digest> = found.layers.iter().map(|layer| layer.diff_id).collect();
+    assert_eq!(layers, [digest_of(&base), digest_of(&top)]);
 }

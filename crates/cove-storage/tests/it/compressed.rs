@@ -142,3 +142,29 @@ fn a_layer_is_what_its_first_bytes_say() {
         assert_eq!(published[0].diff_id, digest_of(&tar), "{how:?}");
     }
 }
+
+#[test]
+fn no_damage_makes_a_decoder_panic() {
+    let fixture = Fixture::new();
+    let tar = archive(&[member("file", b'0', "", &[b'x'; 700])]);
+    let mut rng = testkit::rng::Rng::new(7);
+    let mut refused = 0;
+    for how in ALL {
+        let whole = compressed(how, &tar, &[]);
+        for round in 0..150 {
+            let mut stream = whole.clone();
+            let changes = 1 + round % 3;
+            for _ in 0..changes {
+                let at = usize::try_from(rng.below(stream.len() as u64)).unwrap();
+                stream[at] ^= 1 << rng.below(8);
+            }
+            // A changed header may still say the same; then it is the archive.
+            match import(&fixture, &stream) {
+                Ok(found) => assert_eq!(found, digest_of(&tar), "{how:?}"),
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    assert!(refused > 300, "{refused}");
+    assert!(fixture.staged().is_empty());
+}
