@@ -52,7 +52,7 @@ pub struct Extract<'a> {
     pub follow: Option<Follow<'a>>,
 }
 
-/// Extracts `reader`, a tar archive as it is or compressed with gzip or zstd,
+/// Extracts `reader`, a tar archive as it is or compressed,
 /// into `directory`, which `what` names in errors. Directories are merged,
 /// everything else is replaced; a directory and something else cannot replace
 /// each other. Returns what was left out, for the user to know.

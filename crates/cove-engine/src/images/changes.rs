@@ -67,7 +67,7 @@ mod tests {
         assert_eq!(config.cmd.unwrap(), ["argument"]);
         assert_eq!(committed(&["ENTRYPOINT [\"new\"]"]).cmd, None);
         let without = committed(&["ENTRYPOINT []"]);
-        assert_eq!(without.entrypoint.unwrap().len(), 0);
+        assert_eq!(without.entrypoint, None);
         assert_eq!(without.cmd.unwrap(), ["argument"]);
     }
 }

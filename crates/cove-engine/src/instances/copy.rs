@@ -112,7 +112,7 @@ impl Engine {
         }
     }
 
-    /// Extracts an archive, which may be compressed with gzip or zstd, into an
+    /// Extracts an archive, which may be compressed, into an
     /// existing directory of an instance. Everything belongs to whom the
     /// archive says; with `archive` to the instance's user, if it has one.
     /// Returns what was left out.

@@ -44,7 +44,9 @@ impl Changes {
             match instruction {
                 // Arguments are for the program they were written for.
                 Instruction::Entrypoint(line) => {
-                    config.entrypoint = Some(words(line, config));
+                    // An empty one takes the old one away.
+                    let words = words(line, config);
+                    config.entrypoint = Some(words).filter(|words| !words.is_empty());
                     if !has_cmd {
                         config.cmd = None;
                     }
@@ -269,6 +271,7 @@ mod tests {
         }
         // Another program does not get the arguments of the old one.
         assert_eq!(applied(&["ENTRYPOINT [\"x\"]"]).unwrap().cmd, None);
+        assert_eq!(applied(&["ENTRYPOINT []"]).unwrap().entrypoint, None);
         let both = applied(&["CMD [\"y\"]", "ENTRYPOINT [\"x\"]"]).unwrap();
         assert_eq!(both.cmd.unwrap(), ["y"]);
     }

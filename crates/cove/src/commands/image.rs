@@ -444,7 +444,7 @@ pub(crate) fn load(session: &Session, matches: &Matches) -> Outcome {
             ));
         }
         "" => Box::new(io::stdin()),
-        path => Box::new(File::open(path).map_err(|error| output::open_failure(path, &error))?),
+        path => open(path)?,
     };
     // There is no progress for --quiet to keep back.
     for loaded in session.engine()?.load(input)? {
@@ -456,6 +456,15 @@ pub(crate) fn load(session: &Session, matches: &Matches) -> Outcome {
         }
     }
     Ok(0)
+}
+
+/// Opens an archive.
+fn open(path: &str) -> Result<Box<dyn Read + Send>, Failure> {
+    let file = File::open(path).map_err(|error| output::open_failure(path, &error))?;
+    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return Err(Failure::plain(format!("read {path}: is a directory")));
+    }
+    Ok(Box::new(file))
 }
 
 /// Makes an image of one layer from a tar archive.
@@ -476,7 +485,7 @@ pub(crate) fn import(session: &Session, matches: &Matches) -> Outcome {
             output::line(&format!("Downloading from {url}"))?;
             Box::new(content)
         }
-        path => Box::new(File::open(path).map_err(|error| output::open_failure(path, &error))?),
+        path => open(path)?,
     };
     let message = match matches.text("message") {
         "" if is_url => format!("Imported from {source}"),

@@ -96,6 +96,9 @@ fn an_archive_is_imported_from_a_url() {
             "{path}: {said}"
         );
     }
+    for words in [&["import", "/tmp"][..], &["load", "-i", "/tmp"]] {
+        assert_eq!(cove.fails(1, words), "read /tmp: is a directory");
+    }
     let said = cove.fails(1, &["import", "http://"]);
     assert_eq!(said, "Error: invalid URL \"http://\"");
     assert_eq!(cove.ok(&["images", "-aq"]), before);
