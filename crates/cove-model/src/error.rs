@@ -5,16 +5,27 @@ use std::error::Error;
 /// An error and its causes in one sentence.
 #[must_use]
 pub fn sentence(error: &dyn Error) -> String {
-    let mut text = error.to_string();
+    let mut text = words(error);
     let mut source = error.source();
     while let Some(cause) = source {
-        let cause_text = cause.to_string();
+        let cause_text = words(cause);
         // A transparent error repeats its cause.
         if !text.ends_with(&cause_text) {
             text.push_str(": ");
             text.push_str(&cause_text);
         }
         source = cause.source();
+    }
+    text
+}
+
+/// What an error says, without the number that Rust adds to the system's words.
+fn words(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    if let Some(end) = text.rfind(" (os error ")
+        && text.ends_with(')')
+    {
+        text.truncate(end);
     }
     text
 }
@@ -47,5 +58,16 @@ mod tests {
         ] {
             assert_eq!(sentence(&*told(texts).unwrap()), whole);
         }
+    }
+
+    #[test]
+    fn the_systems_words_stand_without_their_number() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot open it")]
+        struct Opening(#[source] std::io::Error);
+        let error = Opening(std::io::Error::from_raw_os_error(21));
+        assert_eq!(sentence(&error), "cannot open it: Is a directory");
+        let error = std::io::Error::from_raw_os_error(2);
+        assert_eq!(sentence(&error), "No such file or directory");
     }
 }
