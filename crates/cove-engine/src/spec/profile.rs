@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 
+use cove_model::nullable;
 use oci_spec::runtime::{Arch, Capability, LinuxSeccomp, LinuxSyscall};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -53,7 +54,7 @@ pub(super) fn parse(text: &str, facts: &Facts<'_>) -> Result<LinuxSeccomp> {
         };
         let mut conditions = |key| match rule.remove(key) {
             Some(value) if !value.is_null() => {
-                serde_json::from_value::<Conditions>(value).map_err(|error| invalid(&error))
+                nullable::from_value::<Conditions>(value).map_err(|error| invalid(&error))
             }
             _ => Ok(Conditions::default()),
         };
@@ -62,21 +63,21 @@ pub(super) fn parse(text: &str, facts: &Facts<'_>) -> Result<LinuxSeccomp> {
             continue;
         }
         // The old form has one name.
-        if let Some(name) = rule.remove("name")
+        if let Some(name) = rule.remove("name").filter(|name| !name.is_null())
             && !rule.contains_key("names")
         {
             rule.insert("names".to_owned(), json!([name]));
         }
         rule.retain(|key, value| key != "comment" && !value.is_null());
-        let rule = serde_json::from_value(Value::Object(rule)).map_err(|error| invalid(&error))?;
+        let rule = nullable::from_value(Value::Object(rule)).map_err(|error| invalid(&error))?;
         syscalls.push(rule);
     }
-    if let Some(map) = profile.remove("archMap") {
+    if let Some(map) = profile.remove("archMap").filter(|map| !map.is_null()) {
         let list = architectures(&map, facts.architecture);
         profile.insert("architectures".to_owned(), json!(list));
     }
     profile.insert("syscalls".to_owned(), json!(syscalls));
-    serde_json::from_value(Value::Object(profile)).map_err(|error| invalid(&error))
+    nullable::from_value(Value::Object(profile)).map_err(|error| invalid(&error))
 }
 
 impl Conditions {
@@ -200,6 +201,28 @@ mod tests {
                 "action":"SCMP_ACT_ALLOW","includes":{"caps":["CAP_FLY"]}}]}"#,
         ] {
             assert!(reduce(bad, &[]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn null_is_as_if_absent() {
+        let document = json!({
+            "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1,
+            "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86"]}],
+            "flags": ["SECCOMP_FILTER_FLAG_LOG"],
+            "syscalls": [{
+                "names": ["read"], "action": "SCMP_ACT_ALLOW", "errnoRet": 1, "comment": "c",
+                "args": [{"index": 0, "value": 1, "valueTwo": 2, "op": "SCMP_CMP_EQ"}],
+                "includes": {"caps": [], "arches": ["amd64"], "minKernel": "4.8"},
+                "excludes": {"caps": ["CAP_SYS_ADMIN"], "arches": [], "minKernel": "99.1"},
+            }],
+        });
+        let read = |value: &Value| reduce(&value.to_string(), &[]).ok();
+        assert!(read(&document).is_some());
+        for pair in testkit::nulls::pairs(&document, &[]) {
+            // What must be there may have nothing in it, which is no more use.
+            let (null, absent) = (read(&pair.null), read(&pair.absent));
+            assert!(null == absent || absent.is_none(), "{}", pair.path);
         }
     }
 }

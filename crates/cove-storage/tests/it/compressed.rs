@@ -54,6 +54,7 @@ fn archives_of_every_compression_are_imported() {
         &["-9e", "-C", "crc32"][..],
         &["-0", "-C", "sha256"],
         &["-C", "none"],
+        &["-T2", "--block-size=64KiB"],
         &["--x86", "--lzma2=preset=1"],
     ] {
         let xz = compressed(Compression::Xz, &tar, arguments);
