@@ -249,18 +249,20 @@ pub(crate) fn become_root() -> Step {
 }
 
 pub(crate) fn keyring(name: &CString, channel: &Channel) -> Step {
-    match cove_sys::keyring::join_session(name) {
-        Err(error) if error.raw_os_error() == Some(libc::EDQUOT) => {
-            process::warn(
-                channel,
-                "no quota for a session keyring: the caller's is kept",
-            );
-            Ok(())
-        }
+    let Err(error) = cove_sys::keyring::join_session(name) else {
+        return Ok(());
+    };
+    let why = match error.raw_os_error() {
+        Some(libc::EDQUOT) => "no quota for a session keyring",
+        // The seccomp filter of a container around us: it lies over ours, and no program below it
+        // gets at any keyring.
+        Some(libc::EPERM) => "a session keyring is not permitted here",
         // A kernel without keyrings has none to share either.
-        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
-        other => other.during(|| "join a session keyring"),
-    }
+        Some(libc::ENOSYS) => return Ok(()),
+        _ => return Err(error).during(|| "join a session keyring"),
+    };
+    process::warn(channel, format!("{why}: the caller's is kept"));
+    Ok(())
 }
 
 /// Hooks and seccomp agents want the pid as the runtime sees it, which the host's procfs tells.

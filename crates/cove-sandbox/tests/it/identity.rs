@@ -269,3 +269,21 @@ fn a_working_directory_that_is_missing_is_made() {
     sandbox.run();
     assert!(!outside.path().join("x").exists());
 }
+
+#[test]
+fn without_a_keyring_of_its_own_it_starts_all_the_same() {
+    // What the default profile of a Docker around us does.
+    let profile = json!({"defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["keyctl"], "action": "SCMP_ACT_ERRNO"}]});
+    let profile = serde_json::from_value(profile).unwrap();
+    let filter = cove_sandbox::seccomp::compile(&profile).unwrap();
+    let sandbox = Sandbox::new("echo ran");
+    let run = std::thread::spawn(move || {
+        filter.install().unwrap();
+        sandbox.call("run", &[])
+    });
+    let output = run.join().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.stdout, b"ran\n", "{error}");
+    assert!(error.contains("keyring is not permitted here"), "{error}");
+}

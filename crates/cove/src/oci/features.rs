@@ -47,6 +47,8 @@ pub(super) fn features(parser: &mut Parser) -> Outcome {
             "mountExtensions": {"idmap": {"enabled": true}},
             "netDevices": {"enabled": true}
         },
+        // They name files of the host.
+        "potentiallyUnsafeConfigAnnotations": ["run.oci."],
         "annotations": {"dev.cove.version": env!("CARGO_PKG_VERSION")}
     });
     let text = serde_json::to_string_pretty(&document)

@@ -434,6 +434,8 @@ fn it_says_what_it_can_do() {
     let features = bundle.command(&["features"]).output().unwrap();
     let features: oci_spec::runtime::Features = serde_json::from_slice(&features.stdout).unwrap();
     assert_eq!(features.oci_version_max(), "1.3.0");
+    let unsafe_ones = features.potentially_unsafe_config_annotations();
+    assert_eq!(unsafe_ones.as_deref(), Some(&["run.oci.".to_owned()][..]));
     let linux = features.linux().as_ref().unwrap();
     let devices = linux.net_devices().as_ref().unwrap();
     assert_eq!(*devices.enabled(), Some(true));
