@@ -55,6 +55,12 @@ pub enum Error {
         /// Its answer.
         failure: Failure,
     },
+    /// A program could not be executed in a running instance.
+    #[error(transparent)]
+    Exec {
+        /// The cause.
+        source: Box<Error>,
+    },
     /// The supervisor cannot be spoken to.
     #[error("cannot reach the supervisor of container {id}")]
     Unreachable {
@@ -179,6 +185,16 @@ impl Error {
                 127 => ErrorKind::CommandNotFound,
                 126 => ErrorKind::CommandNotExecutable,
                 _ => ErrorKind::Internal,
+            },
+            Self::Exec { source } => match source.kind() {
+                ErrorKind::CommandNotFound => ErrorKind::CommandNotFound,
+                ErrorKind::CommandNotExecutable
+                | ErrorKind::NotFound
+                | ErrorKind::Conflict
+                | ErrorKind::InvalidInput
+                | ErrorKind::Unauthorized
+                | ErrorKind::Unsupported
+                | ErrorKind::Internal => ErrorKind::CommandNotExecutable,
             },
             Self::NoSuchImage { .. } | Self::NotFound(_) => ErrorKind::NotFound,
             Self::Conflict(_) => ErrorKind::Conflict,

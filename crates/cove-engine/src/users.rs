@@ -3,6 +3,7 @@
 //! The files come from the image, so they are read beneath its root, bounded,
 //! and every number is checked (CVE-2024-40635: an overflowing id is not root).
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::BorrowedFd;
 
@@ -21,7 +22,7 @@ pub struct Identity {
     pub uid: u32,
     /// Primary group id.
     pub gid: u32,
-    /// Supplementary group ids.
+    /// Supplementary group ids, the primary one first among them.
     pub groups: Vec<u32>,
     /// The home directory, `/` when unknown.
     pub home: String,
@@ -100,11 +101,13 @@ impl Accounts {
             }
         }
         for group in extra_groups {
-            let gid = self.gid(group)?;
-            if !identity.groups.contains(&gid) {
-                identity.groups.push(gid);
-            }
+            identity.groups.push(self.gid(group)?);
         }
+        // The primary group too, as with Docker: else a set-group-id program would shed it, and
+        // with it what a file denies that group (CVE-2022-36109).
+        identity.groups.insert(0, identity.gid);
+        let mut seen = HashSet::new();
+        identity.groups.retain(|gid| seen.insert(*gid));
         Ok(identity)
     }
 
@@ -223,15 +226,16 @@ mod tests {
     #[test]
     fn users_are_looked_up_as_docker_does() {
         for (user, extra, expected) in [
-            ("", &[][..], identity(0, 0, &[], "/root")),
-            ("root", &[], identity(0, 0, &[], "/root")),
-            ("web", &[], identity(33, 34, &[101, 102], "/srv")),
-            ("33", &[], identity(33, 34, &[101, 102], "/srv")),
-            ("web:ssl", &[], identity(33, 101, &[], "/srv")),
-            ("web:5", &["log"], identity(33, 5, &[102], "/srv")),
-            ("4000", &["9", "9"], identity(4000, 0, &[9], "/")),
-            ("1234", &[], identity(7, 8, &[], "/numeric")),
-            ("bare", &[], identity(50, 51, &[], "/")),
+            ("", &[][..], identity(0, 0, &[0], "/root")),
+            ("root", &[], identity(0, 0, &[0], "/root")),
+            ("web", &[], identity(33, 34, &[34, 101, 102], "/srv")),
+            ("33", &[], identity(33, 34, &[34, 101, 102], "/srv")),
+            ("web:ssl", &[], identity(33, 101, &[101], "/srv")),
+            ("web:5", &["log"], identity(33, 5, &[5, 102], "/srv")),
+            ("web:5", &["5", "web"], identity(33, 5, &[5, 34], "/srv")),
+            ("4000", &["9", "9"], identity(4000, 0, &[0, 9], "/")),
+            ("1234", &[], identity(7, 8, &[8], "/numeric")),
+            ("bare", &[], identity(50, 51, &[51], "/")),
         ] {
             let extra: Vec<String> = extra.iter().map(|&text: &&str| text.to_owned()).collect();
             assert_eq!(
@@ -274,7 +278,7 @@ mod tests {
         let accounts = Accounts::read(directory.as_fd()).unwrap();
         assert_eq!(
             accounts.identify("me", &[]).unwrap(),
-            identity(5, 6, &[], "/me")
+            identity(5, 6, &[6], "/me")
         );
     }
 }

@@ -203,6 +203,16 @@ impl Failure {
             exit_code: 125,
         }
     }
+
+    /// The exit status that an instance is recorded with which did not start for this: that of
+    /// its program if the program is the fault, else 128, as with Docker.
+    #[must_use]
+    pub fn recorded_code(&self) -> i32 {
+        match self.exit_code {
+            code @ (126 | 127) => code,
+            _ => 128,
+        }
+    }
 }
 
 /// The first byte of a frame.

@@ -48,7 +48,11 @@ pub(crate) fn run(
     mut options: ExecOptions<'_>,
 ) -> Result<ExecChild> {
     let spec = spec_of(stored, process);
-    let plan = Plan::for_exec(&spec, &stored.rootfs)?;
+    let mut plan = Plan::for_exec(&spec, &stored.rootfs)?;
+    if options.as_init {
+        plan.process.take_limits_of(stored.pid);
+    }
+    let plan = plan;
     let notify = notify_socket(&plan)?;
     let console = console_socket(&plan, &options.console)?;
     let pidfd_socket = pidfd_socket(options.pidfd_socket)?;
@@ -71,6 +75,7 @@ pub(crate) fn run(
         inherited: inherited(options.preserve_fds)?,
         keyring: keyring_name(options.no_new_keyring, &stored.id),
         // Only the user namespace gives a user the right to the pid namespace.
+        as_init: options.as_init,
         late_pid: !geteuid().is_root() && stored.namespaces & ns::USER != 0,
         state: stored.oci(Status::Running),
         notify,
@@ -140,6 +145,8 @@ struct Joiner<'a> {
     inherited: u32,
     keyring: Option<CString>,
     late_pid: bool,
+    /// Whether the caller's priorities stay the caller's.
+    as_init: bool,
     state: crate::state::OciState,
     /// A connection to `linux.seccomp.listenerPath`.
     notify: Option<OwnedFd>,
@@ -184,6 +191,9 @@ fn clone_joiner(
 
 fn steps(joiner: &mut Joiner<'_>) -> Step<init::Never> {
     let plan = joiner.plan;
+    if joiner.as_init {
+        cove_sys::sched::reset_priorities();
+    }
     init::enter(&joiner.entrances)?;
     match joiner.channel.next_command() {
         Ok(Some(Command::Continue)) => {}

@@ -130,6 +130,9 @@ pub struct ExecOptions<'a> {
     pub preserve_fds: u32,
     /// A cgroup below the container's in which the process starts, relative to it.
     pub cgroup: Option<&'a str>,
+    /// What the caller hands on to any child of its is not handed on: limits that the process does
+    /// not name are those of the init, and priorities the defaults.
+    pub as_init: bool,
     /// Execute although the container is paused (the process then stays frozen until resumed).
     pub ignore_paused: bool,
     /// Stay in the caller's session keyring.

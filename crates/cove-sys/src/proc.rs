@@ -26,6 +26,33 @@ pub fn has_executed(pid: i32) -> io::Result<bool> {
     Ok(flags & PF_FORKNOEXEC == 0)
 }
 
+/// The soft and the hard limit of a process, by the number of the resource; `u64::MAX` is none.
+///
+/// # Errors
+/// `ESRCH` if there is no such process, `EPERM` when it is another's.
+#[expect(
+    unsafe_code,
+    reason = "rustix only reads the limits of its own process"
+)]
+pub fn limit(pid: i32, resource: u32) -> io::Result<(u64, u64)> {
+    let mut limits = [0u64; 2];
+    let none = std::ptr::null::<u64>();
+    // SAFETY: the kernel fills both numbers of its structure, which has no others.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            pid,
+            resource,
+            none,
+            limits.as_mut_ptr(),
+        )
+    };
+    match done {
+        0 => Ok((limits[0], limits[1])),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 fn stat(pid: i32) -> io::Result<Vec<u8>> {
     use rustix::fs::{CWD, Mode, OFlags, openat};
     let file = openat(

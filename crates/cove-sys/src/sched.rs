@@ -105,6 +105,34 @@ pub fn set_memory_policy(mode: u32, nodes: &[u32]) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, pointer, bits) })
 }
 
+/// Gives the calling process the priorities and the execution domain of one that nobody favours:
+/// what `nice`, `chrt`, `ionice` or `setarch` gave a caller is not handed on. Where taking that back
+/// needs a privilege that is not there, it stays.
+pub fn reset_priorities() {
+    /// SCHED_OTHER with or without SCHED_RESET_ON_FORK.
+    const RESET_ON_FORK: libc::c_long = 0x4000_0000;
+    const ASK: libc::c_ulong = 0xffff_ffff;
+    // The system call, unlike the C library's function, answers 20 minus the nice value.
+    const NOT_NICE: libc::c_long = 20;
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: numbers, and a structure that outlives the calls; 0 is the caller everywhere.
+    unsafe {
+        let policy = libc::syscall(libc::SYS_sched_getscheduler, 0) & !RESET_ON_FORK;
+        if policy != 0 {
+            libc::syscall(libc::SYS_sched_setscheduler, 0, 0, &raw const parameters);
+        }
+        if libc::syscall(libc::SYS_getpriority, 0, 0) != NOT_NICE {
+            libc::syscall(libc::SYS_setpriority, 0, 0, 0);
+        }
+        if libc::syscall(libc::SYS_ioprio_get, 1, 0) > 0 {
+            libc::syscall(libc::SYS_ioprio_set, 1, 0, 0);
+        }
+        if libc::syscall(libc::SYS_personality, ASK) > 0 {
+            libc::syscall(libc::SYS_personality, 0);
+        }
+    }
+}
+
 /// Sets the execution domain (`PER_LINUX` 0, `PER_LINUX32` 8).
 ///
 /// # Errors

@@ -4,11 +4,19 @@ use std::io::{self, IsTerminal as _, Read as _};
 use std::os::fd::AsFd;
 
 use cove_model::control::TerminalSize;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr,
+};
 
-/// The size of the terminal on standard output, if it is one.
+/// The size of the terminal on standard output, or on another stream, if it has one.
 pub(crate) fn size() -> Option<TerminalSize> {
-    let size = tcgetwinsize(io::stdout()).ok()?;
+    let sizes = [
+        tcgetwinsize(io::stdout()),
+        tcgetwinsize(io::stdin()),
+        tcgetwinsize(io::stderr()),
+    ];
+    let sized = |size: &Winsize| size.ws_row > 0 && size.ws_col > 0;
+    let size = sizes.into_iter().flatten().find(sized)?;
     Some(TerminalSize {
         rows: size.ws_row,
         cols: size.ws_col,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use cove_model::image::{Platform, RunConfig};
 use cove_model::instance::{
-    ImageUse, InstanceId, InstanceSpec, MountSource, NamespaceMode, Record,
+    ImageUse, InstanceId, InstanceSpec, MountSource, NamespaceMode, NetworkMode, Record,
 };
 
 use cove_storage::Lease;
@@ -56,7 +56,8 @@ impl Engine {
     /// for contradicts itself; nothing is left then.
     pub fn create(&self, request: &CreateRequest, progress: &dyn Progress) -> Result<Created> {
         self.require_root()?;
-        let warnings = validate(&request.spec)?;
+        let mut warnings = validate(&request.spec)?;
+        warnings.extend(crate::spec::lacking(&request.spec.security)?);
         if let NamespaceMode::Instance(other) = &request.spec.namespaces.ipc {
             joinable_ipc(&self.state.get(other).map_err(Error::State)?)?;
         }
@@ -74,7 +75,19 @@ impl Engine {
             },
         )?;
         let id = InstanceId::from_random(bytes);
-        let spec = plan(request, &image, &id)?;
+        let mut spec = plan(request, &image, &id)?;
+        if let NetworkMode::Instance(other) = &spec.network
+            && spec.namespaces.uts == NamespaceMode::Private
+        {
+            // Who shares a network answers to the name that is known there.
+            let other = self.state.get(other).map_err(Error::State)?.spec;
+            spec.hostname = other.hostname;
+            spec.domainname = other.domainname;
+            if spec.hostname.is_empty() {
+                let host = rustix::system::uname();
+                spec.hostname = host.nodename().to_string_lossy().into_owned();
+            }
+        }
         // Until the record says so, the lease says that the layers are in use.
         let lease = Lease::new(&self.store).map_err(Error::Storage)?;
         lease.protect(&image.layers).map_err(Error::Storage)?;

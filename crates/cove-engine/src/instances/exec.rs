@@ -3,6 +3,7 @@
 
 use std::os::fd::AsFd;
 
+use cove_model::control::TerminalSize;
 use cove_model::instance::{InstanceSpec, Record};
 use cove_model::status::State;
 use cove_sandbox::{ExecChild, ExecOptions};
@@ -27,6 +28,8 @@ pub struct ExecRequest {
     pub working_dir: Option<String>,
     /// Whether it gets a terminal.
     pub terminal: bool,
+    /// The size of that terminal, if it is known.
+    pub size: Option<TerminalSize>,
     /// Whether it has all privileges.
     pub privileged: bool,
 }
@@ -68,8 +71,12 @@ impl Engine {
         }
         let container = cove_sandbox::Container::load(&self.roots.sandbox(), record.id.as_str())
             .map_err(Error::Sandbox)?;
-        let process = self.exec_process(record, request, status.init.map_or(0, |init| init.pid))?;
-        container.exec(&process, options).map_err(Error::Sandbox)
+        let init = status.init.map_or(0, |init| init.pid);
+        self.exec_process(record, request, init)
+            .and_then(|process| container.exec(&process, options).map_err(Error::Sandbox))
+            .map_err(|source| Error::Exec {
+                source: Box::new(source),
+            })
     }
 
     fn exec_process(&self, record: &Record, request: &ExecRequest, pid: i32) -> Result<Process> {
@@ -99,11 +106,15 @@ fn plan(spec: &InstanceSpec, request: &ExecRequest, identity: &Identity) -> Resu
         env.push(pair.clone());
     }
     let working_dir = request.working_dir.as_ref();
+    if working_dir.is_some_and(|directory| !directory.starts_with('/')) {
+        return Err(Error::Invalid("Cwd must be an absolute path".to_owned()));
+    }
     let program = Program {
         argv: request.argv.clone(),
         env: &env,
         working_dir: working_dir.unwrap_or(&spec.run.working_dir),
         terminal: request.terminal,
+        size: request.size,
         security: &security,
     };
     program

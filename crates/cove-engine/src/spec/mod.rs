@@ -10,15 +10,17 @@ mod security;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use cove_model::control::TerminalSize;
 use cove_model::instance::{InstanceSpec, NamespaceMode, NetworkMode, Record, Security};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
-    LinuxBuilder, LinuxDevice, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType,
-    PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, ProcessBuilder, RootBuilder, Spec,
-    SpecBuilder,
+    BoxBuilder, LinuxBuilder, LinuxDevice, LinuxNamespace, LinuxNamespaceBuilder,
+    LinuxNamespaceType, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, ProcessBuilder,
+    RootBuilder, Spec, SpecBuilder,
 };
 
 pub use resources::{DEFAULT_PIDS, resources, without_devices};
+pub(crate) use security::lacking;
 pub use security::{Hidden, capabilities, default_seccomp, hidden};
 
 use crate::error::{Error, Result};
@@ -26,6 +28,9 @@ use crate::users::Identity;
 
 /// What Docker gives a program that the image gives no search path.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Of a terminal that is on no screen. None is without a size, on which programs divide.
+const USUAL_SIZE: TerminalSize = TerminalSize { rows: 24, cols: 80 };
 
 /// Where the engine's init appears inside an instance that asks for one.
 pub const INIT_PATH: &str = "/sbin/docker-init";
@@ -35,6 +40,8 @@ pub const INIT_PATH: &str = "/sbin/docker-init";
 pub struct Facts<'a> {
     /// Who the program runs as, looked up in the image's files.
     pub identity: &'a Identity,
+    /// The size of its terminal, if it is known.
+    pub size: Option<TerminalSize>,
     /// The instance's cgroup, below the mount point of the hierarchy.
     pub cgroup: PathBuf,
     /// The directory with `hosts`, `hostname` and `resolv.conf`.
@@ -104,7 +111,7 @@ pub fn runtime_spec(record: &Record, facts: &Facts<'_>) -> Result<Spec> {
         .version("1.3.0")
         .root(root)
         .mounts(mounts::mounts(spec, facts)?)
-        .process(process(record, facts.identity)?)
+        .process(process(record, facts.identity, facts.size)?)
         .linux(linux.build().map_err(invalid)?)
         .annotations(
             spec.annotations
@@ -122,7 +129,7 @@ pub fn runtime_spec(record: &Record, facts: &Facts<'_>) -> Result<Spec> {
     Ok(plan)
 }
 
-fn process(record: &Record, identity: &Identity) -> Result<Process> {
+fn process(record: &Record, identity: &Identity, size: Option<TerminalSize>) -> Result<Process> {
     let spec = &record.spec;
     let mut argv = spec.argv.clone();
     if spec.init == Some(true) {
@@ -133,6 +140,7 @@ fn process(record: &Record, identity: &Identity) -> Result<Process> {
         env: &spec.run.env,
         working_dir: &spec.run.working_dir,
         terminal: spec.terminal,
+        size,
         security: &spec.security,
     };
     program.plan(spec, identity)?.build().map_err(invalid)
@@ -146,6 +154,8 @@ pub(crate) struct Program<'a> {
     /// Empty is the root.
     pub(crate) working_dir: &'a str,
     pub(crate) terminal: bool,
+    /// The size of its terminal, if it is known.
+    pub(crate) size: Option<TerminalSize>,
     pub(crate) security: &'a Security,
 }
 
@@ -168,6 +178,14 @@ impl Program<'_> {
             .capabilities(capabilities(self.security, identity.uid)?)
             .no_new_privileges(self.security.no_new_privileges)
             .rlimits(rlimits(spec)?);
+        if self.terminal {
+            let size = self.size.filter(|size| size.rows > 0 && size.cols > 0);
+            let size = size.unwrap_or(USUAL_SIZE);
+            let size = BoxBuilder::default()
+                .height(u64::from(size.rows))
+                .width(u64::from(size.cols));
+            process = process.console_size(size.build().map_err(invalid)?);
+        }
         if let Some(adjustment) = spec.oom_score_adj {
             process = process.oom_score_adj(adjustment);
         }
@@ -178,6 +196,23 @@ impl Program<'_> {
         }
         Ok(process)
     }
+}
+
+/// A hard limit that this host does not allow is an error: the user named it.
+///
+/// # Errors
+/// Which one, and what is allowed.
+pub(crate) fn check_ulimits(spec: &InstanceSpec) -> Result<()> {
+    for limit in &spec.ulimits {
+        let most = cove_sandbox::highest_limit(rlimit_type(&limit.name)?);
+        if limit.hard > most {
+            return Err(Error::Invalid(format!(
+                "error setting rlimit {}: operation not permitted: the hard limit can be {most} at most",
+                limit.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The limits of setrlimit(2).

@@ -29,6 +29,7 @@ fn build(spec: InstanceSpec, uid: u32) -> Spec {
     };
     let facts = Facts {
         identity: &identity,
+        size: None,
         cgroup: "/cove/id".into(),
         files: Path::new("/run/files"),
         shm: "/run/shm".into(),
@@ -302,7 +303,7 @@ fn unknown_ulimits_are_refused() {
         groups: Vec::new(),
         home: "/".to_owned(),
     };
-    let error = process(&record(spec), &identity).unwrap_err();
+    let error = process(&record(spec), &identity, None).unwrap_err();
     assert_eq!(error.to_string(), "invalid ulimit type: wings");
 }
 

@@ -156,6 +156,8 @@ pub fn main() -> i32 {
         ready.failed(&Failure::new("working directory", error.to_string()));
         return 125;
     }
+    // Nor do its priorities: an instance is not its client's child.
+    cove_sys::sched::reset_priorities();
     let task: Task = match serde_json::from_slice(&config) {
         Ok(task) => task,
         Err(error) => {
@@ -186,14 +188,21 @@ pub fn main() -> i32 {
             container.clear();
             0
         }
-        ExitReason::Failed(_) => 125,
+        ExitReason::Failed(_) => {
+            if !config.adopt {
+                keep_status(&config, &last_status);
+            }
+            125
+        }
     }
 }
 
 /// Keeps how the instance ended beyond a boot. Without it a later command only
 /// knows less, and where the instance is being removed it has no place.
 fn keep_status(config: &Config, path: &Path) {
+    let own = rustix::process::getpid().as_raw_nonzero().get();
     if let Ok(Some(seen)) = observe(&config.runtime_dir)
+        && seen.status.supervisor == own
         && let Ok(bytes) = serde_json::to_vec(&seen.status)
     {
         drop(cove_sys::fs::write_atomic(path, &bytes, false));

@@ -84,14 +84,19 @@ impl Container {
         crate::instances::forget_sandbox(&self.roots, self.id())?;
         let spec = &self.record.spec;
         propagation::check(spec)?;
+        crate::spec::check_ulimits(spec)?;
         let files = self.directory();
         files::write(&files, spec)?;
         let root = self.mount_root()?;
         let identity = Accounts::read(root.as_fd())?.identify(&spec.run.user, &spec.groups)?;
         let facts = Facts {
             identity: &identity,
+            size: match &stdio {
+                ContainerStdio::Terminal { size } => *size,
+                ContainerStdio::Pipes { .. } => None,
+            },
             cgroup: cgroup(&self.roots, spec, &self.record.id),
-            files: &files,
+            files: &self.files_of(spec)?,
             shm: runtime.join(shm::PLACE),
             joined: self.joined()?,
             devices: devices::devices(spec)?,
@@ -121,7 +126,10 @@ impl Container {
         let create = || cove_sandbox::create(&plan, options).map_err(Error::Sandbox);
         let mut created = match &spec.namespaces.ipc {
             NamespaceMode::Instance(other) => {
-                shm::with(self.pid_of(other)?, &runtime.join(shm::PLACE), create)?
+                let pid = self
+                    .pid_of(other)
+                    .map_err(|error| not_running("IPC", other, error))?;
+                shm::with(pid, &runtime.join(shm::PLACE), create)?
             }
             NamespaceMode::Private | NamespaceMode::Shareable | NamespaceMode::Host => create()?,
         };
@@ -162,15 +170,21 @@ impl Container {
 
     fn joined(&self) -> Result<Joined> {
         let spec = &self.record.spec;
-        let namespace = |mode: &NamespaceMode, file: &str| match mode {
-            NamespaceMode::Instance(other) => self.namespace_of(other, file).map(Some),
+        let namespace = |mode: &NamespaceMode, file: &str, what: &str| match mode {
+            NamespaceMode::Instance(other) => self
+                .namespace_of(other, file)
+                .map(Some)
+                .map_err(|error| not_running(what, other, error)),
             NamespaceMode::Private | NamespaceMode::Shareable | NamespaceMode::Host => Ok(None),
         };
         Ok(Joined {
-            pid: namespace(&spec.namespaces.pid, "pid")?,
-            ipc: namespace(&spec.namespaces.ipc, "ipc")?,
+            pid: namespace(&spec.namespaces.pid, "pid", "PID")?,
+            ipc: namespace(&spec.namespaces.ipc, "ipc", "IPC")?,
             network: match &spec.network {
-                NetworkMode::Instance(other) => Some(self.namespace_of(other, "net")?),
+                NetworkMode::Instance(other) => Some(
+                    self.namespace_of(other, "net")
+                        .map_err(|error| not_running("network", other, error))?,
+                ),
                 NetworkMode::None | NetworkMode::Host => None,
             },
         })
@@ -185,11 +199,43 @@ impl Container {
         let container = cove_sandbox::Container::load(&self.roots.sandbox(), other.as_str())
             .and_then(|container| container.state())
             .map_err(Error::Sandbox)?;
-        container.pid.filter(|pid| *pid > 0).ok_or_else(|| {
-            Error::Conflict(format!(
-                "cannot join a namespace of a non running container: {other}"
-            ))
-        })
+        let runs = |pid: &i32| *pid > 0 && container.status != Status::Stopped;
+        container
+            .pid
+            .filter(runs)
+            .ok_or_else(|| Error::Sandbox(cove_sandbox::Error::NotFound(other.to_string())))
+    }
+
+    /// Whose `hosts`, `hostname` and `resolv.conf` it has: its own, or those of the instance whose
+    /// network it shares.
+    fn files_of(&self, spec: &InstanceSpec) -> Result<PathBuf> {
+        let NetworkMode::Instance(other) = &spec.network else {
+            return Ok(self.directory());
+        };
+        let state = State::open(&self.roots.root).map_err(Error::State)?;
+        let mut owner = other.clone();
+        // That one may share the network of a third; each is older than the one before.
+        while let NetworkMode::Instance(next) =
+            state.get(&owner).map_err(Error::State)?.spec.network
+        {
+            owner = next;
+        }
+        Ok(self.roots.root.join("containers").join(owner.as_str()))
+    }
+}
+
+/// Says in Docker's words that there is nothing to join.
+fn not_running(what: &str, other: &InstanceId, error: Error) -> Error {
+    match error {
+        Error::Sandbox(cove_sandbox::Error::NotFound(_)) => {
+            let stopped = format!("container {other} is not running");
+            Error::Conflict(match what {
+                "PID" => stopped,
+                "IPC" => format!("can't join IPC of container {other}: {stopped}"),
+                _ => format!("cannot join {what} of a non running container: {other}"),
+            })
+        }
+        error => error,
     }
 }
 

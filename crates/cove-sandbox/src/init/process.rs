@@ -33,6 +33,10 @@ pub(crate) fn limits(process: &ProcessPlan<'_>, channel: &Channel) -> Step {
             if now.maximum.is_none_or(|maximum| maximum >= hard) {
                 continue;
             }
+            // Whether that is allowed is told when it counts.
+            let (current, maximum) = (value(soft), value(hard));
+            setrlimit(resource, Rlimit { current, maximum }).unwrap_or(());
+            continue;
         }
         limit(resource, soft, hard, channel)?;
     }
@@ -51,9 +55,12 @@ pub(crate) fn descriptor_limit(process: &ProcessPlan<'_>, channel: &Channel) -> 
     }
 }
 
+/// The kernel's RLIM_INFINITY is "no limit" here.
+fn value(number: u64) -> Option<u64> {
+    (number != u64::MAX).then_some(number)
+}
+
 fn limit(resource: Resource, soft: u64, hard: u64, channel: &Channel) -> Step {
-    // The kernel's RLIM_INFINITY is "no limit" here.
-    let value = |n: u64| (n != u64::MAX).then_some(n);
     let wanted = Rlimit {
         current: value(soft),
         maximum: value(hard),
@@ -154,7 +161,13 @@ pub(crate) fn close_others(inherited: u32, keep: &[RawFd]) -> Step {
 
 /// Goes to the working directory, making sure that it lies in the container.
 pub(crate) fn working_directory(cwd: &Path) -> Result<(), Failure> {
-    rustix::process::chdir(cwd).during(|| format!("chdir to cwd {:?}", cwd.display()))?;
+    let text = || {
+        format!(
+            "chdir to cwd ({:?}) set in config.json failed",
+            cwd.display()
+        )
+    };
+    rustix::process::chdir(cwd).during(text)?;
     // The kernel marks what the root does not reach, but only in this call.
     let now = rustix::process::getcwd(Vec::new());
     let inside = now

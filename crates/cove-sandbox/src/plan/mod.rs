@@ -7,10 +7,12 @@ mod mount;
 mod namespaces;
 mod process;
 
+pub use capabilities::lacking as lacking_capabilities;
 pub(crate) use capabilities::names as capability_names;
 pub(crate) use env::set as set_variable;
 pub(crate) use mount::{IdMaps, Kind, MountPlan, clean};
 pub(crate) use namespaces::{Join, Namespaces};
+pub use process::highest_limit;
 pub(crate) use process::{ProcessPlan, numbers};
 
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use cove_sys::sched::SchedAttr;
 use oci_spec::runtime::{
     IOPriorityClass, LinuxSchedulerFlag, LinuxSchedulerPolicy, PosixRlimitType, Process, Scheduler,
 };
-use rustix::process::Resource;
+use rustix::process::{Resource, getrlimit};
 
 use super::{capabilities, env, invalid};
 use crate::error::Result;
@@ -89,6 +89,66 @@ impl<'a> ProcessPlan<'a> {
         })
     }
 }
+
+/// The highest hard limit that this process may give another one.
+#[must_use]
+pub fn highest_limit(kind: PosixRlimitType) -> u64 {
+    const SYS_RESOURCE: u64 = 1 << 24;
+    let resource = resource(kind);
+    let may_raise = cove_sys::caps::own().is_ok_and(|(permitted, _)| permitted & SYS_RESOURCE != 0);
+    if !may_raise {
+        return getrlimit(resource).maximum.unwrap_or(u64::MAX);
+    }
+    if resource != Resource::Nofile {
+        return u64::MAX;
+    }
+    // More descriptors than that nobody may have.
+    let most = cove_sys::fs::read_to_string(Path::new("/proc/sys/fs/nr_open"), 64);
+    let most = most.ok().and_then(|text| text.trim().parse().ok());
+    most.unwrap_or(u64::MAX)
+}
+
+impl ProcessPlan<'_> {
+    /// Limits that the specification does not name become those of process `pid`, where the
+    /// caller's are others.
+    pub(crate) fn take_limits_of(&mut self, pid: i32) {
+        for resource in RESOURCES {
+            if self.rlimits.iter().any(|(named, ..)| *named == resource) {
+                continue;
+            }
+            let own = getrlimit(resource);
+            let own = (
+                own.current.unwrap_or(u64::MAX),
+                own.maximum.unwrap_or(u64::MAX),
+            );
+            // Of a process that has just ended there is nothing to take.
+            if let Ok(theirs) = cove_sys::proc::limit(pid, resource as u32)
+                && theirs != own
+            {
+                self.rlimits.push((resource, theirs.0, theirs.1));
+            }
+        }
+    }
+}
+
+const RESOURCES: [Resource; 16] = [
+    Resource::Cpu,
+    Resource::Fsize,
+    Resource::Data,
+    Resource::Stack,
+    Resource::Core,
+    Resource::Rss,
+    Resource::Nproc,
+    Resource::Nofile,
+    Resource::Memlock,
+    Resource::As,
+    Resource::Locks,
+    Resource::Sigpending,
+    Resource::Msgqueue,
+    Resource::Nice,
+    Resource::Rtprio,
+    Resource::Rttime,
+];
 
 fn strings(list: &[String], what: &str) -> Result<Vec<CString>> {
     list.iter()

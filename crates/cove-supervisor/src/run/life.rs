@@ -1,7 +1,7 @@
 //! The instance: created, started, stopped, ended, started again.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use cove_model::control::{Exited, Failure, StopTimeout};
@@ -51,6 +51,9 @@ impl<'a> Supervisor<'a> {
             supervisor.create_first()
         };
         if let Err(failure) = begun {
+            if !config.adopt {
+                supervisor.record(&failure);
+            }
             // Removing what a failed beginning leaves is best effort; the next one replaces it.
             state::unlink(supervisor.dir.as_fd(), paths::CONTROL).unwrap_or(());
             return Err(Refusal { failure, ready });
@@ -101,6 +104,12 @@ impl<'a> Supervisor<'a> {
                 .map_err(step("stdio", "cannot make the output FIFOs"))?
         };
         let pid = rustix::process::getpid().as_raw_nonzero().get();
+        let mut status = Status::created(&config.id, pid, clock::now_text());
+        if let Some(before) = last_run(dir.as_fd()) {
+            // A start that fails leaves it as it was.
+            status.started_at = before.started_at;
+            status.finished_at = before.finished_at;
+        }
         let supervisor = Self {
             config,
             workload,
@@ -111,7 +120,7 @@ impl<'a> Supervisor<'a> {
             signals,
             listener: None,
             log,
-            status: Status::created(&config.id, pid, clock::now_text()),
+            status,
             policy: config.restart,
             backoff: Backoff::default(),
             phase: Phase::Created,
@@ -139,6 +148,16 @@ impl<'a> Supervisor<'a> {
             listener: Some(listener),
             ..supervisor
         })
+    }
+
+    /// Publishes that it could not be made, and why.
+    fn record(&mut self, failure: &Failure) {
+        self.status.exit_code = Some(failure.recorded_code());
+        self.status.error = Some(failure.message.clone());
+        if self.status.started_at.is_some() {
+            self.status.state = State::Exited;
+        }
+        self.publish();
     }
 
     fn create_first(&mut self) -> Result<(), Failure> {
@@ -386,7 +405,7 @@ impl<'a> Supervisor<'a> {
             error,
         };
         if let Some(failure) = &self.failure {
-            exited.exit_code = failure.exit_code;
+            exited.exit_code = failure.recorded_code();
             exited.error = Some(failure.message.clone());
         }
         self.drain();
@@ -442,7 +461,7 @@ impl<'a> Supervisor<'a> {
             Ok(()) => self.start(),
             Err(failure) => {
                 let exited = Exited {
-                    exit_code: failure.exit_code,
+                    exit_code: failure.recorded_code(),
                     oom_killed: false,
                     error: Some(failure.message.clone()),
                 };
@@ -507,6 +526,12 @@ impl<'a> Supervisor<'a> {
         // still tells.
         state::publish(self.dir.as_fd(), &self.status).unwrap_or(());
     }
+}
+
+/// How it was when it was down before.
+fn last_run(dir: BorrowedFd<'_>) -> Option<Status> {
+    let bytes = state::read_status(dir).ok()??;
+    serde_json::from_slice(&bytes).ok()
 }
 
 /// Data of the epoll event of an output.

@@ -30,7 +30,7 @@ pub(crate) fn attach(session: &Session, matches: &Matches) -> Outcome {
     let record = record(session, &matches.args[0])?;
     let spec = &record.spec;
     let stdin = spec.open_stdin && !matches.on("no-stdin");
-    if stdin && spec.terminal && !terminal::stdin_is_terminal() {
+    if !matches.on("no-stdin") && spec.terminal && !terminal::stdin_is_terminal() {
         return Err(Failure::plain("the input device is not a TTY"));
     }
     let role = Role {
@@ -88,7 +88,10 @@ pub(crate) fn start(session: &Session, matches: &Matches) -> Outcome {
             keys: detach_keys(matches)?,
         };
         let signals = role.signals()?;
-        let attachment = engine.start_attached(&record, streams(stdin, tty))?;
+        // It is this command that fails, whatever the program's fault is.
+        let attachment = engine
+            .start_attached(&record, streams(stdin, tty))
+            .map_err(|error| Failure::from(error).with_code(1))?;
         let end = role.play(engine, &record, attachment, signals)?;
         return Ok(end.code().unwrap_or(0));
     }

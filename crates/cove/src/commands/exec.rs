@@ -46,6 +46,7 @@ pub(crate) fn exec(session: &Session, matches: &Matches) -> Outcome {
         user: text("user"),
         working_dir: text("workdir"),
         terminal: tty,
+        size: terminal::size(),
         privileged: matches.on("privileged"),
     };
     let record = record(session, name)?;
@@ -63,9 +64,19 @@ pub(crate) fn exec(session: &Session, matches: &Matches) -> Outcome {
     let mut signals = Signals::hold(proxy, tty && !detached)?;
     let options = ExecOptions {
         stdio,
+        as_init: true,
         ..ExecOptions::default()
     };
-    let mut child = session.engine()?.exec(&record, &request, options)?;
+    let executed = session.engine()?.exec(&record, &request, options);
+    let mut child = executed.map_err(|error| {
+        let failure = Failure::from(error);
+        // Of one that is left behind only this command fails.
+        if detached {
+            failure.with_code(1)
+        } else {
+            failure
+        }
+    })?;
     for warning in &child.warnings {
         crate::output::note(&format!("WARNING: {warning}"));
     }

@@ -69,6 +69,9 @@ fn spec(session: &Session, matches: &Matches) -> Result<InstanceSpec, Failure> {
             "conflicting options: domainname and the UTS mode",
         ));
     }
+    if matches!(network, NetworkMode::Instance(_)) {
+        whose_network(matches)?;
+    }
     let restart = restart(matches.text("restart"))?;
     let auto_remove = matches.on("rm");
     if auto_remove && restart != RestartPolicy::No {
@@ -278,6 +281,23 @@ fn namespaces(session: &Session, matches: &Matches) -> Result<Namespaces, Failur
         uts: own_or_host("uts", "UTS")?,
         cgroup: own_or_host("cgroupns", "CGROUP")?,
     })
+}
+
+/// What belongs to the container whose network is shared cannot be said of this one.
+fn whose_network(matches: &Matches) -> Result<(), Failure> {
+    for (flag, words) in [
+        ("dns", "dns and the network mode"),
+        ("add-host", "custom host-to-IP mapping and the network mode"),
+        (
+            "expose",
+            "port exposing and the container type network mode",
+        ),
+    ] {
+        if !matches.all(flag).is_empty() {
+            return Err(Failure::plain(format!("conflicting options: {words}")));
+        }
+    }
+    Ok(())
 }
 
 fn hostname(

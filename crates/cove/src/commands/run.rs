@@ -41,8 +41,9 @@ pub(crate) fn run(session: &Session, matches: &Matches) -> Outcome {
     let engine = session.engine()?;
     if detached {
         let started = engine.start(&record, terminal::size());
-        started.map_err(|error| not_started(error.into()))?;
+        // Who asked knows which one it is that did not start.
         output::line(created.id.as_str())?;
+        started.map_err(|error| not_started(error.into()))?;
         return Ok(0);
     }
     let (role, signals, attachment) = front(engine, matches, &record).map_err(not_started)?;

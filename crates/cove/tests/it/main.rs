@@ -32,6 +32,7 @@ mod probe;
 mod pull;
 mod recovery;
 mod signals;
+mod starts;
 mod streams;
 mod supervisor;
 mod support;

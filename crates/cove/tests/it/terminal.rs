@@ -139,6 +139,35 @@ fn a_terminal_is_wanted_for_a_terminal() {
 }
 
 #[test]
+fn a_terminal_has_its_size_before_the_program_runs() {
+    let cove = cove();
+    cove.ok(&["run", "-d", "--name", "box", IMAGE, "sleep", "1000"]);
+    let mut user = User::new(33, 101);
+    for _ in 0..20 {
+        let mut client = user.start(&cove, &["exec", "-t", "box", "stty", "size"]);
+        user.sees("33 101\r");
+        assert!(client.wait().unwrap().success());
+    }
+    let mut client = user.start(&cove, &["run", "-t", "--rm", IMAGE, "stty", "size"]);
+    user.sees("33 101\r");
+    assert!(client.wait().unwrap().success());
+    // One that is on no screen, or on one without a size, has the usual one.
+    for words in [&["exec", "-t", "box"][..], &["run", "-t", "--rm", IMAGE]] {
+        let line = [words, &["stty", "size"]].concat();
+        assert_eq!(cove.ok(&line).trim_end(), "24 80", "{words:?}");
+        let mut user = User::new(0, 0);
+        let mut client = user.start(&cove, &line);
+        user.sees("24 80\r");
+        assert!(client.wait().unwrap().success());
+    }
+    let script = "stty size >/size; exec sleep 1000";
+    cove.ok(&["run", "-dt", "--name", "behind", IMAGE, "sh", "-c", script]);
+    let wait = "until [ -s /size ]; do :; done; cat /size";
+    assert_eq!(cove.ok(&["exec", "behind", "sh", "-c", wait]), "24 80");
+    cove.ok(&["rm", "-f", "box", "behind"]);
+}
+
+#[test]
 fn a_detached_program_has_a_terminal_that_is_held_and_read() {
     let cove = cove();
     let script = "mkfifo /done; exec sleep 1000";
