@@ -5,6 +5,7 @@
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -25,6 +26,10 @@ const HEADER: usize = 1 + 2 + 8 + 4;
 const CONTENT: usize = PIPE_BUF - HEADER;
 /// The mark of a frame that tells of lost lines.
 const LOST: u8 = 2;
+/// A writer that ends sooner after it began finds something amiss; after so many of
+/// them the next is begun when that time is over.
+const SOON: Duration = Duration::from_secs(1);
+const TRIES: u32 = 3;
 /// The least room that a pipe can be given.
 const LEAST: u64 = 4096;
 
@@ -56,6 +61,8 @@ impl Log {
                 })?,
             buffer,
             writer: None,
+            begun: None,
+            failures: 0,
             lines: Default::default(),
             untold: 0,
             dropped: 0,
@@ -95,6 +102,9 @@ pub(crate) struct Queue {
     dir: OwnedFd,
     buffer: u64,
     writer: Option<(OwnedFd, Helper)>,
+    /// When the last writer began, and how many have ended soon one after the other.
+    begun: Option<Instant>,
+    failures: u32,
     lines: [Dropped; 2],
     /// Of `dropped`, not yet told to the writer.
     untold: u64,
@@ -168,7 +178,7 @@ impl Queue {
             };
             match rustix::io::write(pipe, &frame) {
                 Ok(_) => return true,
-                Err(Errno::PIPE) => self.end(),
+                Err(Errno::PIPE) => self.bury(),
                 Err(_) => return false,
             }
         }
@@ -177,7 +187,9 @@ impl Queue {
 
     /// The pipe to the writer, which is begun when there is none.
     fn pipe(&mut self) -> Option<&OwnedFd> {
-        if self.writer.is_none() {
+        let soon = self.begun.is_some_and(|begun| begun.elapsed() < SOON);
+        if self.writer.is_none() && !(soon && self.failures >= TRIES) {
+            self.begun = Some(Instant::now());
             self.writer = self.begin().ok();
         }
         self.writer.as_ref().map(|(pipe, _)| pipe)
@@ -220,6 +232,16 @@ impl Queue {
         }
         if let Some((pipe, writer)) = self.writer.take() {
             drop(pipe);
+            writer.wait();
+        }
+        self.failures = 0;
+    }
+
+    /// The writer has ended, and nobody asked it to.
+    fn bury(&mut self) {
+        let soon = self.begun.is_some_and(|begun| begun.elapsed() < SOON);
+        self.failures = if soon { self.failures + 1 } else { 0 };
+        if let Some((_, writer)) = self.writer.take() {
             writer.wait();
         }
     }
