@@ -68,9 +68,10 @@ impl Supervisor<'_> {
                 self.receive(slot);
             }
         } else if flags.intersects(EventFlags::HUP | EventFlags::ERR) {
-            // It went while we do not read from it. Once its stdin is taken the rest is read.
+            // It went while we do not read from it. Once its stdin is taken the rest is read: later,
+            // or next, where that was taken in this very round.
             conn.deaf = true;
-            if matches!(&conn.kind, Kind::Attached(attached) if attached.blocked) {
+            if matches!(&conn.kind, Kind::Attached(_)) {
                 epoll::delete(&self.epoll, &conn.fd).unwrap_or(());
                 conn.watched = None;
             } else {
