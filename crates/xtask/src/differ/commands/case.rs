@@ -67,6 +67,11 @@ const TABLES: &[(&str, Peer, &str)] = &[
         include_str!("../cases/images.txt"),
     ),
     (
+        "changes.txt",
+        Peer::Docker,
+        include_str!("../cases/changes.txt"),
+    ),
+    (
         "mistakes.txt",
         Peer::Docker,
         include_str!("../cases/mistakes.txt"),
