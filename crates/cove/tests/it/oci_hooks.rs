@@ -141,9 +141,10 @@ fn hooks_without_an_environment_inherit_one() {
     );
 }
 
-/// A bundle with a hook of this kind that fails, and one that tells of the end.
-fn failing(kind: &str) -> Bundle {
-    let bundle = Bundle::new(&format!("fails-{kind}"), &["sleep", "1000"]);
+/// A bundle with a hook of this kind that fails, and one that tells of the end. Its name is the
+/// test's: tests run beside each other, and their cgroups are named after it.
+fn failing(name: &str, kind: &str) -> Bundle {
+    let bundle = Bundle::new(name, &["sleep", "1000"]);
     bundle.edit(|config| {
         let fails = "cat >/dev/null; echo no good >&2; exit 3";
         config["hooks"][kind] = json!([
@@ -166,7 +167,7 @@ fn a_failing_hook_ends_the_container_and_what_undoes_it_runs() {
         "poststart",
     ] {
         for command in ["run", "run -d", "create"] {
-            let bundle = failing(kind);
+            let bundle = failing("hook-fails", kind);
             let mut words: Vec<&str> = command.split(' ').collect();
             let starts = matches!(kind, "startContainer" | "poststart");
             if command == "create" && starts {
@@ -198,7 +199,7 @@ fn a_failing_hook_ends_the_container_and_what_undoes_it_runs() {
 
 #[test]
 fn a_creation_that_fails_after_its_hooks_runs_those_of_the_end() {
-    let bundle = failing("poststart");
+    let bundle = failing("hook-fails1", "poststart");
     bundle.edit(|config| {
         config["hooks"]["poststart"] = Value::Null;
         let path = bundle.path().display();
@@ -217,7 +218,7 @@ fn a_creation_that_fails_after_its_hooks_runs_those_of_the_end() {
 
 #[test]
 fn failures_of_the_end_are_told_and_stop_nothing() {
-    let bundle = failing("createRuntime");
+    let bundle = failing("hook-fails2", "createRuntime");
     bundle.edit(|config| {
         let path = bundle.path().display();
         let two = [
@@ -244,7 +245,7 @@ fn failures_of_the_end_are_told_and_stop_nothing() {
 
 #[test]
 fn a_runtime_killed_in_a_hook_leaves_the_end_to_delete() {
-    let bundle = failing("poststart");
+    let bundle = failing("hook-fails3", "poststart");
     bundle.edit(|config| {
         config["hooks"]["poststart"] = Value::Null;
         let path = bundle.path().display();
