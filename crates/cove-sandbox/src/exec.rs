@@ -90,7 +90,13 @@ pub(crate) fn run(
         let _back = initial.as_ref().map(Pinned::to).transpose()?;
         clone_joiner(joiner, &ours, cgroup.as_deref(), elsewhere)?
     };
-    if let Some(score) = plan.process.oom_score_adj {
+    let own = |pid| cove_sys::proc::oom_score_adj(pid).ok();
+    let inherited = || {
+        // Of an init that has just ended there is nothing to take.
+        let init = options.as_init.then(|| own(stored.pid)).flatten();
+        init.filter(|score| own(child.number()) != Some(*score))
+    };
+    if let Some(score) = plan.process.oom_score_adj.or_else(inherited) {
         crate::create::oom_score(child.number(), score)?;
     }
     // A failing process has closed its end; its report says why.

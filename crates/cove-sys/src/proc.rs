@@ -53,6 +53,17 @@ pub fn limit(pid: i32, resource: u32) -> io::Result<(u64, u64)> {
     }
 }
 
+/// How much the out-of-memory killer prefers a process.
+///
+/// # Errors
+/// `NotFound` if there is no such process.
+pub fn oom_score_adj(pid: i32) -> io::Result<i32> {
+    let path = format!("/proc/{pid}/oom_score_adj");
+    let text = crate::fs::read_to_string(std::path::Path::new(&path), 32)?;
+    let number = text.trim().parse();
+    number.map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
 fn stat(pid: i32) -> io::Result<Vec<u8>> {
     use rustix::fs::{CWD, Mode, OFlags, openat};
     let file = openat(

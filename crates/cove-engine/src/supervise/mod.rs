@@ -158,6 +158,7 @@ pub fn main() -> i32 {
     }
     // Nor do its priorities: an instance is not its client's child.
     cove_sys::sched::reset_priorities();
+    forget_oom_score();
     let task: Task = match serde_json::from_slice(&config) {
         Ok(task) => task,
         Err(error) => {
@@ -194,6 +195,15 @@ pub fn main() -> i32 {
             }
             125
         }
+    }
+}
+
+/// What a caller's service manager says of it to the out-of-memory killer is not said of an instance.
+fn forget_oom_score() {
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    if cove_sys::proc::oom_score_adj(own).is_ok_and(|score| score != 0) {
+        // To be preferred less than it is may be refused; then it stays as it is.
+        std::fs::write("/proc/self/oom_score_adj", "0").unwrap_or(());
     }
 }
 

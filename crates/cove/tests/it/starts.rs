@@ -133,8 +133,8 @@ fn an_execution_that_cannot_be_is_126_and_127() {
 #[test]
 fn the_primary_group_is_among_the_groups() {
     let cove = cove();
-    let script = "echo 'web:x:33:34::/srv:/bin/sh' >>/etc/passwd
-        printf 'web:x:34:\\nssl:x:101:web\\n' >>/etc/group";
+    let script = "echo 'web:x:3300:3400::/srv:/bin/sh' >>/etc/passwd
+        printf 'web:x:3400:\\nssl:x:3410:web\\n' >>/etc/group";
     cove.exits(0, &["run", "--name", "made", IMAGE, "sh", "-c", script]);
     cove.ok(&["commit", "made", "groups:1"]);
     cove.ok(&["run", "-d", "--name", "box", "groups:1", "sleep", "1000"]);
@@ -154,9 +154,9 @@ fn the_primary_group_is_among_the_groups() {
         ("0", &[0, 44]),
         ("4000", &[0]),
         ("4000:4000", &[4000]),
-        ("web", &[34, 101]),
-        ("33", &[34, 101]),
-        ("web:ssl", &[101]),
+        ("web", &[3400, 3410]),
+        ("3300", &[3400, 3410]),
+        ("web:ssl", &[3410]),
         ("root:5", &[5]),
     ] {
         let flag: &[&str] = if user.is_empty() { &[] } else { &["-u", user] };
@@ -412,7 +412,7 @@ fn what_cannot_be_given_is_said_once() {
 /// Niceness, I/O priority, execution domain, umask, soft and hard limit of descriptors,
 /// working directory.
 const CONDITIONS: &str = "cut -d' ' -f19 /proc/self/stat; ionice; uname -m; umask; ulimit -n; \
-    ulimit -Hn; pwd; cut -d' ' -f7 /proc/self/stat";
+    ulimit -Hn; pwd; cut -d' ' -f7 /proc/self/stat; cat /proc/self/oom_score_adj";
 
 #[test]
 fn the_conditions_of_a_program_are_not_its_callers() {
@@ -431,7 +431,7 @@ fn the_conditions_of_a_program_are_not_its_callers() {
             reason = "wrappers change what is inherited"
         )]
         let mut command = Command::new("sh");
-        let wrapper = "cd /tmp; umask 077; ulimit -Sn 100; \
+        let wrapper = "cd /tmp; umask 077; ulimit -Sn 100; echo 321 >/proc/self/oom_score_adj; \
             exec nice -n 5 ionice -c 3 setarch i686 \"$@\"";
         command.args(["-c", wrapper, "sh"]).arg(inner.get_program());
         command.args(inner.get_args()).stdin(Stdio::null());
