@@ -11,6 +11,7 @@ use std::time::Instant;
 use cove_model::control::WaitUntil;
 use cove_supervisor::client::Client;
 use cove_supervisor::config::{Config, LogConfig};
+use cove_supervisor::logs::Format;
 use cove_supervisor::spawn::spawn;
 
 const BYTES: u32 = 1 << 30;
@@ -18,10 +19,18 @@ const BYTES: u32 = 1 << 30;
 fn main() -> Result<(), Box<dyn Error>> {
     let me = std::env::current_exe()?;
     let exe = File::open(me.with_file_name("shell_supervisor"))?;
-    for width in [20, 99, 1000, 60_000] {
+    let formats = [Format::Cri, Format::Json];
+    let widths = [20, 99, 1000, 60_000];
+    for (format, width) in formats
+        .into_iter()
+        .flat_map(|format| widths.map(|width| (format, width)))
+    {
         let dir = tempfile::tempdir()?;
         let mut config = Config::new("bench", dir.path().to_owned());
-        config.log = Some(LogConfig::new(dir.path().join("log")));
+        config.log = Some(LogConfig {
+            format,
+            ..LogConfig::new(dir.path().join("log"))
+        });
         config.start = true;
         let line = "x".repeat(width);
         let script = format!("yes {line} | head -c {BYTES}");
@@ -39,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             .lines()
             .find(|line| line.starts_with("Private_Dirty:"));
         println!(
-            "lines of {width}: {rate:.0} MB/s; {}",
+            "{format:?}, lines of {width}: {rate:.0} MB/s; {}",
             private.unwrap_or_default()
         );
     }
