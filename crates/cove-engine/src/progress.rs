@@ -19,7 +19,7 @@ pub enum PullEvent<'a> {
     },
     /// The registry answered; layers follow.
     Resolved {
-        /// `registry/repository` as Docker prints it.
+        /// The repository without its registry, as Docker prints it.
         repository: &'a str,
         /// The tag or digest.
         tag: &'a str,

@@ -67,12 +67,34 @@ fn strip_zeros(number: &str) -> &str {
     }
 }
 
-/// Go's `strconv.ParseInt(text, 0 or 10, 64)` with its error texts.
+/// Go's `strconv.ParseInt(text, 0, 64)` with its error texts.
 ///
 /// # Errors
 /// When the text is no number, or one out of range.
 pub fn parse_int(text: &str) -> Result<i64, String> {
-    integer(text, "ParseInt", str::parse::<i64>)
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let value = magnitude(digits).map_err(|error| failed("ParseInt", text, error))?;
+    let value = i128::from(value) * if negative { -1 } else { 1 };
+    i64::try_from(value).map_err(|_| failed("ParseInt", text, OUT_OF_RANGE))
+}
+
+/// Go's `strconv.ParseInt(text, 10, 64)` with its error texts.
+///
+/// # Errors
+/// When the text is no number, or one out of range.
+pub fn parse_decimal_int(text: &str) -> Result<i64, String> {
+    text.parse::<i64>().map_err(|error| {
+        let reason = match error.kind() {
+            std::num::IntErrorKind::PosOverflow | std::num::IntErrorKind::NegOverflow => {
+                OUT_OF_RANGE
+            }
+            _ => SYNTAX,
+        };
+        failed("ParseInt", text, reason)
+    })
 }
 
 /// Go's `strconv.ParseUint(text, 0, bits)` with its error texts.
@@ -85,28 +107,37 @@ pub fn parse_uint(text: &str, bits: u32) -> Result<u64, String> {
     } else {
         (1 << bits) - 1
     };
-    let value = if text.starts_with(['+', '-']) {
-        Err(failed("ParseUint", text, "invalid syntax"))
-    } else {
-        integer(text, "ParseUint", str::parse::<u64>)
-    }?;
+    let value = magnitude(text).map_err(|error| failed("ParseUint", text, error))?;
     if value > largest {
-        return Err(failed("ParseUint", text, "value out of range"));
+        return Err(failed("ParseUint", text, OUT_OF_RANGE));
     }
     Ok(value)
 }
 
-fn integer<T>(
-    text: &str,
-    function: &str,
-    parse: impl Fn(&str) -> Result<T, std::num::ParseIntError>,
-) -> Result<T, String> {
-    parse(text).map_err(|error| match error.kind() {
-        std::num::IntErrorKind::PosOverflow | std::num::IntErrorKind::NegOverflow => {
-            failed(function, text, "value out of range")
-        }
-        _ => failed(function, text, "invalid syntax"),
-    })
+const SYNTAX: &str = "invalid syntax";
+const OUT_OF_RANGE: &str = "value out of range";
+
+/// Digits in the base that their prefix says (`0x`, `0o` or `0`, `0b`), with
+/// underscores where Go allows them.
+fn magnitude(text: &str) -> Result<u64, &'static str> {
+    let lower = text.to_ascii_lowercase();
+    let (base, digits) = match lower.as_bytes() {
+        [b'0', b'x', ..] => (16, &lower[2..]),
+        [b'0', b'o', ..] => (8, &lower[2..]),
+        [b'0', b'b', ..] => (2, &lower[2..]),
+        [b'0', _, ..] => (8, &lower[1..]),
+        _ => (10, lower.as_str()),
+    };
+    // One between digits, or between the prefix and the first of them.
+    let begins_well = base != 10 || !digits.starts_with('_');
+    if !begins_well || digits.ends_with('_') || digits.contains("__") {
+        return Err(SYNTAX);
+    }
+    let digits = digits.replace('_', "");
+    if digits.is_empty() || !digits.chars().all(|c| c.is_digit(base)) {
+        return Err(SYNTAX);
+    }
+    u64::from_str_radix(&digits, base).map_err(|_| OUT_OF_RANGE)
 }
 
 fn failed(function: &str, text: &str, reason: &str) -> String {
@@ -154,7 +185,30 @@ mod tests {
 
     #[test]
     fn numbers_are_read_as_go_does() {
-        assert_eq!(parse_int("-5"), Ok(-5));
+        for (text, number) in [
+            ("-5", -5),
+            ("+5", 5),
+            ("0x1F", 31),
+            ("-010", -8),
+            ("0o17", 15),
+            ("0b11", 3),
+            ("1_000", 1000),
+            ("0x_f", 15),
+            ("0", 0),
+            ("-9223372036854775808", i64::MIN),
+        ] {
+            assert_eq!(parse_int(text), Ok(number), "{text}");
+        }
+        for text in ["", "-", "_1", "1_", "1__0", "08", "0x", "1.5", "--1"] {
+            assert!(parse_int(text).unwrap_err().contains(SYNTAX), "{text}");
+        }
+        assert!(
+            parse_int("9223372036854775808")
+                .unwrap_err()
+                .contains(OUT_OF_RANGE)
+        );
+        assert_eq!(parse_decimal_int("010"), Ok(10));
+        assert!(parse_decimal_int("0x10").is_err());
         assert_eq!(
             parse_int("abc").unwrap_err(),
             "strconv.ParseInt: parsing \"abc\": invalid syntax"

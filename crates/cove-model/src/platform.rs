@@ -18,6 +18,12 @@ pub struct Platform {
     pub variant: Option<String>,
 }
 
+/// What a word alone can be, besides an operating system.
+const ARCHITECTURES: &[&str] = &[
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64",
+    "ppc64le", "riscv64", "s390x", "wasm",
+];
+
 impl Platform {
     /// The platform of this build.
     #[must_use]
@@ -58,7 +64,12 @@ impl Platform {
             [one] if ["windows", "darwin", "freebsd"].contains(&one) => {
                 (one, host.architecture.as_str(), None)
             }
-            [one] => ("linux", one, None),
+            [one] => {
+                let platform = normal("linux", one, None);
+                return ARCHITECTURES
+                    .contains(&platform.architecture.as_str())
+                    .then_some(platform);
+            }
             [os, architecture] => (os, architecture, None),
             [os, architecture, variant] => (os, architecture, Some(variant)),
             _ => return None,

@@ -26,7 +26,7 @@ pub struct Reference {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
     /// The text breaks the grammar.
-    #[error("invalid reference format: \"{0}\"")]
+    #[error("invalid reference format")]
     Format(String),
     /// The only fault is a capital letter in the repository.
     #[error("invalid reference format: repository name ({0}) must be lowercase")]
@@ -41,7 +41,7 @@ pub enum ReferenceError {
     #[error("repository name must not be more than 255 characters")]
     TooLong,
     /// The digest after `@` is malformed.
-    #[error("invalid reference format: \"{text}\"")]
+    #[error("invalid reference format")]
     Digest {
         /// The whole text.
         text: String,

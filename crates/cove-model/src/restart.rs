@@ -39,6 +39,12 @@ pub enum RestartPolicyError {
     /// The count after `on-failure:` is not a number.
     #[error("restart policy {0:?}: the maximum retry count must be a number that is not negative")]
     Count(String),
+    /// The count after `on-failure:` is below 0.
+    #[error("restart policy {0:?}: the maximum retry count cannot be negative")]
+    Negative(String),
+    /// A count without a policy.
+    #[error("restart policy {0:?}: no policy before the colon")]
+    NoPolicy(String),
     /// A count after a policy that takes none.
     #[error("restart policy {0:?}: a maximum retry count only goes with on-failure")]
     CountNotAllowed(String),
@@ -52,27 +58,30 @@ impl FromStr for RestartPolicy {
             Some((name, count)) => (name, Some(count)),
             None => (text, None),
         };
+        // An empty count is none, and 0 is "no limit", as with Docker.
+        let count = match count.filter(|count| !count.is_empty()) {
+            None => 0,
+            Some(count) => count
+                .parse::<i32>()
+                .map_err(|_| RestartPolicyError::Count(text.to_owned()))?,
+        };
         let plain = match name {
             "on-failure" => {
-                let max = match count {
-                    None => None,
-                    Some(count) => Some(
-                        count
-                            .parse::<u32>()
-                            .map_err(|_| RestartPolicyError::Count(text.to_owned()))?,
-                    ),
-                };
-                // Docker reads 0 as "no limit".
+                let max = u32::try_from(count)
+                    .map_err(|_| RestartPolicyError::Negative(text.to_owned()))?;
                 return Ok(Self::OnFailure {
-                    max: max.filter(|max| *max > 0),
+                    max: Some(max).filter(|max| *max > 0),
                 });
+            }
+            "" if text.starts_with(':') => {
+                return Err(RestartPolicyError::NoPolicy(text.to_owned()));
             }
             "" | "no" => Self::No,
             "always" => Self::Always,
             "unless-stopped" => Self::UnlessStopped,
             _ => return Err(RestartPolicyError::Unknown(text.to_owned())),
         };
-        if count.is_some() {
+        if count != 0 {
             return Err(RestartPolicyError::CountNotAllowed(text.to_owned()));
         }
         Ok(plain)
@@ -105,12 +114,14 @@ mod tests {
             ("on-failure", RestartPolicy::OnFailure { max: None }),
             ("on-failure:0", RestartPolicy::OnFailure { max: None }),
             ("on-failure:7", RestartPolicy::OnFailure { max: Some(7) }),
+            ("on-failure:", RestartPolicy::OnFailure { max: None }),
+            ("always:0", RestartPolicy::Always),
         ] {
             assert_eq!(text.parse(), Ok(policy), "{text}");
         }
         for bad in [
             "Always",
-            "on-failure:",
+            ":3",
             "on-failure:-1",
             "on-failure:x",
             "always:3",

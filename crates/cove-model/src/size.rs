@@ -25,10 +25,12 @@ fn in_powers_of(base: u64, text: &str) -> Result<u64, String> {
         text[..=last].strip_suffix(' ').unwrap_or(&text[..=last]),
         &text[last + 1..],
     );
-    if number.starts_with(['+']) || !number.chars().all(|c| c.is_ascii_digit() || c == '.') {
+    let number: f64 = number
+        .parse()
+        .map_err(|_| format!("strconv.ParseFloat: parsing \"{number}\": invalid syntax"))?;
+    if number < 0.0 {
         return Err(invalid());
     }
-    let number: f64 = number.parse().map_err(|_| invalid())?;
     let unknown = || format!("invalid suffix: '{suffix}'");
     let lower = suffix.to_ascii_lowercase();
     let (unit, rest) = match lower.chars().next() {
@@ -91,6 +93,8 @@ mod tests {
             ("1.5GiB", 3 << 29),
             ("1 g", 1 << 30),
             ("2T", 2 << 40),
+            ("1e3", 1000),
+            ("+4k", 4096),
             ("0", 0),
         ] {
             assert_eq!(parse(text), Ok(bytes), "{text}");
@@ -99,7 +103,14 @@ mod tests {
             ("abc", "invalid size: 'abc'"),
             ("", "invalid size: ''"),
             ("-1", "invalid size: '-1'"),
-            ("1.2.3", "invalid size: '1.2.3'"),
+            (
+                "1.2.3",
+                "strconv.ParseFloat: parsing \"1.2.3\": invalid syntax",
+            ),
+            (
+                "1,5g",
+                "strconv.ParseFloat: parsing \"1,5\": invalid syntax",
+            ),
             ("5x", "invalid suffix: 'x'"),
             ("5kbb", "invalid suffix: 'kbb'"),
             ("99999999p", "invalid size: '99999999p'"),

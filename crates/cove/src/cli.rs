@@ -68,7 +68,10 @@ fn find<'a>(program: &str, word: &str, rest: &'a [String]) -> Found<'a> {
             Some(Found::Command { path, command, .. }) => {
                 Found::Help(print_help(program, &path, command))
             }
-            Some(other) => other,
+            Some(Found::Unknown(_)) => {
+                Found::Unknown(format!("unknown help topic: {}", rest.join(" ")))
+            }
+            Some(Found::Help(outcome)) => Found::Help(outcome),
         };
     }
     if let Some((_, command)) = spec::TOP.iter().find(|(name, _)| *name == word) {

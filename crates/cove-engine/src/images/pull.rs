@@ -84,7 +84,7 @@ impl Engine {
             ToString::to_string,
         );
         progress.event(&PullEvent::Resolved {
-            repository: &image.name.familiar_name(),
+            repository: image.name.repository(),
             tag: &asked,
         });
         let newer = self.fetch(&client, &image, progress)?;

@@ -263,7 +263,7 @@ fn health_time(name: &str, value: &str) -> Result<i64, DockerfileError> {
 }
 
 fn retries(value: &str) -> Result<i64, DockerfileError> {
-    let number = go::parse_int(value).map_err(DockerfileError::HealthValue)?;
+    let number = go::parse_decimal_int(value).map_err(DockerfileError::HealthValue)?;
     if number < 0 {
         return Err(DockerfileError::HealthValue(format!(
             "--retries cannot be negative ({number})"

@@ -10,14 +10,16 @@ use cove_sys::fs::Staged;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::copy::check_output;
+use super::copy::{check_output, missing_parent};
 use crate::format::go;
 use crate::outcome::{Failure, Outcome};
 use crate::output;
 
 /// Lets `write` write an archive to `path`; without one, to standard output.
+/// `what` is being done, for an error before it begins.
 pub(crate) fn write_archive(
     path: &str,
+    what: &str,
     write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
 ) -> Outcome {
     if path.is_empty() {
@@ -31,7 +33,14 @@ pub(crate) fn write_archive(
         out.flush().map_err(|error| output::write_failure(&error))?;
         return Ok(0);
     }
-    check_output(path)?;
+    let early = |failure: Failure| failure.while_trying(&format!("failed to {what}"));
+    if let Some(parent) = missing_parent(path) {
+        let parent = parent.trim_end_matches('/');
+        return Err(early(Failure::plain(format!(
+            "invalid output path: stat {parent}: no such file or directory"
+        ))));
+    }
+    check_output(path).map_err(early)?;
     let open = |error: io::Error| output::open_failure(path, &error);
     match rustix::fs::stat(path).map(|stat| FileType::from_raw_mode(stat.st_mode)) {
         // The file that a symbolic link leads to is replaced, not the link.

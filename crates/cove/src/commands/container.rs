@@ -291,7 +291,7 @@ pub(crate) fn commit(session: &Session, matches: &Matches) -> Outcome {
 /// Writes a container's files as a tar archive.
 pub(crate) fn export(session: &Session, matches: &Matches) -> Outcome {
     let record = record(session, &matches.args[0])?;
-    write_archive(matches.text("output"), |out| {
+    write_archive(matches.text("output"), "export container", |out| {
         Ok(session.engine()?.export(&record, out)?)
     })
 }

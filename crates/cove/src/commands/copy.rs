@@ -17,7 +17,7 @@ use crate::outcome::{Failure, Outcome};
 use crate::output;
 use crate::settings::Session;
 use host::Source;
-pub(super) use host::check_output;
+pub(super) use host::{check_output, missing_parent};
 use paths::{Destination, split_argument};
 
 /// How a copy is made.
@@ -43,7 +43,11 @@ pub(crate) fn cp(session: &Session, matches: &Matches) -> Outcome {
         follow: matches.on("follow-link"),
         quiet: matches.switch_or("quiet", !io::stdout().is_terminal()),
     };
-    match (split_argument(source), split_argument(destination)) {
+    let ends = (split_argument(source), split_argument(destination));
+    match ends {
+        ((Some(_), ""), (None, _)) | ((None, _), (Some(_), "")) => {
+            Err(Failure::error("bad parameter: path cannot be empty"))
+        }
         ((Some(container), from), (None, to)) => {
             let record = record(session, container)?;
             from_container(session.engine()?, &record, from, to, &options)

@@ -338,11 +338,13 @@ pub(crate) fn check_platform(
 /// Gives an image another name.
 pub(crate) fn tag(session: &Session, matches: &Matches) -> Outcome {
     let target = &matches.args[1];
-    Reference::parse_docker(target).map_err(|error| {
-        Failure::plain(format!(
-            "Error parsing reference: \"{target}\" is not a valid repository/tag: {error}"
-        ))
-    })?;
+    for name in [&matches.args[0], target] {
+        Reference::parse_docker(name).map_err(|error| {
+            Failure::plain(format!(
+                "Error parsing reference: \"{name}\" is not a valid repository/tag: {error}"
+            ))
+        })?;
+    }
     session.engine()?.tag(&matches.args[0], target)?;
     Ok(0)
 }
@@ -352,6 +354,7 @@ pub(crate) fn rmi(session: &Session, matches: &Matches) -> Outcome {
     let force = matches.on("force");
     let engine = session.engine()?;
     each(&matches.args, |name| {
+        Reference::parse_docker(name).map_err(|error| Failure::error(error.to_string()))?;
         let removals = match engine.remove_image(name, force) {
             // What is not there is as good as removed, when one insists.
             Err(error) if force && error.kind() == ErrorKind::NotFound => {
@@ -428,7 +431,7 @@ pub(crate) fn prune(
 
 /// Writes images as an archive that Docker and OCI tools load.
 pub(crate) fn save(session: &Session, matches: &Matches) -> Outcome {
-    write_archive(matches.text("output"), |out| {
+    write_archive(matches.text("output"), "save image", |out| {
         Ok(session
             .engine()?
             .save(&matches.args, SaveFormat::Docker, out)?)

@@ -79,7 +79,12 @@ pub(crate) fn ps(session: &Session, matches: &Matches) -> Outcome {
         output::note(&words);
     }
     let trunc = !matches.on("no-trunc");
-    if matches.on("quiet") && matches.text("format").is_empty() {
+    if matches.on("quiet") {
+        if !matches.text("format").is_empty() {
+            output::note(
+                "WARNING: Ignoring custom format, because both --format and --quiet are set.",
+            );
+        }
         let ids: String = selected
             .iter()
             .map(|instance| format!("{}\n", id(&instance.record, trunc)))

@@ -15,7 +15,7 @@ pub(crate) fn login(session: &Session, matches: &Matches) -> Outcome {
     let piped = matches.on("password-stdin");
     if given.is_some() && piped {
         return Err(Failure::plain(
-            "--password and --password-stdin are mutually exclusive",
+            "conflicting options: cannot specify both --password and --password-stdin",
         ));
     }
     let unreadable =
@@ -26,7 +26,7 @@ pub(crate) fn login(session: &Session, matches: &Matches) -> Outcome {
     let user = match matches.text("username") {
         "" if piped => {
             return Err(Failure::plain(
-                "Must provide --username with --password-stdin",
+                "the --password-stdin option requires --username to be set",
             ));
         }
         "" => {

@@ -29,7 +29,12 @@ pub(crate) fn resolve(session: &Session, matches: &Matches) -> Result<CreateRequ
     };
     let platform = match matches.text("platform") {
         "" => None,
-        text => Some(parse::platform::parse(text).map_err(Failure::plain)?),
+        text => {
+            let platform = parse::platform::parse(text);
+            Some(platform.map_err(|error| {
+                Failure::plain(format!("error parsing specified platform: {error}"))
+            })?)
+        }
     };
     Ok(CreateRequest {
         name: matches
@@ -197,7 +202,7 @@ fn run_config(matches: &Matches) -> Result<RunConfig, Failure> {
             .map(|port| (port, Empty {}))
             .collect(),
         env: environment(matches)?,
-        working_dir: matches.text("workdir").to_owned(),
+        working_dir: working_dir(matches.text("workdir")),
         labels: labels.iter().map(|text| parse::env::pair(text)).collect(),
         stop_signal: stop_signal.map(str::to_owned),
         healthcheck: matches
@@ -207,11 +212,31 @@ fn run_config(matches: &Matches) -> Result<RunConfig, Failure> {
     })
 }
 
+/// An absolute directory without `..`; what is not absolute is refused later.
+fn working_dir(text: &str) -> String {
+    if text.starts_with('/') {
+        parse::volume::clean(Path::new(text)).display().to_string()
+    } else {
+        text.to_owned()
+    }
+}
+
 fn mounts(matches: &Matches) -> Result<Vec<cove_model::instance::Mount>, Failure> {
     let cwd =
         env::current_dir().map_err(|error| Failure::plain(go::path_error("getwd", ".", &error)))?;
-    let mut mounts = each(matches, "volume", |text| parse::volume::parse(text, &cwd))?;
-    mounts.extend(each(matches, "mount", parse::mount::parse)?);
+    let mut volumes: Vec<String> = Vec::new();
+    // Said twice is said once, as to Docker's client.
+    for text in matches.all("volume") {
+        if !volumes.contains(&text) {
+            volumes.push(text);
+        }
+    }
+    let volume = |text: &String| parse::volume::parse(text, &cwd).map_err(Failure::plain);
+    let mut mounts: Vec<_> = volumes.iter().map(volume).collect::<Result<_, _>>()?;
+    for text in matches.all("mount") {
+        // It is Docker's daemon that looks at what a mount needs.
+        mounts.push(parse::mount::parse(&text).map_err(Failure::error)?);
+    }
     mounts.extend(each(matches, "tmpfs", parse::volume::tmpfs)?);
     Ok(mounts)
 }
@@ -307,8 +332,8 @@ fn hostname(
 ) -> Result<String, Failure> {
     let name = matches.text("hostname");
     if name.is_empty() {
-        // On the host's network a container bears the host's name.
-        let host = matches!(network, NetworkMode::Host) && namespaces.uts == NamespaceMode::Private;
+        // On the host's network, and in its UTS namespace, it is the host's name.
+        let host = matches!(network, NetworkMode::Host) || namespaces.uts == NamespaceMode::Host;
         return Ok(if host {
             rustix::system::uname()
                 .nodename()
@@ -440,6 +465,8 @@ fn nano_cpus(matches: &Matches) -> Result<Option<u64>, Failure> {
         return Ok(None);
     };
     let nano = parse::cpus::parse(text).map_err(Failure::plain)?;
+    // Fewer than none are too few, which the engine says.
+    let nano = u64::try_from(nano).unwrap_or(1);
     Ok((nano > 0).then_some(nano))
 }
 
@@ -450,6 +477,10 @@ pub(crate) fn restart(text: &str) -> Result<RestartPolicy, Failure> {
         Error::Unknown(name) => Failure::error(format!("invalid restart policy '{name}'")),
         Error::Count(_) => {
             Failure::plain("invalid restart policy format: maximum retry count must be an integer")
+        }
+        Error::Negative(_) => Failure::error("maximum retry count cannot be negative"),
+        Error::NoPolicy(_) => {
+            Failure::plain("invalid restart policy format: no policy provided before colon")
         }
         Error::CountNotAllowed(text) => Failure::error(format!(
             "maximum retry count cannot be used with restart policy '{}'",

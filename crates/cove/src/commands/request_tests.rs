@@ -287,7 +287,7 @@ fn mistakes_are_told_in_dockers_words() {
         ),
         (
             &["--platform", "a/b/c/d", "x"],
-            "invalid argument \"a/b/c/d\" for \"--platform\" flag: \"a/b/c/d\": cannot parse platform specifier: invalid argument",
+            "error parsing specified platform: \"a/b/c/d\": cannot parse platform specifier: invalid argument",
         ),
     ] {
         assert_eq!(request(args).unwrap_err(), message, "{args:?}");

@@ -26,6 +26,8 @@ pub(crate) fn run(session: &Session, matches: &Matches) -> Outcome {
             "conflicting options: cannot specify both --attach and --detach",
         ));
     }
+    // Before anything is made.
+    detach_keys(matches).map_err(Failure::of_run)?;
     let request = request::resolve(session, matches).map_err(Failure::of_run)?;
     let spec = &request.spec;
     if spec.attach.stdin && spec.terminal && !terminal::stdin_is_terminal() {

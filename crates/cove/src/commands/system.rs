@@ -54,7 +54,11 @@ pub(crate) fn image_inspect(session: &Session, matches: &Matches) -> Outcome {
 
 fn inspect_all(session: &Session, matches: &Matches, kind: Kind) -> Outcome {
     let engine = session.engine()?;
-    let template = template(matches)?;
+    // All documents are one list, unless a template takes them one by one.
+    let template = match matches.text("format") {
+        "json" => None,
+        _ => template(matches)?,
+    };
     let mut found = Vec::new();
     let mut failed = Vec::new();
     for name in &matches.args {
@@ -65,8 +69,12 @@ fn inspect_all(session: &Session, matches: &Matches, kind: Kind) -> Outcome {
     }
     match &template {
         None => {
-            let documents = found.into_iter().map(|(document, _)| document);
-            output::line(&text::pretty(&documents.collect()))?;
+            let documents = found.into_iter().map(|(document, _)| document).collect();
+            output::line(&if matches.text("format") == "json" {
+                text::escaped(&documents)
+            } else {
+                text::pretty(&documents)
+            })?;
         }
         Some(template) => {
             let mut lines = String::new();

@@ -52,7 +52,8 @@ impl Columns {
             source.as_str()
         };
         let parsed = |header| {
-            Template::parse(source, Missing::Field(self.type_name), header).map_err(failure)
+            Template::parse(source, Missing::Field(self.type_name), header)
+                .map_err(|error| failure(self.type_name, error))
         };
         let template = parsed(false)?;
         let mut text = String::new();
@@ -61,7 +62,7 @@ impl Columns {
             let heads = Value::Object(self.names().zip(heads).collect());
             let line = parsed(true)?
                 .render_row(&heads, &BTreeMap::new())
-                .map_err(failure)?;
+                .map_err(|error| failure(self.type_name, error))?;
             text.push_str(&line);
             text.push('\n');
         }
@@ -69,7 +70,7 @@ impl Columns {
             let fields: Map<String, Value> = self.names().zip(row.values.iter().cloned()).collect();
             let line = template
                 .render_row(&Value::Object(fields), &row.labels)
-                .map_err(failure)?;
+                .map_err(|error| failure(self.type_name, error))?;
             text.push_str(&line);
             text.push('\n');
         }
@@ -105,15 +106,19 @@ impl Columns {
     }
 }
 
-fn failure(error: TemplateFailure) -> Failure {
-    match error {
-        TemplateFailure::Parse(message) => {
-            Failure::plain(format!("failed to parse template: {message}"))
-        }
-        TemplateFailure::Execute(message) => {
-            Failure::plain(format!("failed to execute template: {message}"))
-        }
-    }
+/// What is wrong with a template, in Docker's words; `ps` tries its template
+/// before it asks for rows, and has words of its own.
+fn failure(type_name: &str, error: TemplateFailure) -> Failure {
+    let tried = type_name == "*formatter.ContainerContext";
+    let (message, verb) = match error {
+        TemplateFailure::Parse(message) => (message, "parse"),
+        TemplateFailure::Execute(message) => (message, "execute"),
+    };
+    Failure::plain(if tried {
+        format!("failed to {verb} template: {message}")
+    } else {
+        format!("template parsing error: {message}")
+    })
 }
 
 #[cfg(test)]
@@ -168,12 +173,12 @@ mod tests {
         let error = COLUMNS.render("{{.Foo}}", &["ID"], &rows()).unwrap_err();
         assert_eq!(
             error.message,
-            "failed to execute template: template: :1:2: executing \"\" at <.Foo>: can't evaluate field Foo in type *formatter.ThingContext"
+            "template parsing error: template: :1:2: executing \"\" at <.Foo>: can't evaluate field Foo in type *formatter.ThingContext"
         );
         let error = COLUMNS.render("{{", &["ID"], &rows()).unwrap_err();
         assert_eq!(
             error.message,
-            "failed to parse template: template: :1: unclosed action"
+            "template parsing error: template: :1: unclosed action"
         );
     }
 }

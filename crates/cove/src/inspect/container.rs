@@ -136,6 +136,10 @@ fn host_config(spec: &InstanceSpec, record: &Record) -> Value {
         fields.insert(name.to_owned(), value);
     };
     put("Binds", nullable(&binds(&spec.mounts)));
+    let described: Vec<Value> = spec.mounts.iter().filter_map(described).collect();
+    if !described.is_empty() {
+        put("Mounts", described.into());
+    }
     put("ContainerIDFile", "".into());
     put("LogConfig", log_config(spec));
     put("NetworkMode", network_name(record).into());
@@ -296,6 +300,34 @@ fn binds(mounts: &[Mount]) -> Vec<String> {
         MountSource::Bind { .. } | MountSource::Tmpfs { .. } => None,
     };
     mounts.iter().filter_map(bind).collect()
+}
+
+/// A bind mount as `--mount` says it, which `-v` does not.
+fn described(mount: &Mount) -> Option<Value> {
+    let MountSource::Bind {
+        path,
+        propagation,
+        non_recursive,
+        create: false,
+    } = &mount.source
+    else {
+        return None;
+    };
+    let mut fields = json!({
+        "Type": "bind",
+        "Source": path.display().to_string(),
+        "Target": mount.target,
+    });
+    if mount.read_only {
+        fields["ReadOnly"] = true.into();
+    }
+    if let Some(mode) = propagation {
+        fields["BindOptions"]["Propagation"] = mode.as_str().into();
+    }
+    if *non_recursive {
+        fields["BindOptions"]["NonRecursive"] = true.into();
+    }
+    Some(fields)
 }
 
 fn mount_point(mount: &Mount) -> Option<Value> {

@@ -21,7 +21,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<u8>, String> {
             },
             (None, _) => None,
         };
-        keys.push(byte.ok_or_else(|| format!("Unknown character: '{key}'"))?);
+        keys.push(byte.ok_or_else(|| format!("Invalid escape keys ({text}) provided"))?);
     }
     Ok(keys)
 }
@@ -37,7 +37,10 @@ mod tests {
     fn keys() {
         assert_eq!(parse("ctrl-p,ctrl-q").unwrap(), DEFAULT);
         assert_eq!(parse("a,ctrl-@,ctrl-[,ctrl-_").unwrap(), [b'a', 0, 27, 31]);
-        assert_eq!(parse("foo").unwrap_err(), "Unknown character: 'foo'");
+        assert_eq!(
+            parse("a,foo").unwrap_err(),
+            "Invalid escape keys (a,foo) provided"
+        );
         assert!(parse("").is_err() && parse("ctrl-").is_err());
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn complete(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> S
 pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// The lines of a file of variables or labels, named `name` in errors.
-/// Without a `lookup`, a bare key stays as it is.
+/// Without a `lookup`, a bare key has no value and is passed over, as by Docker.
 ///
 /// # Errors
 /// Docker's words: invalid UTF-8, blanks in a key, no key.
@@ -72,7 +72,7 @@ pub(crate) fn file(
         match (value, lookup) {
             (Some(value), _) => lines.push(format!("{key}={value}")),
             (None, Some(lookup)) => lines.extend(lookup(key).map(|value| format!("{key}={value}"))),
-            (None, None) => lines.push(key.to_owned()),
+            (None, None) => {}
         }
     }
     Ok(lines)
@@ -85,6 +85,14 @@ pub(crate) fn file(
 pub(crate) fn check_label(text: &str) -> Result<(), String> {
     if text.is_empty() || text.starts_with('=') {
         return Err(format!("invalid label '{text}': empty name"));
+    }
+    let key = text.split_once('=').map_or(text, |(key, _)| key);
+    let key = key.trim_start_matches([' ', '\t']);
+    if key.is_empty() {
+        return Err(format!("invalid label '{text}': empty name"));
+    }
+    if key.contains([' ', '\t']) {
+        return Err(format!("label '{key}' contains whitespaces"));
     }
     Ok(())
 }
@@ -119,6 +127,11 @@ mod tests {
             check_label("=x").unwrap_err(),
             "invalid label '=x': empty name"
         );
+        assert_eq!(
+            check_label("a b=c").unwrap_err(),
+            "label 'a b' contains whitespaces"
+        );
+        assert!(check_label(" a=b c").is_ok());
     }
 
     #[test]
@@ -128,7 +141,7 @@ mod tests {
             file("f", text.as_bytes(), Some(&lookup)).unwrap(),
             ["A=1 # no comment", "B= two words ", "HOME=/root", "C=="]
         );
-        assert_eq!(file("f", b"x\n", None).unwrap(), ["x"]);
+        assert_eq!(file("f", b"x\ny=1\n", None).unwrap(), ["y=1"]);
         for (text, message) in [
             (
                 b"A B=1\n" as &[u8],

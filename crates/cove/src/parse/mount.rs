@@ -45,6 +45,14 @@ pub(crate) fn parse(text: &str) -> Result<Mount, String> {
             if !request.source.starts_with('/') {
                 return Err(invalid(absolute(&request.source)));
             }
+            let known = [
+                "private", "rprivate", "shared", "rshared", "slave", "rslave",
+            ];
+            if let Some(mode) = &request.propagation
+                && !known.contains(&mode.as_str())
+            {
+                return Err(invalid(format!("invalid propagation mode: {mode}")));
+            }
             MountSource::Bind {
                 path: clean(Path::new(&request.source)),
                 propagation: request.propagation,
@@ -88,6 +96,9 @@ fn read(text: &str) -> Result<Request, String> {
         kind: "volume".to_owned(),
         ..Request::default()
     };
+    if text.is_empty() {
+        return Err("EOF".to_owned());
+    }
     for field in fields(text)? {
         let (key, value) = match field.split_once('=') {
             Some((key, value)) => (key.to_lowercase(), Some(value)),
@@ -142,14 +153,7 @@ fn set(request: &mut Request, field: &str, key: &str, value: Option<&str>) -> Re
         "consistency" => {}
         "bind-propagation" => {
             request.bind_options = true;
-            let known = [
-                "private", "rprivate", "shared", "rshared", "slave", "rslave",
-            ];
-            let value = value.to_lowercase();
-            if !known.contains(&value.as_str()) {
-                return Err(format!("invalid value for {key}: {value}"));
-            }
-            request.propagation = Some(value);
+            request.propagation = Some(value.to_lowercase());
         }
         "bind-recursive" => {
             request.bind_options = true;

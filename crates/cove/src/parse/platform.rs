@@ -10,9 +10,11 @@ use crate::format::go::quote;
 /// When there are too many parts, or one is no name.
 pub(crate) fn parse(text: &str) -> Result<Platform, String> {
     Platform::parse(text).ok_or_else(|| {
-        format!(
-            "{}: cannot parse platform specifier: invalid argument",
-            quote(text)
-        )
+        let reason = if text.contains('/') {
+            "cannot parse platform specifier"
+        } else {
+            "unknown operating system or architecture"
+        };
+        format!("{}: {reason}: invalid argument", quote(text))
     })
 }

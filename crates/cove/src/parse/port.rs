@@ -15,18 +15,17 @@ pub(crate) fn expose(text: &str) -> Result<Vec<String>, String> {
     if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
         return Err(format!("invalid proto for --expose: {protocol}"));
     }
-    let port = |text: &str| {
-        crate::format::go::parse_uint(text, 16)
-            .map_err(|error| format!("invalid range format for --expose: {range}, error: {error}"))
-    };
+    let wrong = |error: &str| format!("invalid range format for --expose: {text}, error: {error}");
+    if range.is_empty() {
+        return Err(wrong("empty string specified for ports."));
+    }
+    let port = |text: &str| crate::format::go::parse_uint(text, 16).map_err(|error| wrong(&error));
     let (first, last) = match range.split_once('-') {
         Some((first, last)) => (port(first)?, port(last)?),
         None => (port(range)?, port(range)?),
     };
     if first > last {
-        return Err(format!(
-            "invalid range format for --expose: {range}, error: invalid range specified for port: {range}"
-        ));
+        return Err(wrong(&format!("invalid range specified for port: {range}")));
     }
     Ok((first..=last)
         .map(|port| format!("{port}/{protocol}"))
@@ -47,6 +46,10 @@ mod tests {
                 "invalid range format for --expose: a, error: strconv.ParseUint: parsing \"a\": invalid syntax",
             ),
             ("5/foo", "invalid proto for --expose: foo"),
+            (
+                "/tcp",
+                "invalid range format for --expose: /tcp, error: empty string specified for ports.",
+            ),
             ("1:2", "invalid port format for --expose: 1:2"),
         ] {
             assert_eq!(expose(text).unwrap_err(), message);

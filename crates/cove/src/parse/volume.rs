@@ -15,19 +15,20 @@ const NO_VOLUMES: &str =
 pub(crate) fn parse(text: &str, cwd: &Path) -> Result<Mount, String> {
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, options) = match parts.as_slice() {
+        [""] => return Err("invalid empty volume spec".to_owned()),
         [_] => {
             return Err(format!(
                 "invalid volume specification: '{text}': {NO_VOLUMES}"
             ));
         }
         [source, target] => (*source, *target, ""),
+        [_, _, ""] => return Err(empty_section(text)),
         [source, target, options] => (*source, *target, *options),
-        _ => return Err(format!("invalid volume specification: '{text}'")),
+        [_, _, _, ""] => return Err(empty_section(text)),
+        _ => return Err(format!("invalid spec: {text}: too many colons")),
     };
     if source.is_empty() || target.is_empty() {
-        return Err(format!(
-            "invalid spec: {text}: empty section between colons"
-        ));
+        return Err(empty_section(text));
     }
     let path = if source.starts_with('.') {
         cwd.join(source)
@@ -107,6 +108,10 @@ pub(crate) fn clean(path: &Path) -> PathBuf {
         }
     }
     clean
+}
+
+fn empty_section(text: &str) -> String {
+    format!("invalid spec: {text}: empty section between colons")
 }
 
 fn bad_target(text: &str, kind: &str, target: &str) -> String {
@@ -204,7 +209,12 @@ mod tests {
             ),
             ("/a:/b:zz", "invalid mode: zz"),
             ("/a:/b:ro,rw", "invalid mode: ro,rw"),
-            ("a:b:c:d", "invalid volume specification: 'a:b:c:d'"),
+            ("a:b:c:d", "invalid spec: a:b:c:d: too many colons"),
+            (
+                "/a:/b:",
+                "invalid spec: /a:/b:: empty section between colons",
+            ),
+            ("", "invalid empty volume spec"),
             (
                 "/a:/",
                 "invalid volume specification: '/a:/': invalid mount config for type \"bind\": invalid specification: destination can't be '/'",

@@ -106,15 +106,6 @@ pub(crate) fn platform(text: &str) -> Result<(), String> {
     }
 }
 
-/// Keys that detach.
-pub(crate) fn detach_keys(text: &str) -> Result<(), String> {
-    if text.is_empty() {
-        Ok(())
-    } else {
-        parse::detach::parse(text).map(drop)
-    }
-}
-
 /// A kernel parameter that belongs to the namespaces of a container for which Docker takes some.
 pub(crate) fn sysctl(text: &str) -> Result<(), String> {
     let named = text.split_once('=');

@@ -170,7 +170,7 @@ pub(crate) static TAG: Command = Command {
     aliases: &["image tag", "tag"],
     flags: &[],
     args: Args::Exactly(2),
-    interspersed: true,
+    interspersed: false,
     run: image::tag,
 };
 

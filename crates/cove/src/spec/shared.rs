@@ -9,7 +9,7 @@ pub(crate) const DETACH_KEYS: &[Flag] = &[Flag::value(
     '\0',
     "detach-keys",
     "string",
-    check::detach_keys,
+    check::any,
     "Override the key sequence for detaching a container",
 )];
 
@@ -103,7 +103,7 @@ pub(crate) const PLATFORM: &[Flag] = &[Flag::value(
     '\0',
     "platform",
     "string",
-    check::platform,
+    check::any,
     "Set platform of the image",
 )];
 

@@ -103,11 +103,18 @@ pub(super) fn open_directory(path: &str) -> Result<OwnedFd, Failure> {
     })
 }
 
-/// Docker refuses early what cannot be written to.
-pub(in crate::commands) fn check_output(path: &str) -> Result<(), Failure> {
+/// The directory that a file was to go into and that is not there.
+pub(in crate::commands) fn missing_parent(path: &str) -> Option<String> {
     let cleaned = paths::clean(path);
     let (parent, _) = paths::split(&cleaned);
-    if rustix::fs::stat(parent.as_str()).is_err_and(|errno| errno == Errno::NOENT) {
+    rustix::fs::stat(parent.as_str())
+        .is_err_and(|errno| errno == Errno::NOENT)
+        .then_some(parent)
+}
+
+/// Docker refuses early what cannot be written to.
+pub(in crate::commands) fn check_output(path: &str) -> Result<(), Failure> {
+    if let Some(parent) = missing_parent(path) {
         return Err(Failure::plain(format!(
             "invalid output path: directory {} does not exist",
             go::quote(&parent)
