@@ -341,6 +341,18 @@ fn docker_client() -> &'static str {
     }
 }
 
+/// Whether Docker's client is one whose words Cove follows; the distribution's
+/// may be years older.
+pub(crate) fn client_is_new() -> bool {
+    let said = Cmd::new(docker_client()).arg("--version").run().out();
+    let version = said.split_whitespace().nth(2).unwrap_or_default();
+    let major = version
+        .split('.')
+        .next()
+        .and_then(|n| n.parse::<u32>().ok());
+    major.is_some_and(|major| major >= 28)
+}
+
 /// The script that runs podman with directories below `at`.
 fn podman(at: &Path) -> Result<String, String> {
     let settings = at.join("containers.conf");
