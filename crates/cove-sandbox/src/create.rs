@@ -389,7 +389,7 @@ impl Drop for PidNamespace {
 fn given(plan: &Plan<'_>, root: Option<OwnedFd>, new_userns: bool) -> Result<Given> {
     let mut binds = Vec::new();
     binds.resize_with(plan.mounts.len(), || None);
-    let open_all = new_userns && geteuid().is_root();
+    let open_all = (new_userns || plan.namespaces.joins(ns::USER)) && geteuid().is_root();
     for (slot, entry) in binds.iter_mut().zip(&plan.mounts) {
         let Kind::Bind { recursive } = entry.kind else {
             continue;

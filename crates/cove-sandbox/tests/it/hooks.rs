@@ -74,6 +74,18 @@ fn hooks_of_the_runtime_begin_in_the_bundle() {
 }
 
 #[test]
+fn what_a_hook_makes_is_not_for_everybody_to_write() {
+    let mut sandbox = Sandbox::new("true");
+    let log = sandbox.dir.path().join("masks");
+    let line = format!("umask >>{}", log.display());
+    for kind in ["createRuntime", "createContainer"] {
+        sandbox.spec["hooks"][kind] = json!([{"path": "/bin/sh", "args": ["sh", "-c", line]}]);
+    }
+    sandbox.run();
+    assert_eq!(fs::read_to_string(log).unwrap(), "0022\n0022\n");
+}
+
+#[test]
 fn a_failing_hook_ends_the_creation_and_leaves_nothing() {
     for kind in [
         "prestart",
