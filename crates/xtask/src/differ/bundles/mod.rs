@@ -68,6 +68,7 @@ fn compare(options: &Options, cove: &Path) -> Result<(String, usize), String> {
         .tempdir()
         .map_err(|e| e.to_string())?;
     rustix::fs::chmod(directory.path(), Mode::from_raw_mode(0o755)).map_err(|e| e.to_string())?;
+    let _groups = Groups(options.jobs);
     let workers: Vec<Running> = (0..options.jobs)
         .map(|n| start(options, n, directory.path(), cove))
         .collect::<Result<_, _>>()?;
@@ -123,6 +124,22 @@ fn compare(options: &Options, cove: &Path) -> Result<(String, usize), String> {
     Ok((text, kinds.len()))
 }
 
+/// The cgroups of so many workers, which go when all that was in them has ended.
+struct Groups(u64);
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        for hierarchy in world::hierarchies() {
+            (0..self.0).for_each(|n| world::remove_groups(&hierarchy.join(key(n))));
+        }
+    }
+}
+
+/// The name of a worker's cgroup.
+fn key(n: u64) -> String {
+    format!("differ-{}-{n}", std::process::id())
+}
+
 fn tell(text: &mut String, kind: &str, count: u64, example: &Value) {
     let _infallible = writeln!(
         text,
@@ -149,7 +166,7 @@ fn start(options: &Options, n: u64, directory: &Path, cove: &Path) -> Result<Run
     let own = std::env::current_exe().map_err(|e| e.to_string())?;
     let world = directory.join(format!("w{n}"));
     std::fs::create_dir(&world).map_err(|e| e.to_string())?;
-    let key = format!("differ-{}-{n}", std::process::id());
+    let key = key(n);
     let only = options.only.map(|n| n.to_string()).unwrap_or_default();
     let cmd = Cmd::new("unshare")
         .args([

@@ -81,12 +81,16 @@ impl Places {
                 (absolute(&mount["destination"]), own)
             })
             .collect();
+        // Which of two at one place is told first is the runtime's.
+        let places: Vec<String> = mounts.iter().map(|(at, _)| at.clone()).collect();
+        mounts.retain(|(at, _)| places.iter().filter(|other| *other == at).count() == 1);
         mounts.push(("/".to_owned(), whole));
         mounts.push(("/proc".to_owned(), false));
         mounts.push((REPORT.to_owned(), false));
         let paths = each(&linux["maskedPaths"]);
         let paths = paths.into_iter().chain(each(&linux["readonlyPaths"]));
-        let mut others: Vec<String> = paths.map(|path| absolute(&path)).collect();
+        let mut others = places;
+        others.extend(paths.map(|path| absolute(&path)));
         let devices = each(&linux["devices"]);
         others.extend(devices.iter().map(|device| absolute(&device["path"])));
         others.push("/dev/console".to_owned());
@@ -96,7 +100,7 @@ impl Places {
     /// Whether a fact of a mount, named without its first word, is compared.
     fn tell(&self, name: &str) -> bool {
         let (point, attribute) = name.rsplit_once('.').unwrap_or((name, ""));
-        let point = point.split('#').next().unwrap_or(point);
+        // What lies under another mount shows nowhere.
         self.mounts
             .iter()
             .any(|(p, spreads)| p == point && (*spreads || attribute != "propagation"))

@@ -49,7 +49,12 @@ pub(crate) fn hook(kind: &str, log: &str, status: &str) -> Result<String, String
     facts.set("state.status", state["status"].as_str().unwrap_or("none"));
     facts.set("state.has-pid", state["pid"].as_i64().unwrap_or(0) > 0);
     facts.set("state.bundle", state["bundle"].as_str().unwrap_or("none"));
-    facts.set("state.annotations", &state["annotations"]);
+    let annotations: BTreeMap<_, _> = state["annotations"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .collect();
+    facts.set("state.annotations", serde_json::json!(annotations));
     let line = serde_json::json!({"kind": kind, "facts": facts.to_text()});
     let mut file = fs::File::options()
         .append(true)

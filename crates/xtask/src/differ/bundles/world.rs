@@ -163,12 +163,6 @@ impl World {
     }
 }
 
-impl Drop for World {
-    fn drop(&mut self) {
-        leave_cgroup(&self.ground.cgroup);
-    }
-}
-
 /// What bind mounts show: a tree with a mount below it, a file, a link.
 fn sources(directory: &Path) -> std::io::Result<()> {
     let source = directory.join("source");
@@ -226,13 +220,6 @@ fn enter_cgroup(key: &str) -> Result<(), String> {
         fs::write(group.join("cgroup.procs"), "0").map_err(failed)?;
     }
     Ok(())
-}
-
-fn leave_cgroup(key: &str) {
-    for hierarchy in hierarchies() {
-        let _stays = fs::write(hierarchy.join("cgroup.procs"), "0");
-        remove_groups(&hierarchy.join(key));
-    }
 }
 
 /// Removes a cgroup with those below it, as far as they are empty.
