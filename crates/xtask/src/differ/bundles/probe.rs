@@ -7,9 +7,8 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::time::SystemTime;
 
-use rustix::fs::{AtFlags, CWD, Mode, StatFs};
+use rustix::fs::{AtFlags, CWD, Mode, StatFs, Timespec, Timestamps, utimensat};
 use testkit::files;
 
 use super::facts::{Facts, words};
@@ -18,6 +17,15 @@ use super::facts::{Facts, words};
 pub(super) const REPORT: &str = "/report";
 /// The status with which the probe ends when it has reported.
 pub(crate) const DONE: u8 = 7;
+
+const ZERO: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
+const EPOCH: Timestamps = Timestamps {
+    last_access: ZERO,
+    last_modification: ZERO,
+};
 
 /// Writes the report of the container's program.
 pub(crate) fn report(sysctls: &[&str]) -> Result<String, String> {
@@ -409,8 +417,12 @@ fn reach(facts: &mut Facts) {
         let mode = fs::Permissions::from_mode((meta.mode() & 0o7777) ^ 0o004);
         let changed = fs::set_permissions(path, mode);
         facts.set(&format!("reach.chmod.{path}"), outcome(changed));
-        let touched = fs::File::open(path).and_then(|f| f.set_modified(SystemTime::UNIX_EPOCH));
-        facts.set(&format!("reach.touch.{path}"), outcome(touched));
+        // By its path: opening a FIFO would wait for somebody at the other end.
+        let touched = utimensat(CWD, path.as_str(), &EPOCH, AtFlags::empty());
+        facts.set(
+            &format!("reach.touch.{path}"),
+            outcome(touched.map_err(std::io::Error::from)),
+        );
         let back = fs::Permissions::from_mode(meta.mode() & 0o7777);
         // The world outside compares what is left: only the times of host files.
         if meta.is_dir() {
