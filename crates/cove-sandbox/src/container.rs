@@ -192,6 +192,9 @@ impl Container {
         };
         let cgroup = self.cgroup()?;
         if all {
+            if self.has_successor()? {
+                return Err(self.wrong("kill", Status::Stopped));
+            }
             return match cgroup {
                 Some(cgroup) => cgroup
                     .signal(signal)
@@ -244,7 +247,9 @@ impl Container {
             }
             self.end(&pidfd)?;
         }
-        if let Some(cgroup) = self.cgroup()? {
+        if let Some(cgroup) = self.cgroup()?
+            && !self.has_successor()?
+        {
             // Processes that outlived an init without a pid namespace of its own.
             let kill = cgroup.signal(Signal::KILL);
             cgroup.delete().map_err(|source| Error::Cgroup { source })?;
@@ -357,6 +362,33 @@ impl Container {
             status => return Err(self.wrong("exec in", status)),
         }
         exec::run(&self.stored, &self.pidfd()?, cgroup, process, options)
+    }
+
+    /// Whether this container has ended and another was made in its cgroup since, whose it is now.
+    fn has_successor(&self) -> Result<bool> {
+        if self.living_init().is_some() || self.ps()?.is_empty() {
+            return Ok(false);
+        }
+        let Some(root) = self.dir.path.parent() else {
+            return Ok(false);
+        };
+        let same = |other: &Self| {
+            let groups = other.stored.cgroup.groups.iter();
+            let own = &self.stored.cgroup.groups;
+            groups
+                .zip(own)
+                .any(|(one, own)| (&one.mount, &one.path) == (&own.mount, &own.path))
+        };
+        let others = list(root)?.into_iter().filter(|id| *id != self.stored.id);
+        Ok(others
+            .filter_map(|id| Self::load(root, &id).ok())
+            .any(|other| same(&other) && other.living_init().is_some()))
+    }
+
+    /// The version of the specification that it was created by.
+    #[must_use]
+    pub fn oci_version(&self) -> &str {
+        &self.stored.oci_version
     }
 
     /// The init, if it is alive and still the process that was recorded.

@@ -21,7 +21,7 @@ use crate::netdev::{self, NetDevice};
 use crate::newborn::Newborn;
 use crate::options::{CreateOptions, StartMode};
 use crate::placement;
-use crate::plan::{HookKind, Kind, Plan, invalid, set_variable};
+use crate::plan::{HookKind, IdMaps, Ids, Kind, Plan, invalid, set_variable};
 use crate::protocol::{Channel, Command};
 use crate::sockets::{
     console_socket, forward_console, forward_pidfd, notify_socket, pidfd_socket, signal_start,
@@ -407,7 +407,7 @@ fn given(plan: &Plan<'_>, root: Option<OwnedFd>, new_userns: bool) -> Result<Giv
         set_propagation(&prepared.mount, true, propagation)
             .map_err(|e| Error::path("cut off", &entry.source, e))?;
         if let Some(maps) = &entry.idmap {
-            let userns = userns::for_mount(maps)?;
+            let userns = mount_namespace(plan, maps)?;
             let change = MountAttr {
                 set: attr::IDMAP,
                 userns: Some(userns.as_fd()),
@@ -443,6 +443,20 @@ fn given(plan: &Plan<'_>, root: Option<OwnedFd>, new_userns: bool) -> Result<Giv
         None
     };
     Ok(Given { root, binds, nodes })
+}
+
+/// The user namespace that says how a mount maps ids.
+fn mount_namespace(plan: &Plan<'_>, maps: &IdMaps<'_>) -> Result<OwnedFd> {
+    match &maps.ids {
+        Ids::Mapped { uid, gid } => userns::for_mount(uid, gid),
+        Ids::Joined => {
+            let mut joins = plan.namespaces.join.iter();
+            let user = joins.find(|join| join.kind == ns::USER);
+            let user = user.ok_or_else(|| invalid("no user namespace to map ids by"))?;
+            let copy = user.fd.try_clone();
+            copy.map_err(|e| Error::path("duplicate", &user.path, e))
+        }
+    }
 }
 
 /// The caller's descriptors from 3 on that the program is handed. Where it passed fewer than it says,

@@ -35,5 +35,5 @@ pub use exec::ExecChild;
 pub use lsm::apparmor as has_apparmor;
 pub use options::{CgroupManagerChoice, Console, CreateOptions, ExecOptions, StartMode, Stdio};
 pub use plan::{highest_limit, lacking_capabilities};
-pub use spec::{Loaded, load as load_spec, load_process};
+pub use spec::{Loaded, load as load_spec, load_process, zero_pids};
 pub use state::{NOTIFY_DIRECTORY, OciState, Status};

@@ -30,6 +30,7 @@ pub(crate) fn clean_up(id: &str, intent: &CgroupIntent) -> Result<()> {
             resources: intent.resources.as_ref(),
             rootless: !geteuid().is_root(),
             owned: intent.owned,
+            exclusive: false,
         };
         let cgroup = Host::detect()?.create(&request)?;
         cgroup.signal(Signal::KILL)?;
@@ -46,7 +47,8 @@ pub(crate) fn request<'a>(
     let linux = plan.linux;
     let resources = linux.and_then(|linux| linux.resources().as_ref());
     let systemd = match options.cgroup {
-        CgroupManagerChoice::None if resources.is_some() => {
+        // Device rules are in every configuration; the rest is asked for.
+        CgroupManagerChoice::None if resources.is_some_and(cgroup::is_limiting) => {
             return Err(invalid("linux.resources need a cgroup manager"));
         }
         CgroupManagerChoice::None => return Ok(None),
@@ -60,6 +62,7 @@ pub(crate) fn request<'a>(
         resources,
         rootless: !geteuid().is_root() || plan.namespaces.joins(ns::USER),
         owned: options.cgroup_owned,
+        exclusive: true,
     }))
 }
 

@@ -13,7 +13,6 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{WaitIdOptions, geteuid};
 
 use crate::error::{Error, Result};
-use crate::plan::IdMaps;
 
 /// Maps the ids of the new user namespace of process `pid`.
 pub(crate) fn map(pid: i32, uid: &[LinuxIdMapping], gid: &[LinuxIdMapping]) -> Result<()> {
@@ -93,7 +92,7 @@ fn helper(program: &'static str, pid: i32, maps: &[LinuxIdMapping]) -> Result<()
 }
 
 /// A user namespace with these maps, for an idmapped mount. No process is left in it.
-pub(crate) fn for_mount(maps: &IdMaps<'_>) -> Result<OwnedFd> {
+pub(crate) fn for_mount(uid: &[LinuxIdMapping], gid: &[LinuxIdMapping]) -> Result<OwnedFd> {
     const STEP: &str = "make a user namespace for an idmapped mount";
     let (wait, keep) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|e| Error::os(STEP, e))?;
@@ -113,7 +112,7 @@ pub(crate) fn for_mount(maps: &IdMaps<'_>) -> Result<OwnedFd> {
         }
     };
     let number = pid.as_raw_nonzero().get();
-    let result = map(number, maps.uid, maps.gid).and_then(|()| {
+    let result = map(number, uid, gid).and_then(|()| {
         let path = format!("/proc/{number}/ns/user");
         rustix::fs::openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| Error::path("open", path, e))

@@ -309,6 +309,64 @@ fn limits_are_set_and_changed() {
     }
 }
 
+/// Each pair, from the one before, is refused in one of the two orders.
+#[test]
+fn a_period_and_its_time_change_together() {
+    for (view, host) in hosts() {
+        let name = format!("pair-{}", view.replace(' ', "-"));
+        let none = resources("{}");
+        let Some(cgroup) = create(&host, &name, Some(&none)) else {
+            continue;
+        };
+        let mut groups = cgroup.record().groups.iter();
+        let of_cpu = |group: &&super::GroupRecord| group.controllers.iter().any(|one| one == "cpu");
+        let Some(dir) = groups
+            .find(of_cpu)
+            .map(|group| group.mount.join(&group.path))
+        else {
+            cgroup.delete().unwrap();
+            continue;
+        };
+        let read = |file: &str| {
+            let text = cove_sys::fs::read_to_string(&dir.join(file), 4096);
+            text.unwrap().trim().to_owned()
+        };
+        let update = |json: String| {
+            let update = cgroup.update(&resources(&json));
+            update.unwrap_or_else(|error| panic!("{view} {json}: {}", chain(&error)));
+        };
+        let pairs = [
+            (10_000, 100_000),
+            (3_000, 5_000),
+            (90_000, 1_000_000),
+            (4_000, 50_000),
+        ];
+        for (time, period) in pairs {
+            update(format!(r#"{{"cpu":{{"quota":{time},"period":{period}}}}}"#));
+            assert_eq!(read("cpu.cfs_quota_us"), time.to_string());
+            assert_eq!(read("cpu.cfs_period_us"), period.to_string());
+        }
+        // The group above has to have some for it.
+        let above = dir.parent().unwrap();
+        let pairs = [
+            (10_000, 100_000),
+            (400, 5_000),
+            (90_000, 1_000_000),
+            (400, 8_000),
+        ];
+        if std::fs::write(above.join("cpu.rt_runtime_us"), "100000").is_ok() {
+            for (time, period) in pairs {
+                update(format!(
+                    r#"{{"cpu":{{"realtimeRuntime":{time},"realtimePeriod":{period}}}}}"#
+                ));
+                assert_eq!(read("cpu.rt_runtime_us"), time.to_string());
+                assert_eq!(read("cpu.rt_period_us"), period.to_string());
+            }
+        }
+        cgroup.delete().unwrap();
+    }
+}
+
 #[test]
 fn a_failed_creation_leaves_nothing() {
     for (view, host) in hosts() {

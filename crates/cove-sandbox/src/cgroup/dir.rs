@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -159,6 +159,24 @@ impl Dir {
             Err(source) => return Err(create(source)),
         };
         self.open_errno(name).map(|dir| (dir, made)).map_err(create)
+    }
+
+    /// Takes it for a container that is being made, as long as this value or a copy of it lives.
+    /// [`CgroupError::Taken`] where another one does so, or has done so meanwhile.
+    pub(super) fn claim(&self) -> Result<()> {
+        let taken = |reason| CgroupError::Taken {
+            path: self.name.clone(),
+            reason,
+        };
+        let lock = rustix::fs::flock(&*self.fd, FlockOperation::NonBlockingLockExclusive);
+        // Another error is that of a kernel without such locks here.
+        if lock == Err(Errno::WOULDBLOCK) {
+            return Err(taken("another container is being created in it"));
+        }
+        if self.is_populated()? {
+            return Err(taken("processes live in it"));
+        }
+        Ok(())
     }
 
     /// Removes one empty directory below.

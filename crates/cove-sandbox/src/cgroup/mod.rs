@@ -95,6 +95,9 @@ pub struct Request<'a> {
     /// How many of the path's last components are the caller's own: deletion
     /// takes them away even where another container made them.
     pub owned: usize,
+    /// Whether it is for a new container, which shares it with no other: one
+    /// that is being made holds a lock on its first directory.
+    pub exclusive: bool,
 }
 
 /// A hierarchy the container has a directory in, for mounting it inside. Mount
@@ -172,6 +175,11 @@ pub trait Backend: std::fmt::Debug {
 /// When one cannot be opened.
 pub(crate) fn entrances(cgroup: Option<&dyn Backend>) -> Result<Vec<Entrance>> {
     cgroup.map_or(Ok(Vec::new()), Backend::entrances)
+}
+
+/// Whether a specification limits anything but devices.
+pub(crate) fn is_limiting(resources: &LinuxResources) -> bool {
+    !limits::needed(resources).is_empty()
 }
 
 /// What a specification asks for that hardly any kernel heeds: a sentence to warn with.

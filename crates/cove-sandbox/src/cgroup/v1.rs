@@ -82,6 +82,7 @@ impl V1 {
             if mounted.is_unified() {
                 let here = unified_needs(hierarchies, needs);
                 let (dir, record) = v2::make(mounted, &path, &here, &[])?;
+                self.claim(&dir, request)?;
                 self.groups.unified = Some(dir);
                 self.record.groups.push(record);
                 continue;
@@ -98,6 +99,7 @@ impl V1 {
             });
             match made {
                 Ok((dir, record)) => {
+                    self.claim(&dir, request)?;
                     self.groups.named.push((mounted.controllers.clone(), dir));
                     self.record.groups.push(record);
                 }
@@ -116,6 +118,15 @@ impl V1 {
             // Nothing would be left to kill it by.
             Some(error) if self.record.groups.is_empty() => Err(error),
             Some(_) | None => Ok(()),
+        }
+    }
+
+    /// By the first directory: until it is had, nothing of another container's is touched.
+    fn claim(&self, dir: &Dir, request: &Request<'_>) -> Result<()> {
+        if request.exclusive && self.record.groups.is_empty() {
+            dir.claim()
+        } else {
+            Ok(())
         }
     }
 

@@ -115,32 +115,26 @@ pub(super) fn cpu(dir: &Dir, cpu: &LinuxCpu) -> Result<()> {
             });
         }
     }
-    if let Some(period) = cpu.realtime_period().filter(|&value| value != 0) {
-        dir.write("cpu.rt_period_us", &period.to_string())?;
-    }
-    if let Some(runtime) = cpu.realtime_runtime().filter(|&value| value != 0) {
-        dir.write("cpu.rt_runtime_us", &runtime.to_string())?;
-    }
+    let runtime = cpu.realtime_runtime().filter(|&value| value != 0);
+    let period = cpu.realtime_period().filter(|&value| value != 0);
+    bandwidth(
+        dir,
+        ["cpu.rt_period_us", "cpu.rt_runtime_us"],
+        period,
+        runtime,
+    )?;
     // A burst beyond the quota and a period too short for it are refused, in
     // either order of change; what does not go first goes last.
     let missing = "this kernel has no cpu.cfs_burst_us (Linux 5.14)";
     let late_burst = early_burst(dir, cpu, "cpu.cfs_burst_us", missing)?;
     let quota = cpu.quota().filter(|&quota| quota != 0);
-    let mut late_period = None;
-    if let Some(period) = cpu.period().filter(|&period| period != 0) {
-        let period = period.to_string();
-        match dir.write_errno("cpu.cfs_period_us", &period) {
-            Ok(()) => {}
-            Err(Errno::INVAL) if quota.is_some() => late_period = Some(period),
-            Err(source) => return Err(dir.refused("cpu.cfs_period_us", &period, source)),
-        }
-    }
-    if let Some(quota) = quota {
-        dir.write("cpu.cfs_quota_us", &quota.to_string())?;
-    }
-    if let Some(period) = late_period {
-        dir.write("cpu.cfs_period_us", &period)?;
-    }
+    let period = cpu.period().filter(|&period| period != 0);
+    bandwidth(
+        dir,
+        ["cpu.cfs_period_us", "cpu.cfs_quota_us"],
+        period,
+        quota,
+    )?;
     if let Some(burst) = late_burst {
         dir.write("cpu.cfs_burst_us", &burst)?;
     }
@@ -149,6 +143,28 @@ pub(super) fn cpu(dir: &Dir, cpu: &LinuxCpu) -> Result<()> {
         Some(idle) if idle == 0 && !dir.has("cpu.idle") => Ok(()),
         Some(idle) => dir.write("cpu.idle", &idle.to_string()),
     }
+}
+
+/// A period and the time that may be used of it. The kernel refuses a period that is too short for the
+/// time in force, and one whose share is more than the cgroup above has: then the time goes first.
+fn bandwidth(
+    dir: &Dir,
+    [period_file, time_file]: [&str; 2],
+    period: Option<u64>,
+    time: Option<i64>,
+) -> Result<()> {
+    let mut late = None;
+    if let Some(period) = period.map(|period| period.to_string()) {
+        match dir.write_errno(period_file, &period) {
+            Ok(()) => {}
+            Err(Errno::INVAL) if time.is_some() => late = Some(period),
+            Err(source) => return Err(dir.refused(period_file, &period, source)),
+        }
+    }
+    if let Some(time) = time {
+        dir.write(time_file, &time.to_string())?;
+    }
+    late.map_or(Ok(()), |period| dir.write(period_file, &period))
 }
 
 pub(super) fn block_io(dir: &Dir, io: &LinuxBlockIo) -> Result<()> {

@@ -35,6 +35,9 @@ impl V2 {
         let needs = request.resources.map(limits::needed).unwrap_or_default();
         let (dir, mut record) = make(mounted, &path, &needs, &COUNTED)?;
         record.made = record.made.max(request.owned);
+        if request.exclusive {
+            dir.claim()?;
+        }
         let made = Self {
             record: Record {
                 groups: vec![record],

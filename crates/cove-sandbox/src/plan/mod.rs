@@ -3,6 +3,7 @@
 
 mod capabilities;
 mod env;
+mod idmap;
 mod mount;
 mod namespaces;
 mod process;
@@ -10,7 +11,8 @@ mod process;
 pub use capabilities::lacking as lacking_capabilities;
 pub(crate) use capabilities::names as capability_names;
 pub(crate) use env::set as set_variable;
-pub(crate) use mount::{IdMaps, Kind, MountPlan, clean};
+pub(crate) use idmap::{IdMaps, Ids};
+pub(crate) use mount::{Kind, MountPlan, clean};
 pub(crate) use namespaces::{Join, Namespaces};
 pub use process::highest_limit;
 pub(crate) use process::{ProcessPlan, numbers};
@@ -62,7 +64,8 @@ impl<'a> Plan<'a> {
         let mut warnings = Vec::new();
         let namespaces = Namespaces::new(linux)?;
         let rootfs = bundle.join(root.path());
-        let mounts = mount::plan(spec, bundle, &rootfs, &mut warnings)?;
+        let joins = namespaces.joins(cove_sys::ns::USER);
+        let mounts = mount::plan(spec, bundle, &rootfs, joins, &mut warnings)?;
         namespaces.check(spec, linux)?;
         let sysctls = linux.and_then(|linux| linux.sysctl().as_ref());
         let sysctls = sysctls

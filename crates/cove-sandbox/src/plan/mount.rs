@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use cove_sys::mountattr::attr;
-use oci_spec::runtime::{LinuxIdMapping, Mount, Spec};
+use oci_spec::runtime::{Mount, Spec};
 
+use super::idmap::{self, Container, IdMaps, Wanted};
 use super::invalid;
 use crate::error::Result;
 
@@ -19,14 +20,6 @@ pub(crate) enum Kind {
     Cgroup,
     /// Other flags for what is mounted at the destination already.
     Remount,
-}
-
-/// Ids of an idmapped mount.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct IdMaps<'a> {
-    pub uid: &'a [LinuxIdMapping],
-    pub gid: &'a [LinuxIdMapping],
-    pub recursive: bool,
 }
 
 /// One entry of `mounts`.
@@ -70,22 +63,35 @@ impl MountPlan<'_> {
     }
 }
 
+/// `joins`: the container joins a user namespace.
 pub(super) fn plan<'a>(
     spec: &'a Spec,
     bundle: &Path,
     rootfs: &Path,
+    joins: bool,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<MountPlan<'a>>> {
     let tree = Tree::new(rootfs);
-    let maps = spec.linux().as_ref().map(|linux| {
-        let list = |maps: &'a Option<Vec<_>>| maps.as_deref().unwrap_or_default();
-        (list(linux.uid_mappings()), list(linux.gid_mappings()))
-    });
+    let mut container = Container {
+        joins,
+        ..Container::default()
+    };
+    if let Some(linux) = spec.linux() {
+        container.uid = linux.uid_mappings().as_deref().unwrap_or_default();
+        container.gid = linux.gid_mappings().as_deref().unwrap_or_default();
+    }
     spec.mounts()
         .iter()
         .flatten()
         .map(|mount| {
-            let mut plan = one(mount, bundle, maps)?;
+            let mut plan = one(mount, bundle, container)?;
+            if plan.dest.is_relative() {
+                // As the specification wants it for old configurations.
+                let dest = plan.dest.display();
+                warnings.push(format!(
+                    "mount destination {dest} is relative: taken as /{dest}"
+                ));
+            }
             warnings.extend(without_filesystem(&mut plan)?);
             // Ids are mapped by the creator, to whom no mount of the container is in sight.
             if matches!(plan.kind, Kind::Bind { .. }) && plan.idmap.is_none() {
@@ -121,14 +127,10 @@ impl Tree {
     }
 }
 
-type Maps<'a> = (&'a [LinuxIdMapping], &'a [LinuxIdMapping]);
-
-fn one<'a>(mount: &'a Mount, bundle: &Path, container: Option<Maps<'a>>) -> Result<MountPlan<'a>> {
+fn one<'a>(mount: &'a Mount, bundle: &Path, container: Container<'a>) -> Result<MountPlan<'a>> {
     let dest = mount.destination();
-    if !dest.is_absolute() {
-        return Err(invalid(format!(
-            "mount destination {dest:?} is not absolute"
-        )));
+    if dest.as_os_str().is_empty() {
+        return Err(invalid("a mount has no destination"));
     }
     let fstype = mount.typ().as_deref().unwrap_or("none");
     let mut plan = MountPlan {
@@ -152,15 +154,16 @@ fn one<'a>(mount: &'a Mount, bundle: &Path, container: Option<Maps<'a>>) -> Resu
         nofollow: false,
         bound: false,
     };
-    let mut idmap = None;
+    let mut wanted = None;
     for option in mount.options().iter().flatten() {
         match option.as_str() {
             "bind" => plan.kind = Kind::Bind { recursive: false },
             "rbind" => plan.kind = Kind::Bind { recursive: true },
-            "idmap" => idmap = Some(false),
-            "ridmap" => idmap = Some(true),
             "src-nofollow" => plan.nofollow = true,
-            other => apply(&mut plan, other)?,
+            other => match Wanted::parse(other) {
+                Some(idmap) => wanted = Some(idmap),
+                None => apply(&mut plan, other)?,
+            },
         }
     }
     // `remount,bind` changes flags as well, and comes in either order.
@@ -177,37 +180,11 @@ fn one<'a>(mount: &'a Mount, bundle: &Path, container: Option<Maps<'a>>) -> Resu
         plan.kind = Kind::Bind { recursive: false };
     }
     check_proc(&plan)?;
-    let own = (
-        mount.uid_mappings().as_deref().unwrap_or_default(),
-        mount.gid_mappings().as_deref().unwrap_or_default(),
-    );
-    let has_maps = !own.0.is_empty() || !own.1.is_empty();
-    if has_maps && (own.0.is_empty() || own.1.is_empty()) {
+    plan.idmap = idmap::resolve(mount, wanted, container)?;
+    if plan.idmap.is_some() && !matches!(plan.kind, Kind::Bind { .. }) {
         return Err(invalid(format!(
-            "mount {dest:?} has mappings for users or groups only"
+            "mount {dest:?}: only bind mounts can be idmapped"
         )));
-    }
-    if has_maps || idmap.is_some() {
-        if !matches!(plan.kind, Kind::Bind { .. }) {
-            return Err(invalid(format!(
-                "mount {dest:?}: only bind mounts can be idmapped"
-            )));
-        }
-        let (uid, gid) = if has_maps {
-            own
-        } else {
-            container.unwrap_or_default()
-        };
-        if uid.is_empty() {
-            return Err(invalid(format!(
-                "mount {dest:?} is idmapped, but there are no mappings"
-            )));
-        }
-        plan.idmap = Some(IdMaps {
-            uid,
-            gid,
-            recursive: idmap.unwrap_or(false),
-        });
     }
     plan.source = match (plan.kind, mount.source()) {
         (Kind::Bind { .. }, None) => {
@@ -388,7 +365,7 @@ mod tests {
         let mount = serde_json::json!({
             "destination": "/x", "type": fstype, "source": "/", "options": options });
         let mount: Mount = serde_json::from_value(mount).unwrap();
-        one(&mount, Path::new("/b"), None).map(|p| {
+        one(&mount, Path::new("/b"), Container::default()).map(|p| {
             (
                 p.kind,
                 p.set,
@@ -455,7 +432,13 @@ mod tests {
                     "options": options}]}))
             .unwrap();
             let mut warnings = Vec::new();
-            let plan = plan(&spec, Path::new("/b"), Path::new("/b/r"), &mut warnings);
+            let plan = plan(
+                &spec,
+                Path::new("/b"),
+                Path::new("/b/r"),
+                false,
+                &mut warnings,
+            );
             let got = plan.is_ok().then_some(warnings.len());
             assert_eq!(got, want, "{fstype} {text}: {warnings:?}");
         }
@@ -473,7 +456,11 @@ mod tests {
         ] {
             let mount = serde_json::json!({"destination": dest, "type": "bind", "source": "/"});
             let mount: Mount = serde_json::from_value(mount).unwrap();
-            assert_eq!(one(&mount, Path::new("/"), None).is_ok(), fine, "{dest}");
+            assert_eq!(
+                one(&mount, Path::new("/"), Container::default()).is_ok(),
+                fine,
+                "{dest}"
+            );
         }
     }
 }

@@ -98,7 +98,13 @@ impl Namespaces {
 
     pub(super) fn check(&self, spec: &Spec, linux: Option<&Linux>) -> Result<()> {
         if !self.has(ns::MOUNT) {
-            return Err(invalid("a container needs a mount namespace"));
+            // The specification allows it, and runc and crun then mount in the runtime's namespace and
+            // change the root by chroot. Every mount would be the host's, there for all to see and
+            // left behind by a runtime that is killed, and root would leave such a root.
+            return Err(invalid(
+                "a container needs a mount namespace of its own: without one its mounts would be \
+                 the host's, and its root a chroot that root leaves",
+            ));
         }
         let host = rustix::system::uname();
         let names = [

@@ -20,3 +20,4 @@ mod mounts;
 mod namespaces;
 mod owners;
 mod sandbox;
+mod sharing;

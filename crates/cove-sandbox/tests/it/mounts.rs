@@ -326,3 +326,17 @@ fn without_pivot_but_with_hooks_the_containers_own_mounts_stay() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(text, "/bin/busybox\n1\n", "{output:?}");
 }
+
+#[test]
+fn a_relative_destination_begins_at_the_root() {
+    let mut sandbox = Sandbox::new("echo made >/mnt/new/x; cat /mnt/new/x; stat -fc %T /mnt/new");
+    sandbox.spec["process"]["cwd"] = json!("/tmp");
+    sandbox.mount(json!({"destination": "mnt/./new", "type": "tmpfs", "source": "tmpfs"}));
+    let output = sandbox.call("run", &[]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "made\ntmpfs\n");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("mnt/./new is relative"), "{error}");
+    sandbox.spec["mounts"].as_array_mut().unwrap().pop();
+    sandbox.mount(json!({"destination": "proc/sys", "type": "tmpfs", "source": "tmpfs"}));
+    assert!(sandbox.fails().1.contains("inside /proc"));
+}

@@ -171,3 +171,53 @@ fn time_offsets_beside_a_user_namespace() {
     assert!(seconds(&sandbox.run()) > 1_000_000);
     pod.ok("delete", &["--force"]);
 }
+
+/// The owner that the container sees of a file of uid and gid 5.
+fn owner(sandbox: &mut Sandbox, option: &str) -> String {
+    let source = tempfile::tempdir().unwrap();
+    fs::write(source.path().join("f"), "").unwrap();
+    std::os::unix::fs::chown(source.path().join("f"), Some(5), Some(5)).unwrap();
+    sandbox.mount(
+        json!({"destination": "/mnt", "type": "bind", "source": source.path(),
+        "options": ["bind", option]}),
+    );
+    let text = sandbox.run();
+    sandbox.spec["mounts"].as_array_mut().unwrap().pop();
+    text.trim().to_owned()
+}
+
+#[test]
+fn an_idmapped_mount_takes_the_mappings_of_its_user_namespace() {
+    let look = "stat -c %u:%g /mnt/f";
+    let (pod, pid) = running(map);
+    for option in ["idmap", "ridmap"] {
+        let mut new = Sandbox::new(look);
+        map(&mut new);
+        assert_eq!(owner(&mut new, option), "5:5");
+        let mut joined = Sandbox::new(look);
+        join(&mut joined, "user", "user", &pid);
+        assert_eq!(owner(&mut joined, option), "5:5");
+        assert_eq!(owner(&mut joined, "ro"), "65534:65534");
+    }
+    pod.ok("delete", &["--force"]);
+}
+
+#[test]
+fn an_idmapped_mount_says_its_mappings_as_crun_reads_them() {
+    let mut sandbox = Sandbox::new("stat -c %u:%g /mnt/f");
+    let of = |sandbox: &mut Sandbox, option: &str| owner(sandbox, option);
+    assert_eq!(
+        of(&mut sandbox, "idmap=uids=0-1000-10;gids=0-2000-3#5-7-1"),
+        "1005:7"
+    );
+    map(&mut sandbox);
+    assert_eq!(
+        of(&mut sandbox, "idmap=uids=@0-30-10;gids=@0-40-10"),
+        "35:45"
+    );
+    sandbox.mount(
+        json!({"destination": "/mnt", "type": "bind", "source": "/tmp",
+        "options": ["bind", "idmap=uids=0-1-1"]}),
+    );
+    assert!(sandbox.fails().1.contains("idmap=uids=0-1-1"));
+}

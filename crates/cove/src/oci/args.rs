@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use lexopt::Arg::{self, Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 
+use cove_sandbox::CgroupManagerChoice;
+
 use super::log::{Format, Level, Log};
 use super::{Failure, Globals, SPEC_VERSION, usage};
 use crate::build;
@@ -31,7 +33,7 @@ pub(super) fn globals(parser: &mut Parser, log: &mut Log) -> Result<Parsed, Fail
     let mut root: Option<PathBuf> = None;
     let (mut file, mut format) = (None::<PathBuf>, Format::Text);
     let (mut level, mut config) = (Level::Warning, None::<PathBuf>);
-    let (mut systemd_cgroup, mut rootless) = (false, None);
+    let (mut cgroups, mut rootless) = (CgroupManagerChoice::Fs, None);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("root") => root = Some(parser.value()?.into()),
@@ -63,7 +65,23 @@ pub(super) fn globals(parser: &mut Parser, log: &mut Log) -> Result<Parsed, Fail
                 *log = Log::open(file.as_deref(), format, level)?;
             }
             Long("config") => config = Some(parser.value()?.into()),
-            Long("systemd-cgroup") => systemd_cgroup = flag(parser)?,
+            Long("systemd-cgroup") => {
+                if flag(parser)? {
+                    cgroups = CgroupManagerChoice::Systemd;
+                }
+            }
+            Long("cgroup-manager") => {
+                cgroups = match parser.value()?.string()?.as_str() {
+                    "cgroupfs" => CgroupManagerChoice::Fs,
+                    "systemd" => CgroupManagerChoice::Systemd,
+                    "disabled" => CgroupManagerChoice::None,
+                    other => {
+                        return Err(Failure::new(format!(
+                            "unknown cgroup manager {other:?}: cgroupfs, systemd or disabled"
+                        )));
+                    }
+                }
+            }
             Long("rootless") => {
                 rootless = match parser.value()?.string()?.as_str() {
                     "auto" => None,
@@ -82,12 +100,14 @@ pub(super) fn globals(parser: &mut Parser, log: &mut Log) -> Result<Parsed, Fail
                 let user = rustix::process::geteuid();
                 let rootless = rootless.unwrap_or(!user.is_root());
                 let log = Log::open(file.as_deref(), format, level)?;
+                let custom_root = root.is_some();
                 let root = root.unwrap_or_else(|| default_root(rootless));
                 let globals = Globals {
                     root,
+                    custom_root,
                     config,
                     log,
-                    systemd_cgroup,
+                    cgroups,
                 };
                 return Ok(Parsed::Command(globals, command.string()?));
             }
@@ -191,10 +211,16 @@ mod tests {
             (globals.root, command.as_str()),
             (PathBuf::from("/r"), "state")
         );
-        assert!(globals.systemd_cgroup);
+        assert_eq!(globals.cgroups, CgroupManagerChoice::Systemd);
+        let Ok(Parsed::Command(globals, _)) = parse(&["--cgroup-manager", "disabled", "list"])
+        else {
+            panic!()
+        };
+        assert_eq!(globals.cgroups, CgroupManagerChoice::None);
         for bad in [
             &["--no-such"][..],
             &["--log-format", "xml"],
+            &["--cgroup-manager", "x"],
             &["--rootless", "x"],
         ] {
             assert!(parse(bad).is_err(), "{bad:?}");

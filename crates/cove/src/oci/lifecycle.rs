@@ -3,9 +3,7 @@
 
 use std::path::PathBuf;
 
-use cove_sandbox::{
-    CgroupManagerChoice, Console, Container, CreateOptions, Created, Error, StartMode, load_spec,
-};
+use cove_sandbox::{Console, Container, CreateOptions, Created, Error, StartMode, load_spec};
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 use oci_spec::runtime::Spec;
@@ -79,9 +77,7 @@ fn make(
     options.no_new_keyring = request.no_new_keyring;
     options.start = start;
     options.notify = notify;
-    if globals.systemd_cgroup {
-        options.cgroup = CgroupManagerChoice::Systemd;
-    }
+    options.cgroup = globals.cgroups;
     let mut created = cove_sandbox::create(&spec, options)?;
     // The start tells of those that are left to it.
     warn(globals, &std::mem::take(&mut created.warnings));
@@ -230,16 +226,41 @@ pub(super) fn kill(globals: &Globals, parser: &mut Parser) -> Outcome {
 }
 
 pub(super) fn delete(globals: &Globals, parser: &mut Parser) -> Outcome {
-    let (mut force, mut id) = (false, None);
+    let (mut force, mut regex, mut id) = (false, false, None);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("force") | Short('f') => force = flag(parser)?,
+            Long("regex") | Short('r') => regex = flag(parser)?,
             Value(value) if id.is_none() => id = Some(value.string()?),
             argument => return Err(other(argument)),
         }
     }
-    delete_one(globals, &required(id, "delete")?, force)?;
+    let id = required(id, "delete")?;
+    if regex {
+        delete_matching(globals, &id, force)?;
+    } else {
+        delete_one(globals, &id, force)?;
+    }
     Ok(0)
+}
+
+/// All that have a match, whatever becomes of one; every failure but the last is a warning.
+fn delete_matching(globals: &Globals, pattern: &str, force: bool) -> Result<(), Failure> {
+    let pattern = regex::Regex::new(pattern)
+        .map_err(|error| Failure::new(format!("--regex {pattern:?}: {error}")))?;
+    let mut failed = None;
+    for id in cove_sandbox::list(&globals.root)? {
+        if !pattern.is_match(&id) {
+            continue;
+        }
+        if let Err(failure) = delete_one(globals, &id, force) {
+            let failure = Failure::new(format!("{id}: {}", failure.message));
+            if let Some(earlier) = failed.replace(failure) {
+                warn(globals, &[earlier.message]);
+            }
+        }
+    }
+    failed.map_or(Ok(()), Err)
 }
 
 /// With `force`, one that is gone already is no failure.

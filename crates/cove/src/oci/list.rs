@@ -64,6 +64,13 @@ pub(super) fn list(globals: &Globals, parser: &mut Parser) -> Outcome {
             argument => return Err(other(argument)),
         }
     }
+    // A default one is not there before the first container is.
+    if globals.custom_root
+        && let Err(error) = std::fs::read_dir(&globals.root)
+    {
+        let root = globals.root.display();
+        return Err(Failure::new(format!("open {root}: {error}")));
+    }
     let mut documents = Vec::new();
     for id in cove_sandbox::list(&globals.root)? {
         // One that goes away meanwhile, or that cannot be read, hides no other.

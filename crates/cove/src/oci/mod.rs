@@ -25,6 +25,7 @@ use std::process::ExitCode;
 
 use args::Parsed;
 use cove_model::error::sentence;
+use cove_sandbox::CgroupManagerChoice;
 use log::{Format, Log};
 
 /// The version of the runtime specification this implements.
@@ -81,10 +82,12 @@ type Outcome = Result<u8, Failure>;
 #[derive(Debug)]
 struct Globals {
     root: PathBuf,
+    /// Whether the command line names it.
+    custom_root: bool,
     /// What is read instead of a bundle's `config.json`.
     config: Option<PathBuf>,
     log: Log,
-    systemd_cgroup: bool,
+    cgroups: CgroupManagerChoice,
 }
 
 /// Runs one command. `arguments` are those after the program's name (and after

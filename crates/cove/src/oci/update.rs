@@ -76,9 +76,15 @@ pub(super) fn update(globals: &Globals, parser: &mut Parser) -> Outcome {
         // As with runc, a file is the whole truth.
         document = read(&file)?;
     }
+    let container = Container::load(&globals.root, &id)?;
+    let limit = document
+        .get_mut("pids")
+        .and_then(|pids| pids.get_mut("limit"));
+    if let Some(limit) = limit.filter(|limit| limit.as_i64() == Some(0)) {
+        *limit = Json::from(cove_sandbox::zero_pids(container.oci_version()));
+    }
     let resources: LinuxResources = serde_json::from_value(Json::Object(document))
         .map_err(|error| Failure::new(format!("resources: {error}")))?;
-    let container = Container::load(&globals.root, &id)?;
     warn(
         globals,
         cove_sandbox::cgroup::obsolete(&resources).as_slice(),

@@ -128,10 +128,16 @@ fails when the container has ended.
         name: "delete",
         about: "remove a container",
         arguments: "[options] ID",
-        options: &[(
-            "--force, -f",
-            "kill it first; one that is gone is no mistake",
-        )],
+        options: &[
+            (
+                "--force, -f",
+                "kill it first; one that is gone is no mistake",
+            ),
+            (
+                "--regex, -r",
+                "ID is a regular expression: remove all that have a match",
+            ),
+        ],
         more: "",
     },
     Command {
@@ -242,6 +248,10 @@ const GLOBALS: &[(&str, &str)] = &[
     (
         "--systemd-cgroup",
         "cgroupsPath is slice:prefix:name, made by systemd",
+    ),
+    (
+        "--cgroup-manager cgroupfs|systemd|disabled",
+        "who makes cgroups; disabled: nobody, the container stays in the caller's",
     ),
     (
         "--rootless true|false|auto",
