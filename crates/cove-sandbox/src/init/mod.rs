@@ -38,7 +38,7 @@ use crate::cgroup;
 use crate::hooks::{self, Setting};
 use crate::netdev::{self, NetDevice};
 use crate::options::Stdio;
-use crate::plan::{HookKind, Join, Plan, filled};
+use crate::plan::{HookKind, Join, Kind, Plan, filled};
 use crate::protocol::{Channel, Command, Failure, Report};
 use crate::state::{OciState, Status};
 
@@ -185,7 +185,7 @@ fn wait_for(channel: &Channel, wanted: Command) -> Step {
 }
 
 /// Joins the namespaces given by path, and makes those that could not be made with this process.
-fn join(init: &Init<'_>) -> Step {
+fn join(init: &mut Init<'_>) -> Step {
     let names = &init.plan.namespaces;
     let at_once = names.made_at_once();
     let enter = |join: &Join| ns::setns(&join.fd, join.kind);
@@ -209,6 +209,9 @@ fn join(init: &Init<'_>) -> Step {
     if at_once {
         return Ok(());
     }
+    if names.joins(ns::IPC) {
+        queues(init);
+    }
     for join in user.into_iter().chain(late) {
         enter(join).during(|| text(join))?;
     }
@@ -217,6 +220,22 @@ fn join(init: &Init<'_>) -> Step {
         return go_on_as_sibling(new, &init.channel);
     }
     ns::unshare(new).during(|| "make namespaces")
+}
+
+/// The message queues of an IPC namespace are mounted with rights over its owner's user namespace. What
+/// fails here is tried again where the others are mounted, and told there.
+fn queues(init: &mut Init<'_>) {
+    let mounts = &init.plan.mounts;
+    let binds = &mut init.given.binds;
+    binds.resize_with(mounts.len(), || None);
+    for (slot, entry) in binds.iter_mut().zip(mounts) {
+        if entry.kind == Kind::New
+            && entry.fstype == "mqueue"
+            && let Ok(prepared) = mount::prepare(entry, init.plan.mount_label())
+        {
+            *slot = prepared;
+        }
+    }
 }
 
 /// Goes on in a second process, in new namespaces of these kinds: that of pids, new or joined, only

@@ -23,7 +23,7 @@ use super::path;
 use super::procfs::Procfs;
 use crate::cgroup;
 use crate::error::InitFault;
-use crate::plan::{Kind, Plan, clean, filled};
+use crate::plan::{Kind, Plan, clean};
 
 /// Everything that was made before the host's tree went out of sight.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ pub(crate) fn prepare(
         set_propagation(&root, true, libc::MS_PRIVATE)
             .during(|| "make the root filesystem private")?;
     }
-    let label = filled(plan.linux.and_then(|linux| linux.mount_label().as_ref()));
+    let label = plan.mount_label();
     if let Some(label) = label
         && !crate::lsm::selinux()
     {

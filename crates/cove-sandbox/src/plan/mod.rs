@@ -128,6 +128,10 @@ impl<'a> Plan<'a> {
         })
     }
 
+    pub(crate) fn mount_label(&self) -> Option<&'a str> {
+        filled(self.linux.and_then(|linux| linux.mount_label().as_ref()))
+    }
+
     /// What is written to the kernel for `timeOffsets`, where there are any.
     pub(crate) fn time_offsets(&self) -> Option<String> {
         let offsets = self.linux?.time_offsets().as_ref()?;

@@ -110,6 +110,32 @@ fn another_process_in_such_a_container() {
     host.ok("delete", &["--force"]);
 }
 
+/// As Podman mounts it in a pod: issue 396 of crun.
+#[test]
+fn the_message_queues_of_another_owner() {
+    let (host, outer) = running(|_| {});
+    let (pod, pid) = running(map);
+    let queues = json!({"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
+        "options": ["nosuid", "noexec", "nodev"]});
+    let script = "stat -fc %T /dev/mqueue; ls /dev/mqueue";
+    let mut new = Sandbox::new(script);
+    map(&mut new);
+    let mut joined = Sandbox::new(script);
+    join(&mut joined, "user", "user", &pid);
+    for sandbox in [&mut new, &mut joined] {
+        join(sandbox, "ipc", "ipc", &outer);
+        sandbox.mount(queues.clone());
+        sandbox.run();
+    }
+    let mut theirs = Sandbox::new(script);
+    join(&mut theirs, "user", "user", &pid);
+    join(&mut theirs, "ipc", "ipc", &pid);
+    theirs.mount(queues);
+    theirs.run();
+    pod.ok("delete", &["--force"]);
+    host.ok("delete", &["--force"]);
+}
+
 /// As in a pod whose network was made before, by a plug-in.
 #[test]
 fn a_joined_user_namespace_beside_those_of_others() {

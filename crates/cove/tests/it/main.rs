@@ -28,6 +28,7 @@ mod oci_given;
 mod oci_hooks;
 mod oci_notify;
 mod oci_process;
+mod oci_userns;
 mod probe;
 mod pull;
 mod recovery;
