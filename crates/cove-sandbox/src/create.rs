@@ -155,6 +155,7 @@ fn create_in(
     let (ours, theirs) = Channel::pair().map_err(|e| Error::os("make a socket pair", e))?;
     let netdevs = netdev::find(plan.linux)?;
     let offsets = plan.time_offsets();
+    let second = plan.namespaces.goes_on_in_second();
     let given = given(plan, options.rootfs.take(), in_new_userns)?;
     let hook_output = Output::open(
         stored.hooks.as_ref(),
@@ -169,7 +170,8 @@ fn create_in(
         stdio: std::mem::take(&mut options.stdio),
         record: &stored.cgroup,
         entrances,
-        gate: in_new_userns || !netdevs.is_empty() || offsets.is_some(),
+        // A second process goes on beside the report of it.
+        gate: in_new_userns || !netdevs.is_empty() || offsets.is_some() || second,
         mapped: in_new_userns,
         inherited: inherited(options.preserve_fds.saturating_add(options.listen_fds))?,
         env: environment(plan, options.listen_fds),
@@ -182,7 +184,6 @@ fn create_in(
     };
     let (gate, listens) = (init.gate, init.listener.is_some());
     let process = undo.process.insert(clone_init(plan, init, &ours, cgroup)?);
-    let second = plan.namespaces.goes_on_in_second();
     let early = process.settle(&ours, "set-up", second, offsets.as_deref())?;
     stored.pid = process.number();
     if in_new_userns {

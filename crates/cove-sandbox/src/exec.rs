@@ -8,7 +8,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use cove_sys::clone::{CLEAR_SIGHAND, CloneArgs, Cloned, clone3, exit_now};
 use cove_sys::ns;
 use oci_spec::runtime::{Linux, Process, Spec};
-use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Pid, geteuid};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -220,7 +219,7 @@ fn steps(joiner: &mut Joiner<'_>) -> Step<init::Never> {
     // Before the container's processes can see this one.
     cove_sys::sched::set_undumpable().during(|| "hide from ptrace")?;
     // The host's procfs goes on telling the host's pid from within the container's namespaces.
-    let proc = joiner.notify.is_some().then(|| directory("/proc"));
+    let proc = joiner.notify.is_some().then(|| init::directory("/proc"));
     let proc = ManuallyDrop::new(proc.transpose()?);
     let kinds = joiner.kinds & !if joiner.late_pid { 0 } else { ns::PID };
     ns::setns(joiner.init, kinds).during(|| "join the container's namespaces")?;
@@ -240,7 +239,7 @@ fn steps(joiner: &mut Joiner<'_>) -> Step<init::Never> {
         .transpose()?;
     let mut terminal = None;
     if plan.process.terminal {
-        let root = ManuallyDrop::new(directory("/")?);
+        let root = ManuallyDrop::new(init::directory("/")?);
         terminal = Some(init::open_terminal(root.as_fd(), &plan.process)?);
     }
     init::finish(Finish {
@@ -259,11 +258,6 @@ fn steps(joiner: &mut Joiner<'_>) -> Step<init::Never> {
         // Hooks belong to the container's start.
         hook_output: &hooks::Output::default(),
     })
-}
-
-fn directory(path: &str) -> Step<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat(CWD, path, flags, Mode::empty()).during(|| format!("open {path}"))
 }
 
 fn cpu_set(cpus: Option<&[u32]>) -> Result<Option<CpuSet>> {

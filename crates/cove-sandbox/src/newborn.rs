@@ -51,10 +51,9 @@ impl Newborn {
         offsets: Option<&str>,
     ) -> Result<Vec<String>> {
         let mut warnings = Vec::new();
-        let mut unset = offsets;
-        // The second may have asked before the first has said which it is.
-        let mut asked = false;
-        while second || unset.is_some() {
+        // Two processes report these, in any order.
+        let mut asks = offsets.is_some();
+        while second || asks {
             match next(channel, during)? {
                 Report::Failure(failure) => return Err(failure.into()),
                 Report::Warning(text) => warnings.push(text),
@@ -62,18 +61,15 @@ impl Newborn {
                     self.follow(number, during)?;
                     second = false;
                 }
-                Report::Offsets => asked = true,
+                Report::Offsets => asks = false,
                 Report::Ready | Report::Hooks | Report::Console(_) => {
                     return Err(Error::InitDied(during));
                 }
             }
-            if asked
-                && !second
-                && let Some(text) = unset.take()
-            {
-                userns::put(self.number(), "timens_offsets", text)
-                    .map_err(|e| Error::os("set timeOffsets", e))?;
-            }
+        }
+        if let Some(text) = offsets {
+            userns::put(self.number(), "timens_offsets", text)
+                .map_err(|e| Error::os("set timeOffsets", e))?;
         }
         Ok(warnings)
     }

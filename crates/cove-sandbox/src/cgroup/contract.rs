@@ -642,6 +642,7 @@ fn lab_everything_on_the_unified_hierarchy() {
             .iter()
             .all(super::host::Mounted::is_unified)
     );
+    every_hierarchy_is_joined();
     a_life();
     signals_reach_every_process();
     limits_are_set_and_changed();

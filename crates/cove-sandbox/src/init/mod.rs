@@ -28,6 +28,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use cove_sys::caps::{self, CapSets};
 use cove_sys::clone::{CloneArgs, Cloned, SIBLING, clone3, exit_now};
 use cove_sys::ns;
+use rustix::fs::{CWD, Mode, OFlags};
 
 pub(crate) use console::{Terminal, open as open_terminal};
 pub(crate) use fail::{During, Step, reason};
@@ -99,17 +100,29 @@ fn steps(init: &mut Init<'_>) -> Step<Never> {
         );
     }
     let mut gate = Gate { open: !init.gate };
+    // The host's, before another mount namespace is joined.
+    let proc = if names.new & ns::TIME != 0 {
+        Some(directory("/proc")?)
+    } else {
+        None
+    };
     join(init)?;
-    time_namespace(init)?;
-    if init.mapped {
+    let clocks = match &proc {
+        Some(proc) => Some(time_namespace(init, proc)?),
+        None => None,
+    };
+    if init.mapped || clocks.is_some() {
         gate.pass(&init.channel)?;
+    }
+    if let Some(clocks) = clocks {
+        ns::setns(&clocks, ns::TIME).during(|| "enter the time namespace")?;
     }
     if in_userns {
         become_root()?;
     }
     tell_pid(init);
     cove_sys::sched::set_undumpable().during(|| "hide from ptrace")?;
-    rustix::process::umask(rustix::fs::Mode::empty());
+    rustix::process::umask(Mode::empty());
     rustix::process::setsid().during(|| "setsid")?;
     if let Some(name) = &init.keyring {
         keyring(name, &init.channel)?;
@@ -151,6 +164,11 @@ fn steps(init: &mut Init<'_>) -> Step<Never> {
         state: &init.state,
         hook_output: init.hook_output,
     })
+}
+
+pub(crate) fn directory(path: &str) -> Step<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::empty()).during(|| format!("open {path}"))
 }
 
 /// Moves this process into its cgroups; nothing of the container runs before.
@@ -290,7 +308,7 @@ fn tell_pid(init: &mut Init<'_>) {
     if init.notify.is_none() && hooks.iter().all(|kind| init.plan.hooks(*kind).is_empty()) {
         return;
     }
-    init.state.pid = pid_in(rustix::fs::CWD, "/proc/self");
+    init.state.pid = pid_in(CWD, "/proc/self");
 }
 
 /// This process by the link that a procfs has for it: its pid where that procfs was mounted.
@@ -299,19 +317,19 @@ pub(crate) fn pid_in(dir: impl AsFd, link: &str) -> Option<i32> {
     own.to_str().ok()?.parse().ok()
 }
 
-/// The offsets must be set while nothing is in the namespace, which the execution of the program
-/// enters.
-fn time_namespace(init: &Init<'_>) -> Step {
-    if init.plan.namespaces.new & ns::TIME == 0 {
-        return Ok(());
-    }
+/// Makes a time namespace for the children of this process. Its offsets can be set as long as nothing
+/// is in it; then it is entered, since not every kernel does so when a program is executed (6.1 does
+/// not).
+fn time_namespace(init: &Init<'_>, proc: &OwnedFd) -> Step<OwnedFd> {
     ns::unshare(ns::TIME).during(|| "make a time namespace")?;
-    if init.plan.time_offsets().is_none() {
-        return Ok(());
+    if init.plan.time_offsets().is_some() {
+        init.channel
+            .report(&Report::Offsets)
+            .during(|| "ask for time offsets")?;
     }
-    init.channel
-        .report(&Report::Offsets)
-        .during(|| "ask for time offsets")
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(proc, "self/ns/time_for_children", flags, Mode::empty())
+        .during(|| "open the time namespace")
 }
 
 /// Puts the tree together around the change of root.
@@ -412,7 +430,7 @@ pub(crate) fn finish(finish: Finish<'_>) -> Step<Never> {
         .chain(finish.hook_output.files().map(process::raw))
         .collect();
     process::close_others(finish.inherited, &keep)?;
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(process.umask));
+    rustix::process::umask(Mode::from_raw_mode(process.umask));
     let env = home::with(finish.env, process.uid);
     let entered = process::working_directory(process.cwd);
     let caps = process::identity(process, finish.in_userns, filter_privilege(plan), channel)?;

@@ -25,7 +25,7 @@ fn bound(command: &Command) -> String {
 }
 
 #[test]
-fn the_callers_affinity_is_not_inherited() {
+pub(crate) fn the_callers_affinity_is_not_inherited() {
     let sandbox = Sandbox::new(LOOK);
     assert_eq!(bound(&sandbox.command("run", &[])), all());
     let mut sandbox = Sandbox::new(LOOK);
@@ -50,8 +50,8 @@ fn another_process_runs_where_the_container_does() {
     assert_eq!(exec(Value::Null), all());
     assert_eq!(exec(json!({"initial": "0", "final": all()})), all());
     assert_eq!(exec(json!({"final": "0"})), "0");
-    // Without a final one the process stays where it began, unless its cpuset moves it.
+    // Without a final one it is up to the kernel: the process stays where it began, or its cpuset
+    // moves it.
     assert_eq!(exec(json!({"initial": all()})), all());
-    assert_eq!(exec(json!({"initial": "0"})), "0");
     sandbox.ok("delete", &["--force"]);
 }

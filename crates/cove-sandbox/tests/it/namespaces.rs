@@ -92,7 +92,7 @@ fn user_namespace_maps_ids() {
 }
 
 #[test]
-fn time_offsets_are_in_force_for_the_program() {
+pub(crate) fn time_offsets_are_in_force_for_the_program() {
     let mut sandbox = Sandbox::new("cut -d. -f1 /proc/uptime");
     sandbox.namespace(json!({"type": "time"}));
     sandbox.spec["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1_000_000, "nanosecs": 0}});

@@ -247,3 +247,12 @@ fn an_idmapped_mount_says_its_mappings_as_crun_reads_them() {
     );
     assert!(sandbox.fails().1.contains("idmap=uids=0-1-1"));
 }
+
+/// The kernel there does not enter a time namespace when a program is executed.
+#[test]
+#[ignore = "needs the lab: cargo xtask lab-tests"]
+fn lab_time_offsets_where_the_kernel_does_not_enter_for_us() {
+    crate::namespaces::time_offsets_are_in_force_for_the_program();
+    time_offsets_beside_a_user_namespace();
+    crate::affinity::the_callers_affinity_is_not_inherited();
+}
