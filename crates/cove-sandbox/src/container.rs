@@ -192,10 +192,10 @@ impl Container {
         };
         let cgroup = self.cgroup()?;
         if all {
-            if self.has_successor()? {
-                return Err(self.wrong("kill", Status::Stopped));
-            }
             return match cgroup {
+                Some(cgroup) if self.has_successor(&*cgroup)? => {
+                    Err(self.wrong("kill", Status::Stopped))
+                }
                 Some(cgroup) => cgroup
                     .signal(signal)
                     .map_err(|source| Error::Cgroup { source }),
@@ -248,7 +248,7 @@ impl Container {
             self.end(&pidfd)?;
         }
         if let Some(cgroup) = self.cgroup()?
-            && !self.has_successor()?
+            && !self.has_successor(&*cgroup)?
         {
             // Processes that outlived an init without a pid namespace of its own.
             let kill = cgroup.signal(Signal::KILL);
@@ -365,8 +365,9 @@ impl Container {
     }
 
     /// Whether this container has ended and another was made in its cgroup since, whose it is now.
-    fn has_successor(&self) -> Result<bool> {
-        if self.living_init().is_some() || self.ps()?.is_empty() {
+    fn has_successor(&self, cgroup: &dyn Backend) -> Result<bool> {
+        let pids = || cgroup.pids().map_err(|source| Error::Cgroup { source });
+        if self.living_init().is_some() || pids()?.is_empty() {
             return Ok(false);
         }
         let Some(root) = self.dir.path.parent() else {
