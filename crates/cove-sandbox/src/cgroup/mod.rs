@@ -25,6 +25,8 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod contract_limits;
 mod convert;
 mod device_program;
 mod devices;

@@ -360,9 +360,9 @@ fn file_tree(init: &Init<'_>, tree: &mut rootfs::Tree, gate: &mut Gate) -> Step<
             output: init.hook_output,
         };
         // What they make is not for everybody to write.
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+        rustix::process::umask(Mode::from_raw_mode(0o022));
         run_hooks(plan, HookKind::CreateContainer, &init.state, setting)?;
-        rustix::process::umask(rustix::fs::Mode::empty());
+        rustix::process::umask(Mode::empty());
         tree.enter(init.no_pivot)?;
     }
     tree.seal(plan)?;
