@@ -53,6 +53,13 @@ impl Engine {
     fn to_save(&self, names: &[String]) -> Result<Vec<Saved>> {
         let mut saved: Vec<Saved> = Vec::new();
         for name in names {
+            if let Ok(reference) = Reference::parse_docker(name)
+                && reference.tag().is_none()
+                && reference.digest().is_none()
+                && self.save_repository(&reference, &mut saved)?
+            {
+                continue;
+            }
             let image = self.find_image(name)?;
             let id = image.record.id;
             let named: Vec<Reference> = match Reference::parse_docker(name) {
@@ -74,6 +81,27 @@ impl Engine {
             }
         }
         Ok(saved)
+    }
+
+    /// Adds every tag of a repository; false when it has none.
+    fn save_repository(&self, wanted: &Reference, saved: &mut Vec<Saved>) -> Result<bool> {
+        let mut found = false;
+        for image in self.images()? {
+            let same = |tag: &Reference| tag.name() == wanted.name();
+            let named: Vec<Reference> = image.tags.into_iter().filter(same).collect();
+            if named.is_empty() {
+                continue;
+            }
+            found = true;
+            match saved.iter_mut().find(|known| known.id == image.id) {
+                Some(known) => known.names.extend(named),
+                None => saved.push(Saved {
+                    id: image.id,
+                    names: named,
+                }),
+            }
+        }
+        Ok(found)
     }
 
     /// Reads images from a docker-archive or OCI archive, compressed or not.

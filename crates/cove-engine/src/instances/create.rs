@@ -177,11 +177,14 @@ fn merge(flags: &RunConfig, image: &RunConfig) -> RunConfig {
     let key = |pair: &str| pair.split_once('=').map_or(pair, |(key, _)| key).to_owned();
     let overridden: HashSet<String> = flags.env.iter().map(|pair| key(pair)).collect();
     let mut merged = image.clone();
-    merged.env.retain(|pair| !overridden.contains(&key(pair)));
-    // `KEY` without a value takes the image's variable away.
-    merged
+    // The user's come first, as Docker shows them; `KEY` without a value takes
+    // the image's variable away.
+    let own = flags.env.iter().filter(|pair| pair.contains('='));
+    let others = image
         .env
-        .extend(flags.env.iter().filter(|pair| pair.contains('=')).cloned());
+        .iter()
+        .filter(|pair| !overridden.contains(&key(pair)));
+    merged.env = own.chain(others).cloned().collect();
     merged.user = or(&flags.user, &image.user);
     merged.working_dir = or(&flags.working_dir, &image.working_dir);
     merged.labels.extend(flags.labels.clone());
@@ -356,7 +359,7 @@ mod tests {
             env: words(&["B=x=y", "C", "D="]),
             ..RunConfig::default()
         };
-        assert_eq!(merge(&flags, &image).env, words(&["A=1", "B=x=y", "D="]));
+        assert_eq!(merge(&flags, &image).env, words(&["B=x=y", "D=", "A=1"]));
     }
 
     #[test]

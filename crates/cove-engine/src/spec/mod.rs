@@ -238,23 +238,21 @@ fn environment(
     identity: &Identity,
     terminal: bool,
 ) -> Vec<String> {
-    let has = |key: &str| {
-        given
-            .iter()
-            .any(|pair| pair.split_once('=').is_some_and(|(name, _)| name == key))
+    let last = |key: &str| {
+        let of_key = |pair: &&String| pair.split_once('=').is_some_and(|(name, _)| name == key);
+        given.iter().rev().find(of_key).cloned()
     };
     let mut environment = Vec::with_capacity(given.len() + 4);
-    if !has("PATH") {
-        environment.push(DEFAULT_PATH.to_owned());
-    }
-    if !has("HOSTNAME") && !spec.hostname.is_empty() {
+    environment.push(last("PATH").unwrap_or_else(|| DEFAULT_PATH.to_owned()));
+    if last("HOSTNAME").is_none() && !spec.hostname.is_empty() {
         environment.push(format!("HOSTNAME={}", spec.hostname));
     }
-    if terminal && !has("TERM") {
+    if terminal && last("TERM").is_none() {
         environment.push("TERM=xterm".to_owned());
     }
-    environment.extend(given.iter().filter(|pair| pair.contains('=')).cloned());
-    if !has("HOME") {
+    let others = given.iter().filter(|pair| pair.contains('='));
+    environment.extend(others.filter(|pair| !pair.starts_with("PATH=")).cloned());
+    if !environment.iter().any(|pair| pair.starts_with("HOME=")) {
         environment.push(format!("HOME={}", identity.home));
     }
     environment

@@ -77,8 +77,14 @@ fn spec(session: &Session, matches: &Matches) -> Result<InstanceSpec, Failure> {
     if matches!(network, NetworkMode::Instance(_)) {
         whose_network(matches)?;
     }
-    let restart = restart(matches.text("restart"))?;
     let auto_remove = matches.on("rm");
+    let restart = match restart(matches.text("restart")) {
+        // Only its daemon knows the policies, as with Docker.
+        Err(failure) if auto_remove && failure.voice == crate::outcome::Voice::Engine => {
+            RestartPolicy::Always
+        }
+        other => other?,
+    };
     if auto_remove && restart != RestartPolicy::No {
         return Err(Failure::plain(
             "conflicting options: cannot specify both --restart and --rm",
@@ -237,7 +243,9 @@ fn mounts(matches: &Matches) -> Result<Vec<cove_model::instance::Mount>, Failure
         // It is Docker's daemon that looks at what a mount needs.
         mounts.push(parse::mount::parse(&text).map_err(Failure::error)?);
     }
-    mounts.extend(each(matches, "tmpfs", parse::volume::tmpfs)?);
+    for text in matches.all("tmpfs") {
+        mounts.push(parse::volume::tmpfs(&text).map_err(Failure::error)?);
+    }
     Ok(mounts)
 }
 

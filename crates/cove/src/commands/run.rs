@@ -70,6 +70,13 @@ fn make(session: &Session, matches: &Matches, request: &CreateRequest) -> Result
     if !cidfile.is_empty() {
         request::check_cidfile(cidfile)?;
     }
+    for address in &request.spec.dns {
+        if address.starts_with("127.") || address == "::1" {
+            output::note(&format!(
+                "WARNING: Localhost DNS ({address}) may fail in containers."
+            ));
+        }
+    }
     hello::provide(session, &request.image, request.pull)?;
     let report = Report::of_run(matches.on("quiet"));
     let created = session.engine()?.create(request, &report)?;

@@ -9,6 +9,9 @@ use super::tabs;
 use super::template::{Failure as TemplateFailure, Missing, Template};
 use crate::outcome::Failure;
 
+/// The type of the rows of `ps`.
+const PS: &str = "*formatter.ContainerContext";
+
 /// What rows of one kind have.
 pub(crate) struct Columns {
     /// Docker's name of the row's type, for its error texts.
@@ -66,6 +69,13 @@ impl Columns {
             text.push_str(&line);
             text.push('\n');
         }
+        // `ps` tries its template before it asks for rows.
+        if rows.is_empty() && self.type_name == PS {
+            let blank = self.names().map(|name| (name, Value::from("")));
+            let _tried = template
+                .render_row(&Value::Object(blank.collect()), &BTreeMap::new())
+                .map_err(|error| failure(self.type_name, error))?;
+        }
         for row in rows {
             let fields: Map<String, Value> = self.names().zip(row.values.iter().cloned()).collect();
             let line = template
@@ -109,7 +119,7 @@ impl Columns {
 /// What is wrong with a template, in Docker's words; `ps` tries its template
 /// before it asks for rows, and has words of its own.
 fn failure(type_name: &str, error: TemplateFailure) -> Failure {
-    let tried = type_name == "*formatter.ContainerContext";
+    let tried = type_name == PS;
     let (message, verb) = match error {
         TemplateFailure::Parse(message) => (message, "parse"),
         TemplateFailure::Execute(message) => (message, "execute"),

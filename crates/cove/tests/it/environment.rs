@@ -56,7 +56,7 @@ fn the_last_of_a_variable_counts_and_an_empty_home_is_the_users() {
     cove.ok(&[
         "run", "-d", "--name", "box", "-e", "B=2", "twice:1", "sleep", "1000",
     ]);
-    assert_eq!(seen(&cove, &["exec", "box"]), ["A=2", "B=2", "HOME=/root"]);
+    assert_eq!(seen(&cove, &["exec", "box"]), ["B=2", "A=2", "HOME=/root"]);
     assert_eq!(
         seen(
             &cove,

@@ -24,7 +24,7 @@ fn archive(directory: &Path) -> Vec<u8> {
 
 fn config(cove: &Cove, image: &str) -> Value {
     let text = cove.ok(&["image", "inspect", "--format", "json", image]);
-    serde_json::from_str::<Value>(&text).unwrap()["Config"].take()
+    serde_json::from_str::<Value>(&text).unwrap()[0]["Config"].take()
 }
 
 /// Answers each request with what `answer` makes of its path, until it is dropped.

@@ -327,7 +327,7 @@ mkdir -p "$1"
 cd "$1"
 /usr/sbin/runc spec
 jq --arg rootfs "$ROOTFS" '.process.terminal = false | .root.path = $rootfs | .root.readonly = true
-    | .process.args = ["true"] | '"${2:-.}" config.json >changed
+    | .process.args = ["true"] | del(.process.capabilities.ambient) | '"${2:-.}" config.json >changed
 mv changed config.json
 "#;
 
