@@ -376,8 +376,8 @@ mod tests {
         let out = dir.path().join("out");
         let script = format!("/usr/bin/env > {}", out.display());
         let own = [c"INSIDE=a=b".to_owned(), c"EMPTY=".to_owned()];
-        // The tests' own environment has this one from cargo.
-        let outer = "CARGO_MANIFEST_DIR=";
+        // What no shell exports that was not given it.
+        let outer = "PATH=";
         for (given, env, found, not) in [
             (None, None, outer, "INSIDE"),
             (None, Some(&own[..]), "INSIDE=a=b\nEMPTY=\n", outer),

@@ -38,7 +38,7 @@ pub(crate) fn main(argv0: &str, args: &[String]) -> u8 {
             rest,
         } => (path, command, rest),
         Found::Help(outcome) => return finish(program, program, outcome),
-        Found::Unknown(message) => return tell(&message, 1),
+        Found::Planned(message) | Found::Unknown(message) => return tell(&message, 1),
     };
     let roots = match settings::roots(&matches) {
         Ok(roots) => roots,
@@ -55,6 +55,8 @@ enum Found<'a> {
         rest: &'a [String],
     },
     Help(Outcome),
+    /// Not built yet, in a sentence.
+    Planned(String),
     Unknown(String),
 }
 
@@ -68,6 +70,7 @@ fn find<'a>(program: &str, word: &str, rest: &'a [String]) -> Found<'a> {
             Some(Found::Command { path, command, .. }) => {
                 Found::Help(print_help(program, &path, command))
             }
+            Some(Found::Planned(said)) => Found::Planned(said),
             Some(Found::Unknown(_)) => {
                 Found::Unknown(format!("unknown help topic: {}", rest.join(" ")))
             }
@@ -83,7 +86,7 @@ fn find<'a>(program: &str, word: &str, rest: &'a [String]) -> Found<'a> {
     }
     let Some(group) = spec::GROUPS.iter().find(|group| group.name == word) else {
         if planned::has_word(word) {
-            return Found::Unknown(not_built(program, &format!("{program} {word}")));
+            return Found::Planned(not_built(program, &format!("{program} {word}")));
         }
         return Found::Unknown(format!(
             "{program}: unknown command: {program} {word}\n\nRun '{program} --help' for more information"
@@ -102,7 +105,7 @@ fn find<'a>(program: &str, word: &str, rest: &'a [String]) -> Found<'a> {
                 rest,
             },
             None if planned::has_word_of(group.name, word) => {
-                Found::Unknown(not_built(program, &format!("{path} {word}")))
+                Found::Planned(not_built(program, &format!("{path} {word}")))
             }
             None => Found::Unknown(format!(
                 "{program}: unknown command: {path} {word}\n\nUsage:  {path}\n\nRun '{path} --help' for more information"

@@ -73,7 +73,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "exec",
         about: "run another process in a container",
-        arguments: "[options] ID COMMAND [ARGUMENT...], or [options] --process FILE ID",
+        arguments: "[options] ID COMMAND [ARGUMENT...]\n   cove oci exec [options] --process FILE ID",
         options: &[
             ("--process FILE, -p FILE", "take the process from FILE"),
             ("--cwd DIR", "its working directory"),
