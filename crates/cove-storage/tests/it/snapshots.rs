@@ -257,7 +257,7 @@ fn mount_points_are_there_without_being_changes() {
     // Anything of one's own beside it does.
     fs::write(root.join("srv/a/mine"), b"").unwrap();
     fs::write(root.join("opt/f"), b"x").unwrap();
-    fs::set_permissions(root.join("own"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(root.join("own"), fs::Permissions::from_mode(0o777)).unwrap();
     assert_eq!(
         changes(&mounts),
         ["/opt", "/opt/f", "/own", "/srv", "/srv/a", "/srv/a/mine"]
