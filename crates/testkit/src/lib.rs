@@ -31,6 +31,7 @@ pub mod lab;
 pub mod leak;
 pub mod nulls;
 pub mod power;
+pub mod race;
 pub mod registry;
 pub mod rng;
 pub mod roots;

@@ -4,33 +4,11 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use cove_storage::{export, pack};
+use testkit::race::beside;
 
 use crate::support::Fixture;
-
-/// Does `work` again and again beside `other`.
-fn beside(work: impl Fn() + Sync, other: impl FnOnce()) {
-    struct Ended<'a>(&'a AtomicBool);
-    impl Drop for Ended<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-    let ended = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let (ended, work) = (&ended, &work);
-        scope.spawn(move || {
-            while !ended.load(Ordering::Relaxed) {
-                work();
-            }
-        });
-        // Also where `other` fails, which would wait for the thread forever.
-        let _ends = Ended(ended);
-        other();
-    });
-}
 
 /// An archive that has an end, every member as long as its header says.
 fn check(archive: &[u8]) -> usize {

@@ -109,26 +109,42 @@ fn a_network_namespace_of_the_hosts() {
     assert!(text.trim_end().ends_with(&net), "{text}");
 }
 
-#[test]
-fn a_pod() {
+/// A pod with a user namespace of its own, and what its members are like.
+fn pod(shared: &str, network: &[&str]) {
     let podman = Podman::new();
-    let create = ["pod", "create", "--name", "pod", "--network", "none"];
+    let create = ["pod", "create", "--name", "pod", "--share", shared];
     let infra = ["--infra-image", IMAGE, "--infra-command", "sleep 1000"];
-    podman.ok(&[&create[..], &["--uidmap", MAP], &infra].concat());
+    let net: &[&str] = if network.is_empty() {
+        &["--network", "none"]
+    } else {
+        &[]
+    };
+    podman.ok(&[&create[..], net, &["--uidmap", MAP], &infra].concat());
     let namespaces = "id -u; cat /proc/self/uid_map; \
         for n in user net ipc uts; do ls -l /proc/self/ns/$n | cut -d '>' -f 2; done";
-    let run = ["run", "--rm", "--pod", "pod", IMAGE, "sh", "-c", namespaces];
+    let show = ["sh", "-c", namespaces];
+    let member = [&["run", "--pod", "pod"], network].concat();
+    let run = [&member[..], &["--rm", IMAGE], &show].concat();
     let first = podman.ok(&run);
     assert!(first.starts_with("0\n"), "{first}");
     assert!(first.contains("100000"), "{first}");
     assert_eq!(podman.ok(&run), first);
-    podman.ok(&[
-        "run", "-d", "--pod", "pod", "--name", "member", IMAGE, "sleep", "1000",
-    ]);
-    assert_eq!(
-        podman.ok(&["exec", "member", "sh", "-c", namespaces]),
-        first
-    );
+    let sleep = ["-d", "--name", "member", IMAGE, "sleep", "1000"];
+    podman.ok(&[&member[..], &sleep].concat());
+    let exec = [&["exec", "member"], &show[..]].concat();
+    assert_eq!(podman.ok(&exec), first);
+}
+
+#[test]
+fn a_pod() {
+    pod("ipc,net,uts", &[]);
+}
+
+#[test]
+fn a_pod_whose_members_are_beside_a_network_namespace_of_the_hosts() {
+    let network = Network::new("pod");
+    let path = format!("ns:{}", network.path().display());
+    pod("ipc,uts", &["--network", &path]);
 }
 
 #[test]

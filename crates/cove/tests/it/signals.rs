@@ -32,12 +32,26 @@ impl Client {
         Self { child, output }
     }
 
-    fn sees(&mut self, text: &str) {
+    /// The next line, where this text is waited for.
+    fn line(&mut self, text: &str) -> String {
         let there = !self.output.buffer().is_empty() || readable(self.output.get_ref(), LONG);
         assert!(there, "{text} does not come");
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
-        assert_eq!(line.trim_end(), text);
+        line.trim_end().to_owned()
+    }
+
+    fn sees(&mut self, text: &str) {
+        assert_eq!(self.line(text), text);
+    }
+
+    /// The same, where lines of an earlier kind may still come first.
+    fn sees_after(&mut self, earlier: &str, text: &str) {
+        let mut line = self.line(text);
+        while line == earlier {
+            line = self.line(text);
+        }
+        assert_eq!(line, text);
     }
 
     fn signal(&self, number: i32) {
@@ -130,8 +144,13 @@ fn a_client_passes_on_what_it_is_sent() {
 fn a_client_that_attaches_passes_on_too() {
     let cove = cove();
     let script = script();
-    for flags in [&[][..], &["--sig-proxy=true"]] {
-        cove.ok(&["run", "-d", "--name", "box", IMAGE, "sh", "-c", &script]);
+    for (terminal, flags) in [
+        (&[][..], &[][..]),
+        (&[], &["--sig-proxy=true"]),
+        (&["-t"], &["--no-stdin"]),
+    ] {
+        let more = ["--name", "box", IMAGE, "sh", "-c", &script];
+        cove.ok(&[&["run", "-d"], terminal, &more].concat());
         cove.ok(&["exec", "box", "sh", "-c", "until [ -p /stop ]; do :; done"]);
         let attach = [&["attach"], flags, &["box"]].concat();
         let mut client = Client::start(&cove, &attach);
@@ -140,6 +159,10 @@ fn a_client_that_attaches_passes_on_too() {
             cove.ok(&["kill", "-s", "USR2", "box"]);
         }
         client.sees("got USR2");
+        for (number, name) in [(1, "HUP"), (10, "USR1"), (30, "PWR"), (64, "64")] {
+            client.signal(number);
+            client.sees_after("got USR2", &format!("got {name}"));
+        }
         client.signal(15);
         client.ends(15);
         assert_eq!(state(&cove), "exited 15");
