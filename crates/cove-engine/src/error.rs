@@ -61,6 +61,15 @@ pub enum Error {
         /// The cause.
         source: Box<Error>,
     },
+    /// The limits or the restart policy of an instance cannot change.
+    #[error("Cannot update container {id}")]
+    Update {
+        /// The instance.
+        id: String,
+        /// The cause.
+        #[source]
+        source: Box<Error>,
+    },
     /// The supervisor cannot be spoken to.
     #[error("cannot reach the supervisor of container {id}")]
     Unreachable {
@@ -196,6 +205,7 @@ impl Error {
                 | ErrorKind::Unsupported
                 | ErrorKind::Internal => ErrorKind::CommandNotExecutable,
             },
+            Self::Update { source, .. } => source.kind(),
             Self::NoSuchImage { .. } | Self::NotFound(_) => ErrorKind::NotFound,
             Self::Conflict(_) => ErrorKind::Conflict,
             Self::Unsupported(_) | Self::NotOurs { .. } => ErrorKind::Unsupported,

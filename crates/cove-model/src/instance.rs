@@ -209,6 +209,9 @@ pub enum MountSource {
     Tmpfs {
         /// Mount options as `size=64m,mode=1777`.
         options: String,
+        /// Whether it was asked for as a mount (`--mount`), not as `--tmpfs`.
+        #[serde(default)]
+        mount: bool,
     },
 }
 
@@ -234,6 +237,8 @@ pub enum NamespaceMode {
     Private,
     /// The instance's own, which others may join; of IPC only, as with Docker.
     Shareable,
+    /// The instance's own, without `/dev/shm`; of IPC only, as with Docker.
+    Bare,
     /// The host's.
     Host,
     /// That of another instance.
@@ -286,6 +291,16 @@ pub struct Limits {
     pub blkio_weight: Option<u16>,
     /// Cgroup below which the instance's own is made.
     pub cgroup_parent: Option<String>,
+}
+
+impl Limits {
+    /// Memory and swap together that apply: who limits only the memory may
+    /// swap as much again, as with Docker.
+    #[must_use]
+    pub fn memory_and_swap(&self) -> Option<i64> {
+        let doubled = |memory: u64| i64::try_from(memory.saturating_mul(2)).unwrap_or(i64::MAX);
+        self.memory_swap.or(self.memory.map(doubled))
+    }
 }
 
 /// A limit of setrlimit(2).

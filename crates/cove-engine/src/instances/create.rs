@@ -235,7 +235,7 @@ fn validate(spec: &InstanceSpec) -> Result<Vec<String>> {
 /// Only what says so lets others into its IPC namespace, in Docker's words.
 fn joinable_ipc(other: &Record) -> Result<()> {
     match other.spec.namespaces.ipc {
-        NamespaceMode::Private => Err(Error::Conflict(format!(
+        NamespaceMode::Private | NamespaceMode::Bare => Err(Error::Conflict(format!(
             "can't join IPC of container {}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
             other.id
         ))),
@@ -367,6 +367,7 @@ mod tests {
         let tmpfs = |target: &str| Mount {
             source: MountSource::Tmpfs {
                 options: String::new(),
+                mount: false,
             },
             target: target.to_owned(),
             read_only: false,

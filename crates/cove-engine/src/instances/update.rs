@@ -36,15 +36,25 @@ impl Engine {
         asked: &Limits,
         restart: Option<RestartPolicy>,
     ) -> Result<()> {
+        let cannot = |source| Error::Update {
+            id: record.id.to_string(),
+            source: Box::new(source),
+        };
         let mut changed = record.clone();
         changed.spec.limits = merged(&record.spec.limits, asked);
+        if above_swap(&record.spec.limits, asked) {
+            return Err(cannot(Error::Conflict(
+                "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
+                    .to_owned(),
+            )));
+        }
         limits::check(&changed.spec.limits, &limits::Host::of(asked))?;
         if let Some(policy) = restart {
             if changed.spec.auto_remove && policy != RestartPolicy::No {
-                return Err(Error::Conflict(
+                return Err(cannot(Error::Conflict(
                     "Restart policy cannot be updated because AutoRemove is enabled for the container"
                         .to_owned(),
-                ));
+                )));
             }
             changed.spec.restart = policy;
         }
@@ -53,7 +63,7 @@ impl Engine {
             let resources = spec::resources(&changed.spec, &[], None)?;
             cove_sandbox::Container::load(&self.roots.sandbox(), record.id.as_str())
                 .and_then(|container| container.update(&spec::without_devices(resources)))
-                .map_err(Error::Sandbox)?;
+                .map_err(|error| cannot(Error::Sandbox(error)))?;
         }
         let durable = !changed.spec.auto_remove;
         self.state
@@ -73,6 +83,18 @@ impl Engine {
     }
 }
 
+/// Whether more memory is asked for than memory and swap together have been
+/// given. Where there was no limit, or none of swap, there is nothing above it.
+fn above_swap(now: &Limits, new: &Limits) -> bool {
+    let both = now
+        .memory_and_swap()
+        .and_then(|both| u64::try_from(both).ok());
+    match (new.memory, new.memory_swap, both) {
+        (Some(memory), None, Some(both)) => memory > both,
+        _ => false,
+    }
+}
+
 /// The limits after an update. Neither Docker nor the kernel is asked to take a
 /// limit away, so what the update leaves out is still what the kernel enforces.
 fn merged(now: &Limits, new: &Limits) -> Limits {
@@ -80,7 +102,7 @@ fn merged(now: &Limits, new: &Limits) -> Limits {
     Limits {
         memory: new.memory.or(now.memory),
         memory_reservation: new.memory_reservation.or(now.memory_reservation),
-        memory_swap: new.memory_swap.or(now.memory_swap),
+        memory_swap: new.memory_swap.or(now.memory_and_swap()),
         memory_swappiness: new.memory_swappiness.or(now.memory_swappiness),
         oom_kill_disable: new.oom_kill_disable || now.oom_kill_disable,
         nano_cpus: new.nano_cpus.or(now.nano_cpus),
@@ -118,6 +140,30 @@ mod tests {
             ..now.clone()
         };
         assert_eq!(merged(&now, &new), expected);
-        assert_eq!(merged(&now, &Limits::default()), now);
+        let expected = Limits {
+            memory_swap: Some(128 << 20),
+            ..now.clone()
+        };
+        assert_eq!(merged(&now, &Limits::default()), expected);
+    }
+
+    #[test]
+    fn memory_does_not_outgrow_the_swap_it_was_given() {
+        let memory = |memory, memory_swap| Limits {
+            memory,
+            memory_swap,
+            ..Limits::default()
+        };
+        let now = memory(Some(100), None);
+        for (now, new, above) in [
+            (&now, memory(Some(200), None), false),
+            (&now, memory(Some(201), None), true),
+            (&now, memory(Some(201), Some(300)), false),
+            (&now, memory(Some(201), Some(-1)), false),
+            (&memory(Some(100), Some(-1)), memory(Some(900), None), false),
+            (&memory(None, None), memory(Some(900), None), false),
+        ] {
+            assert_eq!(above_swap(now, &new), above, "{now:?} {new:?}");
+        }
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn mounts(spec: &InstanceSpec, facts: &Facts<'_>) -> Result<Vec<Mount
         }
     }
     if !covered(spec, "/dev/shm") {
-        mounts.push(shared_memory(spec, facts)?);
+        mounts.extend(shared_memory(spec, facts)?);
     }
     let mut files = vec!["hosts", "resolv.conf"];
     if spec.namespaces.uts != NamespaceMode::Host {
@@ -65,7 +65,7 @@ pub(super) fn mounts(spec: &InstanceSpec, facts: &Facts<'_>) -> Result<Vec<Mount
                 let propagation = propagation.as_deref().unwrap_or("rprivate");
                 bind(path.clone(), &user.target, &[kind, access, propagation])?
             }
-            MountSource::Tmpfs { options } => {
+            MountSource::Tmpfs { options, .. } => {
                 let mut list = vec!["nosuid", "nodev", "noexec", access];
                 list.extend(options.split(',').filter(|option| !option.is_empty()));
                 mount(&user.target, "tmpfs", "tmpfs".into(), &list)?
@@ -147,14 +147,15 @@ fn basics(spec: &InstanceSpec) -> Vec<Basic> {
 }
 
 /// POSIX shared memory belongs to whom the IPC namespace belongs.
-fn shared_memory(spec: &InstanceSpec, facts: &Facts<'_>) -> Result<Mount> {
+fn shared_memory(spec: &InstanceSpec, facts: &Facts<'_>) -> Result<Option<Mount>> {
     let theirs = match spec.namespaces.ipc {
+        NamespaceMode::Bare => return Ok(None),
         NamespaceMode::Private | NamespaceMode::Shareable => None,
         NamespaceMode::Host => Some("/dev/shm".into()),
         NamespaceMode::Instance(_) => Some(facts.shm.clone()),
     };
     if let Some(source) = theirs {
-        return bind(source, "/dev/shm", &["rbind", "rprivate"]);
+        return bind(source, "/dev/shm", &["rbind", "rprivate"]).map(Some);
     }
     let size = if spec.shm_size == 0 {
         DEFAULT_SHM
@@ -168,6 +169,7 @@ fn shared_memory(spec: &InstanceSpec, facts: &Facts<'_>) -> Result<Mount> {
         "shm".into(),
         &["nosuid", "noexec", "nodev", "mode=1777", &size],
     )
+    .map(Some)
 }
 
 fn bind(source: PathBuf, target: &str, options: &[&str]) -> Result<Mount> {

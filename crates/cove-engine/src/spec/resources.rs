@@ -37,7 +37,7 @@ pub fn resources(
         memory = memory.reservation(signed(bytes)?);
         has_memory = true;
     }
-    if let Some(bytes) = swap(limits)? {
+    if let Some(bytes) = limits.memory_and_swap() {
         memory = memory.swap(bytes);
         has_memory = true;
     }
@@ -101,16 +101,6 @@ pub fn resources(
 pub fn without_devices(mut resources: LinuxResources) -> LinuxResources {
     resources.set_devices(None);
     resources
-}
-
-/// Memory and swap together: Docker allows as much swap as memory when only
-/// the memory is limited.
-fn swap(limits: &Limits) -> Result<Option<i64>> {
-    match (limits.memory_swap, limits.memory) {
-        (Some(swap), _) => Ok(Some(swap)),
-        (None, Some(memory)) => signed(memory.saturating_mul(2)).map(Some),
-        (None, None) => Ok(None),
-    }
 }
 
 fn quota(limits: &Limits) -> Result<(Option<i64>, Option<u64>)> {
@@ -224,20 +214,6 @@ mod tests {
             ..Limits::default()
         };
         assert_eq!(quota(&limits).unwrap(), (Some(150_000), Some(100_000)));
-    }
-
-    #[test]
-    fn a_memory_limit_allows_as_much_swap() {
-        let limits = Limits {
-            memory: Some(100),
-            ..Limits::default()
-        };
-        assert_eq!(swap(&limits).unwrap(), Some(200));
-        let unlimited = Limits {
-            memory_swap: Some(-1),
-            ..limits
-        };
-        assert_eq!(swap(&unlimited).unwrap(), Some(-1));
     }
 
     #[test]

@@ -131,7 +131,10 @@ impl Container {
                     .map_err(|error| not_running("IPC", other, error))?;
                 shm::with(pid, &runtime.join(shm::PLACE), create)?
             }
-            NamespaceMode::Private | NamespaceMode::Shareable | NamespaceMode::Host => create()?,
+            NamespaceMode::Private
+            | NamespaceMode::Shareable
+            | NamespaceMode::Bare
+            | NamespaceMode::Host => create()?,
         };
         let answer = Created {
             pid: created.pid.as_raw_nonzero().get(),
@@ -175,7 +178,10 @@ impl Container {
                 .namespace_of(other, file)
                 .map(Some)
                 .map_err(|error| not_running(what, other, error)),
-            NamespaceMode::Private | NamespaceMode::Shareable | NamespaceMode::Host => Ok(None),
+            NamespaceMode::Private
+            | NamespaceMode::Shareable
+            | NamespaceMode::Bare
+            | NamespaceMode::Host => Ok(None),
         };
         Ok(Joined {
             pid: namespace(&spec.namespaces.pid, "pid", "PID")?,

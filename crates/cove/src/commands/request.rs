@@ -10,13 +10,14 @@ use cove_engine::{CreateRequest, PullPolicy};
 use cove_model::InstanceId;
 use cove_model::image::{Empty, RunConfig};
 use cove_model::instance::{
-    Attach, InstanceSpec, Limits, LogConfig, NamespaceMode, Namespaces, NetworkMode, RestartPolicy,
+    Attach, InstanceSpec, Limits, LogConfig, Mount, NamespaceMode, Namespaces, NetworkMode,
+    RestartPolicy,
 };
 
 use super::record;
 use crate::flags::Matches;
 use crate::format::go;
-use crate::outcome::Failure;
+use crate::outcome::{Failure, Voice};
 use crate::output;
 use crate::parse;
 use crate::settings::Session;
@@ -32,7 +33,7 @@ pub(crate) fn resolve(session: &Session, matches: &Matches) -> Result<CreateRequ
         text => {
             let platform = parse::platform::parse(text);
             Some(platform.map_err(|error| {
-                Failure::plain(format!("error parsing specified platform: {error}"))
+                Failure::error(format!("error parsing specified platform: {error}"))
             })?)
         }
     };
@@ -66,27 +67,26 @@ fn spec(session: &Session, matches: &Matches) -> Result<InstanceSpec, Failure> {
     let interactive = matches.on("interactive");
     let detached = matches.on("detach");
     let attach = attach(matches, interactive, detached);
-    let network = network(session, matches)?;
-    let namespaces = namespaces(session, matches)?;
+    let mut refusals = Refusals::default();
+    let network = refusals.of(network(session, matches));
+    let namespaces = refusals.of(namespaces(session, matches));
     let domainname = matches.text("domainname");
     if !domainname.is_empty() && namespaces.uts == NamespaceMode::Host {
-        return Err(Failure::plain(
+        refusals.add(Failure::error(
             "conflicting options: domainname and the UTS mode",
         ));
     }
     if matches!(network, NetworkMode::Instance(_)) {
-        whose_network(matches)?;
+        refusals.of(whose_network(matches));
     }
     let auto_remove = matches.on("rm");
     let restart = match restart(matches.text("restart")) {
         // Only its daemon knows the policies, as with Docker.
-        Err(failure) if auto_remove && failure.voice == crate::outcome::Voice::Engine => {
-            RestartPolicy::Always
-        }
-        other => other?,
+        Err(failure) if auto_remove && failure.voice == Voice::Engine => RestartPolicy::Always,
+        other => refusals.of(other),
     };
     if auto_remove && restart != RestartPolicy::No {
-        return Err(Failure::plain(
+        refusals.add(Failure::plain(
             "conflicting options: cannot specify both --restart and --rm",
         ));
     }
@@ -97,40 +97,74 @@ fn spec(session: &Session, matches: &Matches) -> Result<InstanceSpec, Failure> {
             .map(|text| parse::env::pair(text))
             .collect()
     };
-    Ok(InstanceSpec {
-        run: run_config(matches)?,
+    let spec = InstanceSpec {
+        run: refusals.of(run_config(matches)),
         argv: Vec::new(),
-        hostname: hostname(matches, &network, &namespaces)?,
+        hostname: refusals.of(hostname(matches, &network, &namespaces)),
         domainname: domainname.to_owned(),
         terminal,
         open_stdin: interactive,
         stdin_once: interactive && attach.stdin,
         attach,
-        mounts: mounts(matches)?,
+        mounts: refusals.of(mounts(matches)),
         network,
         namespaces,
-        limits: limits(matches)?,
-        ulimits: each(matches, "ulimit", parse::ulimit::parse)?,
+        limits: refusals.of(limits(matches)),
+        ulimits: refusals.of(each(matches, "ulimit", parse::ulimit::parse)),
         sysctls: pairs("sysctl"),
-        devices: each(matches, "device", parse::device::parse)?,
+        devices: refusals.of(each(matches, "device", parse::device::parse)),
         device_rules: matches.all("device-cgroup-rule"),
-        security: super::security::security(matches)?,
+        security: refusals.of(super::security::security(matches)),
         read_only_root: matches.on("read-only"),
-        shm_size: size(matches, "shm-size")?.unwrap_or(0),
+        shm_size: refusals.of(size(matches, "shm-size")).unwrap_or(0),
         init: matches.get("init").map(|_| matches.on("init")),
-        runtime: runtime(matches.text("runtime"))?,
+        runtime: refusals.of(runtime(matches.text("runtime"))),
         groups: matches.all("group-add"),
         dns: matches.all("dns"),
         dns_search: matches.all("dns-search"),
         dns_options: [matches.all("dns-option"), matches.all("dns-opt")].concat(),
-        extra_hosts: each(matches, "add-host", parse::host::add_host)?,
+        extra_hosts: refusals.of(each(matches, "add-host", parse::host::add_host)),
         restart,
         auto_remove,
-        stop_timeout: stop_timeout(matches)?,
-        log: log(matches)?,
-        oom_score_adj: oom_score_adj(matches)?,
+        stop_timeout: refusals.of(stop_timeout(matches)),
+        log: refusals.of(log(matches)),
+        oom_score_adj: refusals.of(oom_score_adj(matches)),
         annotations: pairs("annotation"),
-    })
+    };
+    refusals.over(spec)
+}
+
+/// What was refused so far. With Docker the client looks at all flags before
+/// its daemon sees any, so its word comes first, wherever the flag stands.
+#[derive(Debug, Default)]
+struct Refusals {
+    first: Option<Failure>,
+}
+
+impl Refusals {
+    /// The value, or one in its place that nobody will see.
+    fn of<T: Default>(&mut self, result: Result<T, Failure>) -> T {
+        result.unwrap_or_else(|failure| {
+            self.add(failure);
+            T::default()
+        })
+    }
+
+    fn add(&mut self, failure: Failure) {
+        let engine = |failure: &Failure| failure.voice == Voice::Engine;
+        if self
+            .first
+            .as_ref()
+            .is_none_or(|first| engine(first) && !engine(&failure))
+        {
+            self.first = Some(failure);
+        }
+    }
+
+    /// The value, when nothing was refused.
+    fn over<T>(self, value: T) -> Result<T, Failure> {
+        self.first.map_or(Ok(value), Err)
+    }
 }
 
 /// The runtime by the names of those whose place ours takes.
@@ -227,7 +261,7 @@ fn working_dir(text: &str) -> String {
     }
 }
 
-fn mounts(matches: &Matches) -> Result<Vec<cove_model::instance::Mount>, Failure> {
+fn mounts(matches: &Matches) -> Result<Vec<Mount>, Failure> {
     let cwd =
         env::current_dir().map_err(|error| Failure::plain(go::path_error("getwd", ".", &error)))?;
     let mut volumes: Vec<String> = Vec::new();
@@ -243,9 +277,14 @@ fn mounts(matches: &Matches) -> Result<Vec<cove_model::instance::Mount>, Failure
         // It is Docker's daemon that looks at what a mount needs.
         mounts.push(parse::mount::parse(&text).map_err(Failure::error)?);
     }
+    let mut tmpfs: Vec<Mount> = Vec::new();
     for text in matches.all("tmpfs") {
-        mounts.push(parse::volume::tmpfs(&text).map_err(Failure::error)?);
+        let mount = parse::volume::tmpfs(&text).map_err(Failure::error)?;
+        // Of several for one place the last counts, as to Docker's client.
+        tmpfs.retain(|other| other.target != mount.target);
+        tmpfs.push(mount);
     }
+    mounts.append(&mut tmpfs);
     Ok(mounts)
 }
 
@@ -305,8 +344,12 @@ fn namespaces(session: &Session, matches: &Matches) -> Result<Namespaces, Failur
     let ipc = match matches.text("ipc") {
         "private" => NamespaceMode::Private,
         "shareable" => NamespaceMode::Shareable,
-        "none" => return Err(Failure::plain("--ipc: the mode none is not supported")),
-        text => mode(text, &format!("Invalid IPC mode: {text}"))?,
+        "none" => NamespaceMode::Bare,
+        // Docker's client leaves this one to its daemon.
+        text => mode(text, &format!("Invalid IPC mode: {text}")).map_err(|failure| Failure {
+            voice: Voice::Engine,
+            ..failure
+        })?,
     };
     Ok(Namespaces {
         pid: mode(matches.text("pid"), "--pid: invalid PID mode")?,
@@ -327,7 +370,7 @@ fn whose_network(matches: &Matches) -> Result<(), Failure> {
         ),
     ] {
         if !matches.all(flag).is_empty() {
-            return Err(Failure::plain(format!("conflicting options: {words}")));
+            return Err(Failure::error(format!("conflicting options: {words}")));
         }
     }
     Ok(())
@@ -352,12 +395,12 @@ fn hostname(
         });
     }
     if namespaces.uts == NamespaceMode::Host {
-        return Err(Failure::plain(
+        return Err(Failure::error(
             "conflicting options: hostname and the UTS mode",
         ));
     }
     if matches!(network, NetworkMode::Instance(_)) {
-        return Err(Failure::plain(
+        return Err(Failure::error(
             "conflicting options: hostname and the network mode",
         ));
     }
@@ -386,7 +429,7 @@ fn positive(matches: &Matches, flag: &str) -> Result<Option<u64>, Failure> {
     number(matches, flag)?
         .map(|value| {
             u64::try_from(value)
-                .map_err(|_| Failure::plain(format!("--{flag}: {value} must not be negative")))
+                .map_err(|_| Failure::error(format!("--{flag}: {value} must not be negative")))
         })
         .transpose()
 }
@@ -432,7 +475,7 @@ pub(crate) fn limits(matches: &Matches) -> Result<Limits, Failure> {
             let valid = u16::try_from(weight)
                 .ok()
                 .filter(|weight| (10..=1000).contains(weight));
-            Some(valid.ok_or_else(|| Failure::plain("Range of blkio weight is from 10 to 1000"))?)
+            Some(valid.ok_or_else(|| Failure::error("Range of blkio weight is from 10 to 1000"))?)
         }
     };
     let memory_swap = match matches.get("memory-swap") {
@@ -511,7 +554,7 @@ fn oom_score_adj(matches: &Matches) -> Result<Option<i32>, Failure> {
         .filter(|value| (-1000..=1000).contains(value))
     {
         Some(value) => Ok(Some(value)),
-        None => Err(Failure::plain(format!(
+        None => Err(Failure::error(format!(
             "Invalid value {value}, range for oom score adj is [-1000, 1000]"
         ))),
     }
@@ -529,7 +572,7 @@ fn log(matches: &Matches) -> Result<LogConfig, Failure> {
 /// Docker's check that a file for the id is not left from another container.
 pub(crate) fn check_cidfile(path: &str) -> Result<(), Failure> {
     if Path::new(path).exists() {
-        return Err(Failure::plain(format!(
+        return Err(Failure::error(format!(
             "container ID file found, make sure the other container isn't running or delete {path}"
         )));
     }

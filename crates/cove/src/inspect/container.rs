@@ -113,6 +113,7 @@ fn host_config(spec: &InstanceSpec, record: &Record) -> Value {
     let mode = |mode: &NamespaceMode, own: &str| match mode {
         NamespaceMode::Private => own.to_owned(),
         NamespaceMode::Shareable => "shareable".to_owned(),
+        NamespaceMode::Bare => "none".to_owned(),
         NamespaceMode::Host => "host".to_owned(),
         NamespaceMode::Instance(id) => format!("container:{id}"),
     };
@@ -126,8 +127,11 @@ fn host_config(spec: &InstanceSpec, record: &Record) -> Value {
         .mounts
         .iter()
         .filter_map(|mount| match &mount.source {
-            MountSource::Tmpfs { options } => Some((mount.target.clone(), options.as_str().into())),
-            MountSource::Bind { .. } => None,
+            MountSource::Tmpfs {
+                options,
+                mount: false,
+            } => Some((mount.target.clone(), options.as_str().into())),
+            MountSource::Tmpfs { .. } | MountSource::Bind { .. } => None,
         })
         .collect();
     let unlimited = |limit: u64| i64::try_from(limit).unwrap_or(-1);
@@ -248,7 +252,7 @@ fn host_config(spec: &InstanceSpec, record: &Record) -> Value {
         "MemoryReservation",
         limits.memory_reservation.unwrap_or(0).into(),
     );
-    put("MemorySwap", limits.memory_swap.unwrap_or(0).into());
+    put("MemorySwap", limits.memory_and_swap().unwrap_or(0).into());
     put("MemorySwappiness", json!(limits.memory_swappiness));
     put("OomKillDisable", limits.oom_kill_disable.into());
     put("PidsLimit", json!(limits.pids));
@@ -302,30 +306,42 @@ fn binds(mounts: &[Mount]) -> Vec<String> {
     mounts.iter().filter_map(bind).collect()
 }
 
-/// A bind mount as `--mount` says it, which `-v` does not.
+/// A mount as `--mount` says it, which `-v` and `--tmpfs` do not.
 fn described(mount: &Mount) -> Option<Value> {
-    let MountSource::Bind {
-        path,
-        propagation,
-        non_recursive,
-        create: false,
-    } = &mount.source
-    else {
-        return None;
-    };
-    let mut fields = json!({
-        "Type": "bind",
-        "Source": path.display().to_string(),
-        "Target": mount.target,
-    });
+    let mut fields = json!({"Target": mount.target});
     if mount.read_only {
         fields["ReadOnly"] = true.into();
     }
-    if let Some(mode) = propagation {
-        fields["BindOptions"]["Propagation"] = mode.as_str().into();
-    }
-    if *non_recursive {
-        fields["BindOptions"]["NonRecursive"] = true.into();
+    match &mount.source {
+        MountSource::Bind {
+            path,
+            propagation,
+            non_recursive,
+            create: false,
+        } => {
+            fields["Type"] = "bind".into();
+            fields["Source"] = path.display().to_string().into();
+            if let Some(mode) = propagation {
+                fields["BindOptions"]["Propagation"] = mode.as_str().into();
+            }
+            if *non_recursive {
+                fields["BindOptions"]["NonRecursive"] = true.into();
+            }
+        }
+        MountSource::Tmpfs {
+            options,
+            mount: true,
+        } => {
+            fields["Type"] = "tmpfs".into();
+            for option in options.split(',') {
+                if let Some(size) = option.strip_prefix("size=") {
+                    fields["TmpfsOptions"]["SizeBytes"] = json!(size.parse::<u64>().ok());
+                } else if let Some(mode) = option.strip_prefix("mode=") {
+                    fields["TmpfsOptions"]["Mode"] = json!(u32::from_str_radix(mode, 8).ok());
+                }
+            }
+        }
+        MountSource::Bind { .. } | MountSource::Tmpfs { .. } => return None,
     }
     Some(fields)
 }
@@ -341,6 +357,14 @@ fn mount_point(mount: &Mount) -> Option<Value> {
             "Mode": if mount.read_only { "ro" } else { "" },
             "RW": !mount.read_only,
             "Propagation": propagation.as_deref().unwrap_or("rprivate"),
+        })),
+        MountSource::Tmpfs { mount: true, .. } => Some(json!({
+            "Type": "tmpfs",
+            "Source": "",
+            "Destination": mount.target,
+            "Mode": "",
+            "RW": !mount.read_only,
+            "Propagation": "",
         })),
         MountSource::Tmpfs { .. } => None,
     }

@@ -66,6 +66,7 @@ pub(crate) fn parse(text: &str) -> Result<Mount, String> {
             }
             MountSource::Tmpfs {
                 options: request.tmpfs.join(","),
+                mount: true,
             }
         }
         "volume" => {
@@ -257,7 +258,8 @@ mod tests {
         assert_eq!(
             mount.source,
             MountSource::Tmpfs {
-                options: "size=1048576,mode=1770".to_owned()
+                options: "size=1048576,mode=1770".to_owned(),
+                mount: true,
             }
         );
         let mount = parse("type=bind,\"src=/a,b\",dst=/x,readonly=false").unwrap();

@@ -79,6 +79,7 @@ pub(crate) fn tmpfs(text: &str) -> Result<Mount, String> {
     Ok(Mount {
         source: MountSource::Tmpfs {
             options: options.to_owned(),
+            mount: false,
         },
         target: target.to_owned(),
         read_only: options.split(',').any(|option| option == "ro"),
@@ -245,7 +246,8 @@ mod tests {
         assert_eq!(
             mount.source,
             MountSource::Tmpfs {
-                options: "size=1m,ro".to_owned()
+                options: "size=1m,ro".to_owned(),
+                mount: false,
             }
         );
         assert!(mount.read_only);

@@ -261,3 +261,62 @@ fn security_options_are_taken_in_every_spelling() {
     }
     assert_eq!(cove.ok(&["ps", "-aq"]), "");
 }
+
+#[test]
+fn what_the_engine_refuses_is_no_mistake_of_the_command_line() {
+    let cove = cove();
+    cove.ok(&["create", "--name", "there", IMAGE, "true"]);
+    let cidfile = cove.roots().home().join("cid");
+    std::fs::write(&cidfile, "x").unwrap();
+    let cidfile = cidfile.to_str().unwrap();
+    let joining = ["--network", "container:there"];
+    let with = |flag: &'static str, value: &'static str| [&joining[..], &[flag, value]].concat();
+    for (status, options, message) in [
+        (
+            1,
+            vec!["--uts", "host", "-h", "x"],
+            "conflicting options: hostname and the UTS mode",
+        ),
+        (
+            1,
+            vec!["--uts", "host", "--domainname", "x"],
+            "conflicting options: domainname and the UTS mode",
+        ),
+        (1, with("-h", "x"), "hostname and the network mode"),
+        (1, with("--dns", "1.1.1.1"), "dns and the network mode"),
+        (1, with("--add-host", "a:1.1.1.1"), "custom host-to-IP"),
+        (1, with("--expose", "80"), "port exposing"),
+        (1, vec!["--oom-score-adj", "2000"], "range for oom score"),
+        (1, vec!["--blkio-weight", "5"], "Range of blkio weight"),
+        (1, vec!["--ipc", "frob"], "Invalid IPC mode: frob"),
+        (1, vec!["--cpu-period", "-1"], "must not be negative"),
+        (1, vec!["--platform", "a/b/c/d"], "specified platform"),
+        (1, vec!["--cidfile", cidfile], "container ID file found"),
+        (125, vec!["--memory-swappiness", "200"], "swappiness range"),
+        (125, vec!["--pid", "frob"], "--pid: invalid PID mode"),
+        (
+            125,
+            vec!["--rm", "--restart", "always"],
+            "--restart and --rm",
+        ),
+        // The command line's mistakes come first, wherever they stand.
+        (
+            125,
+            vec!["--pid", "container:nope", "--expose", "x"],
+            "--expose: x",
+        ),
+        (
+            125,
+            vec!["--restart", "frob", "--memory-swappiness", "200"],
+            "swappiness range",
+        ),
+    ] {
+        for command in ["create", "run"] {
+            let words = [&[command][..], &options, &[IMAGE, "true"]].concat();
+            let output = cove.cmd(words).run();
+            let status = if command == "run" { 125 } else { status };
+            assert_eq!(output.code(), status, "{command} {options:?}: {output}");
+            assert!(output.err().contains(message), "{options:?}: {output}");
+        }
+    }
+}

@@ -32,6 +32,7 @@ mod oci_userns;
 mod probe;
 mod pull;
 mod recovery;
+mod shown;
 mod signals;
 mod starts;
 mod streams;
