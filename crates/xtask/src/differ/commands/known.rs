@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The name is a case's, or the beginning of several with `*` behind it;
-//! `field NAME` is a field of `inspect` and `flag NAME` a flag, for command
-//! lines at random.
+//! for command lines at random, `field NAME` is a field of `inspect`, and
+//! `flag NAME says WORDS` a flag that one of the two refuses with these words.
 
 use std::fmt::Write as _;
 
@@ -62,6 +62,11 @@ impl Known {
     pub(crate) fn random(&self) -> bool {
         self.name.contains(' ')
     }
+
+    /// The flag that one of the two refuses, and the words of that.
+    pub(crate) fn refusal(&self) -> Option<(&str, &str)> {
+        self.name.strip_prefix("flag ")?.split_once(" says ")
+    }
 }
 
 /// The list.
@@ -98,7 +103,7 @@ pub(crate) fn document(known: &[Known], cases: &[Case]) -> String {
     text
 }
 
-fn parse(text: &str) -> Result<Vec<Known>, String> {
+pub(super) fn parse(text: &str) -> Result<Vec<Known>, String> {
     let lines = text.lines().enumerate();
     let lines = lines.filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
     let mut all: Vec<Known> = Vec::new();
@@ -115,6 +120,7 @@ fn parse(text: &str) -> Result<Vec<Known>, String> {
                 }),
             _ => None,
         };
+        let known = known.filter(|k| !k.name.starts_with("flag ") || k.refusal().is_some());
         let known = known.ok_or_else(|| format!("line {}: {line}", n + 1))?;
         if all.iter().any(|other| other.name == known.name) {
             return Err(format!("line {}: {} is there twice", n + 1, known.name));
@@ -136,11 +142,14 @@ mod tests {
 
     #[test]
     fn a_line_has_a_kind_and_a_reason() {
+        let refused = parse("flag --a says no b :: fault :: c").unwrap();
+        assert_eq!(refused[0].refusal(), Some(("--a", "no b")));
         assert!(parse("a-* :: newest :: because").unwrap()[0].covers("a-b"));
         for wrong in [
             "a :: newest",
             "a :: x :: y",
             "a :: fault :: y\na :: fault :: z",
+            "flag --a :: fault :: y",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

@@ -116,12 +116,12 @@ fn compare(options: &Options) -> Result<Found, String> {
     let mut found = Found::default();
     let (alone, together): (Vec<Case>, Vec<Case>) =
         chosen.into_iter().partition(|case| case.compared.alone);
-    // What differs is asked again when nothing else runs: the machine may have
-    // been busy.
+    // What is not as listed is asked again when nothing else runs: the machine
+    // may have been busy.
     let mut again = Vec::new();
     for (case, answers) in on_both(&stage, together, options.jobs)? {
         let known = listed(&known, &case);
-        if known.is_none() && report::differ(&case, &answers) {
+        if report::surprises(&case, &answers, known) {
             again.push(case);
         } else {
             found.add(&case, &answers, known);

@@ -30,12 +30,9 @@ impl Found {
     pub(crate) fn add(&mut self, case: &Case, answers: &Answers, known: Option<&Known>) {
         match (differ(case, answers), known) {
             (false, None) => self.agree += 1,
-            // Half of a pattern may agree; a name alone must not.
-            (false, Some(known)) => {
+            (false, Some(_)) => {
                 self.agree += 1;
-                let listed = known.name == case.name && known.kind != Kind::Mending;
-                // Who compares less than the case says sees less.
-                if listed && (case.compared.out || case.compared.err) {
+                if surprises(case, answers, known) {
                     self.stale.push(case.name.clone());
                 }
             }
@@ -53,6 +50,21 @@ impl Found {
 
     pub(crate) fn is_clean(&self) -> bool {
         self.differ.is_empty() && self.stale.is_empty()
+    }
+}
+
+/// Whether the answers are not what the list says of them.
+pub(crate) fn surprises(case: &Case, answers: &Answers, known: Option<&Known>) -> bool {
+    match known {
+        None => differ(case, answers),
+        // Half of a pattern may agree, a name alone must not; and who compares
+        // less than the case says sees less.
+        Some(known) => {
+            known.name == case.name
+                && known.kind != Kind::Mending
+                && (case.compared.out || case.compared.err)
+                && !differ(case, answers)
+        }
     }
 }
 

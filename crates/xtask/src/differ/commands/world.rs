@@ -116,7 +116,8 @@ impl Stage {
             let home = world.directory.path().join("home");
             for line in [
                 "docker ps -aq | xargs -r docker rm -f",
-                "docker images --format '{{.Repository}}:{{.Tag}}' | grep -vE '^(busybox|app):' | xargs -r docker rmi -f",
+                "docker images --format '{{.Repository}}:{{.Tag}}' | grep -vE '^(busybox|app|<none>):' | xargs -r docker rmi -f",
+                "docker image prune -f",
             ] {
                 let _best = world.line(line, &home, "-").run();
             }
@@ -132,11 +133,14 @@ impl Stage {
     }
 
     fn peer_world(&self, peer: Peer) -> Result<World, String> {
+        needs(peer)?;
         let directory = directory()?;
         let at = directory.path().display().to_string();
         let (holds, program, more) = match peer {
             Peer::Docker => {
-                let docker = Docker::start()?;
+                // A busy machine may keep its containerd waiting for too long.
+                let docker = Docker::start()
+                    .or_else(|first| Docker::start().map_err(|e| format!("{first}; again: {e}")))?;
                 let host = ("DOCKER_HOST".to_owned(), docker.host());
                 let program = format!("exec {} \"$@\"", docker_client());
                 (Holds::Docker(docker), program, vec![host])
@@ -318,6 +322,33 @@ impl Answer {
             err: vec![why.to_owned()],
         }
     }
+}
+
+/// Whether the programs are there that a peer's world is made of.
+fn needs(peer: Peer) -> Result<(), String> {
+    let (programs, packages): (&[&str], _) = match peer {
+        Peer::Docker => (
+            &["dockerd", docker_client(), "containerd", "jq"],
+            "docker.io jq",
+        ),
+        Peer::Podman => (&["/usr/bin/podman", "/usr/sbin/runc"], "podman runc"),
+        Peer::Runc => (&["/usr/sbin/runc", "jq"], "runc jq"),
+    };
+    for program in programs {
+        let there = match program.strip_prefix('/') {
+            Some(_) => Path::new(program).exists(),
+            None => std::env::var_os("PATH").is_some_and(|path| {
+                std::env::split_paths(&path).any(|directory| directory.join(program).exists())
+            }),
+        };
+        if !there {
+            return Err(format!(
+                "{program} is not there, and without it nothing can be compared with {}: install {packages}",
+                peer.name()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// `bundle DIR [FILTER]` makes a bundle whose config.json jq changed.

@@ -110,8 +110,13 @@ impl Trial<'_> {
         };
         let (peer, cove) = (theirs.answer(&case), ours.answer(&case));
         let accepted = peer.status == Some(0);
-        if line.flags.len() == 1 && self.listed(&format!("flag {}", line.names())) {
-            return Ok((accepted, Vec::new()));
+        if peer.status != cove.status
+            && let Some(flag) = refused(self.known, line, &peer, &cove)
+        {
+            // One of the two has not looked at the rest of the line.
+            let rest = line.without(&flag);
+            let (_, differs) = self.differs(&rest)?;
+            return Ok((accepted, differs));
         }
         Ok((accepted, self.compare(line, &peer, &cove)))
     }
@@ -171,17 +176,33 @@ impl Trial<'_> {
     }
 }
 
+/// The flag whose listed refusal by one of the two is why they end differently.
+fn refused(known: &[Known], line: &Line, peer: &Answer, cove: &Answer) -> Option<String> {
+    let says = |words: &str| {
+        [peer, cove]
+            .iter()
+            .filter(|answer| answer.status != Some(0))
+            .any(|answer| answer.err.iter().any(|line| line.contains(words)))
+    };
+    let has = |name: &str| line.flags.iter().any(|(flag, _)| *flag == name);
+    known
+        .iter()
+        .filter_map(Known::refusal)
+        .find(|(flag, words)| has(flag) && says(words))
+        .map(|(flag, _)| flag.to_owned())
+}
+
 /// What is different, without the values.
 fn signs(differs: &[String]) -> Vec<&str> {
     let name = |text: &str| text.find(['=', ':']).unwrap_or(text.len());
     differs.iter().map(|one| &one[..name(one)]).collect()
 }
 
-/// One script: the line, then what became of it.
+/// One script (Docker has the variables in no order): the line, then what became of it.
 fn script(line: &Line) -> String {
     if line.create {
         format!(
-            "docker {} >/dev/null || exit $?; docker inspect $C | jq -c '.[0] | {{Config, HostConfig}}'",
+            "docker {} >/dev/null || exit $?; docker inspect $C | jq -c '.[0] | {{Config, HostConfig}} | .Config.Env |= sort'",
             line.text()
         )
     } else {
@@ -226,6 +247,27 @@ mod tests {
         let line = |seed| Line::compose(&mut Rng::new(seed)).text();
         assert_eq!(line(7), line(7));
         assert_ne!(line(7), line(8));
+    }
+
+    #[test]
+    fn a_listed_refusal_explains_a_line_with_other_flags() {
+        let known = known::parse("flag --net says no net :: later :: because").unwrap();
+        let line = Line::of(&[("--tty", "1"), ("--net", "x"), ("--net", "y")]);
+        let answer = |status, err: &str| Answer {
+            status: Some(status),
+            out: Vec::new(),
+            err: vec![err.to_owned()],
+        };
+        let accepted = answer(0, "");
+        let flag = |cove: &Answer| refused(&known, &line, &accepted, cove);
+        assert_eq!(flag(&answer(1, "no net there")).as_deref(), Some("--net"));
+        assert_eq!(line.without("--net").names(), "--tty");
+        // Other words, and words of who accepts, explain nothing.
+        assert_eq!(flag(&answer(1, "no tty")), None);
+        assert_eq!(flag(&answer(0, "no net there")), None);
+        let line = Line::of(&[("--tty", "1")]);
+        let cove = answer(1, "no net there");
+        assert_eq!(refused(&known, &line, &accepted, &cove), None);
     }
 
     #[test]

@@ -353,6 +353,23 @@ impl Line {
         words.join(" ")
     }
 
+    /// The line without one of its flags.
+    pub(super) fn without(&self, name: &str) -> Self {
+        let mut line = self.clone();
+        line.flags.retain(|(flag, _)| *flag != name);
+        line
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(flags: &[(&'static str, &str)]) -> Self {
+        let flag = |(name, value): &(&'static str, &str)| (*name, Some((*value).to_owned()));
+        Self {
+            create: true,
+            flags: flags.iter().map(flag).collect(),
+            image: "busybox",
+        }
+    }
+
     /// The flags' names.
     pub(super) fn names(&self) -> String {
         let names: Vec<&str> = self.flags.iter().map(|(name, _)| *name).collect();
