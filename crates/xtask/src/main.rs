@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         // Started by `differ bundles` itself; the last two in containers and as hooks.
         ["differ-worker", rest @ ..] => differ::bundles::work(rest),
         ["differ-probe", rest @ ..] => return probed(differ::bundles::report(rest)),
+        ["differ-wait"] => differ::bundles::wait(),
         ["differ-hook", kind, log, status] => differ::bundles::hook(kind, log, status),
         ["dist"] => dist::build(),
         ["lab", rest @ ..] => return lab::run(rest),

@@ -3,6 +3,8 @@
 
 use serde_json::{Value, json};
 
+use super::generate::IDMAPPED;
+
 /// Facts that a trial's configuration settles, and their values.
 pub(super) fn expected(trial: &Value) -> Vec<(String, String)> {
     let config = &trial["config"];
@@ -23,6 +25,11 @@ pub(super) fn expected(trial: &Value) -> Vec<(String, String)> {
     due("signals.ignored", "0".repeat(16));
     if let Some(mask) = process["user"]["umask"].as_u64() {
         due("process.umask", format!("{mask:04o}"));
+    }
+    if trial["life"] == json!("exec")
+        && let Some(cpus) = process["execCPUAffinity"]["final"].as_str()
+    {
+        due("sched.cpus", cpus.to_owned());
     }
     if let Some(score) = process["oomScoreAdj"].as_i64() {
         due("process.oom_score_adj", score.to_string());
@@ -90,8 +97,27 @@ pub(super) fn expected(trial: &Value) -> Vec<(String, String)> {
     {
         due("mount./.propagation", spread.to_owned());
     }
-    for (at, spread) in spreads(&config["mounts"]) {
+    // Where everything was made private before, there is nobody to be the slave of.
+    let cut = matches!(
+        config["linux"]["rootfsPropagation"].as_str(),
+        Some("rprivate" | "runbindable")
+    );
+    let spreads = spreads(&config["mounts"]);
+    for (at, spread) in spreads
+        .into_iter()
+        .filter(|(_, s)| !(cut && *s == "master"))
+    {
         due(&format!("mount.{at}.propagation"), spread.to_owned());
+    }
+    let mounts = config["mounts"].as_array();
+    let mapped = |mount: &Value| mount["destination"] == json!(IDMAPPED);
+    let spaces = config["linux"]["namespaces"].as_array();
+    let user = |space: &Value| space["type"] == json!("user");
+    if mounts.into_iter().flatten().any(mapped) && !spaces.into_iter().flatten().any(user) {
+        due(
+            &format!("node.{IDMAPPED}"),
+            "directory 0755 1000:1000".to_owned(),
+        );
     }
     for (name, value) in config["linux"]["sysctl"].as_object().into_iter().flatten() {
         let value = value.as_str().unwrap_or_default().replace(' ', "\t");

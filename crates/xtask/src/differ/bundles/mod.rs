@@ -12,6 +12,7 @@ mod normal;
 mod probe;
 mod run;
 mod shrink;
+mod sweep;
 mod worker;
 mod world;
 
@@ -20,12 +21,13 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::Mode;
 use serde_json::Value;
 use testkit::cmd::{Cmd, Running};
 
-pub(crate) use probe::{DONE, hook, report};
+pub(crate) use probe::{DONE, hook, report, wait};
 pub(crate) use worker::work;
+
+use sweep::Place;
 
 const USAGE: &str = "\
 cargo xtask differ bundles [OPTIONS]
@@ -63,14 +65,9 @@ pub(crate) fn document() -> Result<String, String> {
 /// Text for the reader, and how many kinds of differences are not known.
 fn compare(options: &Options, cove: &Path) -> Result<(String, usize), String> {
     let began = Instant::now();
-    let directory = tempfile::Builder::new()
-        .prefix("cvd")
-        .tempdir()
-        .map_err(|e| e.to_string())?;
-    rustix::fs::chmod(directory.path(), Mode::from_raw_mode(0o755)).map_err(|e| e.to_string())?;
-    let _groups = Groups(options.jobs);
+    let place = Place::new(options.jobs).map_err(|e| e.to_string())?;
     let workers: Vec<Running> = (0..options.jobs)
-        .map(|n| start(options, n, directory.path(), cove))
+        .map(|n| start(options, n, place.path(), cove))
         .collect::<Result<_, _>>()?;
     let mut kinds: BTreeMap<String, (u64, Value)> = BTreeMap::new();
     let mut text = String::new();
@@ -124,22 +121,6 @@ fn compare(options: &Options, cove: &Path) -> Result<(String, usize), String> {
     Ok((text, kinds.len()))
 }
 
-/// The cgroups of so many workers, which go when all that was in them has ended.
-struct Groups(u64);
-
-impl Drop for Groups {
-    fn drop(&mut self) {
-        for hierarchy in world::hierarchies() {
-            (0..self.0).for_each(|n| world::remove_groups(&hierarchy.join(key(n))));
-        }
-    }
-}
-
-/// The name of a worker's cgroup.
-fn key(n: u64) -> String {
-    format!("differ-{}-{n}", std::process::id())
-}
-
 fn tell(text: &mut String, kind: &str, count: u64, example: &Value) {
     let _infallible = writeln!(
         text,
@@ -166,9 +147,11 @@ fn start(options: &Options, n: u64, directory: &Path, cove: &Path) -> Result<Run
     let own = std::env::current_exe().map_err(|e| e.to_string())?;
     let world = directory.join(format!("w{n}"));
     std::fs::create_dir(&world).map_err(|e| e.to_string())?;
-    let key = key(n);
+    let key = sweep::group(n);
     let only = options.only.map(|n| n.to_string()).unwrap_or_default();
-    let cmd = Cmd::new("unshare")
+    // A world does not outlive this program, however that ends.
+    let cmd = Cmd::new("setpriv")
+        .args(["--pdeathsig", "KILL", "unshare"])
         .args([
             "-m",
             "-n",

@@ -46,6 +46,13 @@ pub(crate) fn report(sysctls: &[&str]) -> Result<String, String> {
     Ok(String::new())
 }
 
+/// Waits until it is killed.
+pub(crate) fn wait() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
+
 /// Writes what a hook sees, one line for each hook that ran.
 pub(crate) fn hook(kind: &str, log: &str, status: &str) -> Result<String, String> {
     let mut facts = Facts::new();
@@ -323,6 +330,7 @@ fn sees(facts: &mut Facts) {
         "/opt",
         "/dev",
         "/run",
+        super::generate::IDMAPPED,
     ] {
         let Ok(meta) = fs::symlink_metadata(path) else {
             continue;

@@ -9,7 +9,7 @@ use testkit::cmd::{Cmd, Output};
 use testkit::files;
 
 use super::facts::Facts;
-use super::generate::{BASE, caller_script, complete};
+use super::generate::{BASE, caller_script, complete, executed};
 use super::host::{Host, settle};
 use super::probe::{DONE, node};
 use super::world::{World, hierarchies};
@@ -65,6 +65,9 @@ pub(super) fn run(world: &World, trial: &Value, runtime: Runtime) -> Result<Repo
     let terminal = trial["config"]["process"]["terminal"] == json!(true);
     let output = if trial["life"] == json!("create") {
         by_steps(world, trial, runtime, &id, &mut facts)
+    } else if trial["life"] == json!("exec") {
+        fs::write(world.path("process.json"), executed(trial).to_string()).map_err(failed)?;
+        into_it(world, trial, runtime, &id)
     } else {
         call(
             world,
@@ -107,10 +110,20 @@ pub(super) fn run(world: &World, trial: &Value, runtime: Runtime) -> Result<Repo
 }
 
 /// The sentence of a runtime's last words.
-fn message(said: &str) -> &str {
-    let last = said.trim().lines().last().unwrap_or_default();
+fn message(said: &str) -> String {
+    let plain = without_colours(said);
+    let last = plain.trim().lines().last().unwrap_or_default();
     let text = last.split_once("msg=\"").map_or(last, |(_, text)| text);
-    text.trim_end_matches(['"', '\r']).trim()
+    text.trim_end_matches(['"', '\r']).trim().to_owned()
+}
+
+/// A text without the colours that it has on a terminal.
+fn without_colours(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |plain, part| {
+        plain + part.split_once('m').map_or(part, |(_, rest)| rest)
+    })
 }
 
 /// The host's id that owns the root filesystem: that of the container's root.
@@ -147,7 +160,14 @@ fn call(world: &World, trial: &Value, runtime: Runtime, words: &[&str], terminal
             "/dev/null".into(),
         ];
     }
-    let script = caller_script(&trial["caller"], &text(&world.directory));
+    let mut caller = trial["caller"].clone();
+    // With ends of children ignored, crun and script wait for ever.
+    if (terminal || runtime == Runtime::Crun)
+        && let Some(ignored) = caller["ignore"].as_array_mut()
+    {
+        ignored.retain(|name| *name != json!("CHLD"));
+    }
+    let script = caller_script(&caller, &text(&world.directory));
     Cmd::new("sh")
         .args(["-c", &script, "caller"])
         .args(all)
@@ -194,6 +214,41 @@ fn by_steps(world: &World, trial: &Value, runtime: Runtime, id: &str, facts: &mu
     whole
 }
 
+/// Starts a container that waits and executes the process of the trial in it,
+/// in the caller's state; whoever started the container has none.
+fn into_it(world: &World, trial: &Value, runtime: Runtime, id: &str) -> Output {
+    let pid_file = text(&world.path("bundle/pid"));
+    let bundle = text(&world.path("bundle"));
+    let words = ["create", "--bundle", &bundle, "--pid-file", &pid_file, id];
+    let created = call(world, &json!({"caller": {}}), runtime, &words, false);
+    if !created.success() {
+        return created;
+    }
+    let on = |words: &[&str]| {
+        let mut all = runtime.words(world);
+        all.extend(words.iter().map(|word| (*word).to_owned()));
+        command(&all).run()
+    };
+    let started = on(&["start", id]);
+    let file = text(&world.path("process.json"));
+    let output = if started.success() {
+        call(
+            world,
+            trial,
+            runtime,
+            &["exec", "--process", &file, id],
+            false,
+        )
+    } else {
+        started
+    };
+    let pid = files::text(pid_file.as_ref()).and_then(|t| t.trim().parse::<u32>().ok());
+    let _ended = on(&["kill", id, "KILL"]);
+    let _status = pid.and_then(|pid| wait(pid, Duration::from_secs(15)));
+    let _gone = on(&["delete", id]);
+    output
+}
+
 /// Waits for a process that has become ours, and tells how it ended.
 fn wait(pid: u32, time: Duration) -> Option<i32> {
     let pid = i32::try_from(pid)
@@ -235,6 +290,8 @@ fn limits(pid: u32, id: &str, facts: &mut Facts) {
             "cpuset.cpus",
             "cpuset.mems",
             "pids.max",
+            "blkio.throttle.read_bps_device",
+            "blkio.throttle.write_iops_device",
             "devices.list",
             "freezer.state",
         ] {

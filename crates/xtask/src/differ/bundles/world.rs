@@ -235,7 +235,7 @@ pub(super) fn remove_groups(group: &Path) {
 /// A process in new namespaces, to be joined: the one that was started, and
 /// the id of the one inside.
 fn hold(user: bool) -> Result<(Running, u32), String> {
-    let kinds = if user { "-Unuip" } else { "-nuip" };
+    let kinds = if user { "-Unuip" } else { "-nuipT" };
     let holder = Cmd::new("unshare")
         .args([kinds, "--fork", "--kill-child"])
         // Ends of adopted processes are nothing that anybody must wait for.

@@ -67,19 +67,22 @@ pub(in super::super) fn script(caller: &Value, directory: &str) -> String {
         }
     };
     line("umask", "umask @");
+    line("cwd", "cd @");
     line("files", "ulimit -n @");
     line("core", "ulimit -c @");
     line("oom", "echo @ >/proc/self/oom_score_adj");
     // What this program was given is none of the trial's.
-    let mut before = String::from("env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/caller");
-    if let Some(variable) = caller["env"].as_str() {
-        let _infallible = write!(before, " {variable}");
-    }
+    let mut before = String::from("env -i");
+    // Options first: after a variable `env` would take them for more of them.
     for (key, option) in [("ignore", "--ignore-signal"), ("block", "--block-signal")] {
         let names = words(key);
         if !names.is_empty() {
             let _infallible = write!(before, " {option}={}", names.join(","));
         }
+    }
+    before.push_str(" PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/caller");
+    if let Some(variable) = caller["env"].as_str() {
+        let _infallible = write!(before, " {variable}");
     }
     if let Some(nice) = caller["nice"].as_str() {
         let _infallible = write!(before, " nice -n {nice}");
@@ -103,4 +106,31 @@ pub(in super::super) fn script(caller: &Value, directory: &str) -> String {
         let _infallible = write!(text, " {number}>&-");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit::cmd::Cmd;
+
+    use super::*;
+
+    #[test]
+    fn what_a_caller_ignores_and_blocks_is_handed_on() {
+        let there = tempfile::tempdir().unwrap();
+        let directory = there.path().display().to_string();
+        let caller = json!({"ignore": ["INT", "QUIT"], "block": ["USR1"], "env": "A=1"});
+        let done = Cmd::new("sh")
+            .args(["-c", &script(&caller, &directory), "caller"])
+            .args(["grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"])
+            .run();
+        let seen = testkit::files::text(&there.path().join("out")).unwrap();
+        assert!(done.success(), "{done}");
+        let bits = |name: &str| {
+            let line = seen.lines().find(|l| l.starts_with(name)).unwrap();
+            u64::from_str_radix(line.rsplit('\t').next().unwrap(), 16).unwrap()
+        };
+        // 2, 3 and 10.
+        assert_eq!(bits("SigIgn") & 0b110, 0b110, "{seen}");
+        assert_eq!(bits("SigBlk"), 1 << 9, "{seen}");
+    }
 }

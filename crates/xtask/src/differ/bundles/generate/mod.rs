@@ -4,6 +4,7 @@
 
 mod caller;
 mod linux;
+mod more;
 mod mounts;
 mod process;
 
@@ -13,6 +14,7 @@ use testkit::rng::Rng;
 use super::probe::REPORT;
 
 pub(super) use caller::script as caller_script;
+pub(super) use more::IDMAPPED;
 
 /// What the generator needs to know of the world.
 #[derive(Debug, Clone)]
@@ -64,38 +66,26 @@ pub(super) fn trial(seed: u64, index: u64, ground: &Ground) -> Value {
     } else {
         "create"
     };
-    json!({
+    let mut trial = json!({
         "life": life,
         "caller": caller::caller(&mut dice),
         "config": config,
-    })
+    });
+    more::add(&mut trial, &mut Dice::new(!seed, index), ground);
+    trial
 }
 
 /// The configuration of a trial with what every one needs: the probe, the mount
 /// namespace, `/proc` and the directory of the reports.
 pub(super) fn complete(trial: &Value, ground: &Ground) -> Value {
     let mut config = trial["config"].clone();
+    if trial["life"] == json!("exec") {
+        // The process of the trial is executed into a container that waits.
+        config["process"] = json!({"args": ["/bin/probe", "differ-wait"]});
+    }
     config["ociVersion"] = json!("1.0.2");
     config["root"]["path"] = json!("rootfs");
-    for (pointer, value) in [("args", json!(["/bin/probe"])), ("cwd", json!("/"))] {
-        if config["process"].get(pointer).is_none() {
-            config["process"][pointer] = value;
-        }
-    }
-    if config["process"].get("user").is_none() {
-        // Peers of this age demand one.
-        config["process"]["user"] = json!({"uid": 0, "gid": 0});
-    }
-    let sysctls = config["linux"]["sysctl"].as_object();
-    let sysctls: Vec<Value> = sysctls
-        .into_iter()
-        .flatten()
-        .map(|(k, _)| json!(k))
-        .collect();
-    if let Some(words) = config["process"]["args"].as_array_mut() {
-        words.push(json!("differ-probe"));
-        words.extend(sysctls);
-    }
+    config["process"] = process_of(&config);
     let mut spaces = list(&config["linux"]["namespaces"]);
     spaces.push(json!({"type": "mount"}));
     config["linux"]["namespaces"] = Value::Array(spaces);
@@ -132,6 +122,30 @@ pub(super) fn complete(trial: &Value, ground: &Ground) -> Value {
         }
     }
     config
+}
+
+/// The process of a configuration with what every one needs.
+fn process_of(config: &Value) -> Value {
+    let mut process = config["process"].clone();
+    if process.get("args").is_none() {
+        let sysctls = config["linux"]["sysctl"].as_object();
+        let mut words = vec![json!("/bin/probe"), json!("differ-probe")];
+        words.extend(sysctls.into_iter().flatten().map(|(name, _)| json!(name)));
+        process["args"] = Value::Array(words);
+    }
+    if process.get("cwd").is_none() {
+        process["cwd"] = json!("/");
+    }
+    if process.get("user").is_none() {
+        // Peers of this age demand one.
+        process["user"] = json!({"uid": 0, "gid": 0});
+    }
+    process
+}
+
+/// The process that is executed into a container that runs.
+pub(super) fn executed(trial: &Value) -> Value {
+    process_of(&trial["config"])
 }
 
 fn list(value: &Value) -> Vec<Value> {
@@ -247,6 +261,9 @@ mod tests {
             "ioPriority",
             "personality",
             "domainname",
+            "blockIO",
+            "/proc/1/ns/time",
+            "idmap",
         ] {
             assert!(all.contains(part), "{part} is never generated");
         }
