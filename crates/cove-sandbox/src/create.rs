@@ -63,7 +63,7 @@ impl Created {
                 self.channel
                     .command(Command::Go)
                     .map_err(|e| Error::os("start the init", e))?;
-                warnings.extend(until_executed(&self.channel)?);
+                warnings.extend(until_executed(&self.channel, None)?);
                 // A process that is killed closes its end of the channel as well.
                 if !cove_sys::proc::has_executed(self.stored.pid).unwrap_or(true) {
                     return Err(Error::InitDied("the start"));
@@ -206,7 +206,7 @@ fn create_in(
         // A failing init has closed its end; its report says why.
         drop(ours.command(Command::Continue));
     }
-    let heard = process.hear_out(&ours, "set-up", |pid| {
+    let heard = process.hear_out(&ours, "set-up", None, |pid| {
         stored.pid = pid;
         let state = stored.oci(Status::Creating);
         for kind in [HookKind::Prestart, HookKind::CreateRuntime] {

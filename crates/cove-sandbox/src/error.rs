@@ -158,6 +158,9 @@ pub enum Error {
     /// The first process ended without a word (killed, out of memory).
     #[error("the container's first process ended during {0}")]
     InitDied(&'static str),
+    /// The caller did not want to wait any longer.
+    #[error("interrupted before the process ran")]
+    Interrupted,
     /// `newuidmap` or `newgidmap` refused.
     #[error("{program}: {reason}")]
     IdMap {

@@ -100,7 +100,9 @@ pub(crate) fn run(
     }
     // A failing process has closed its end; its report says why.
     drop(ours.command(Command::Continue));
-    let heard = child.hear_out(&ours, "exec", |_| Err(Error::InitDied("exec")))?;
+    let heard = child.hear_out(&ours, "exec", options.interrupt, |_| {
+        Err(Error::InitDied("exec"))
+    })?;
     let console = forward_console(heard.master, &options.console, console.as_ref())?;
     forward_pidfd(child.pidfd(), "setns", pidfd_socket.as_ref())?;
     if let Some(path) = options.pid_file {
@@ -110,7 +112,7 @@ pub(crate) fn run(
         .map_err(|e| Error::os("start the process", e))?;
     let mut warnings = plan.warnings.clone();
     warnings.extend(heard.warnings);
-    warnings.extend(until_executed(&ours)?);
+    warnings.extend(until_executed(&ours, options.interrupt)?);
     let (pid, pidfd) = child.release("exec")?;
     Ok(ExecChild {
         pid,

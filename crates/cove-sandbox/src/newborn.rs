@@ -1,6 +1,6 @@
 //! A process that was made and is not ready yet, as its creator sees it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::process::{
@@ -9,7 +9,7 @@ use rustix::process::{
 
 use crate::error::{Error, Result};
 use crate::protocol::{Channel, Report};
-use crate::sockets::next;
+use crate::sockets::{awaited, next};
 use crate::userns;
 
 /// A child that ends with this value, unless it is released.
@@ -79,10 +79,12 @@ impl Newborn {
         &mut self,
         channel: &Channel,
         during: &'static str,
+        interrupt: Option<BorrowedFd<'_>>,
         mut hooks: impl FnMut(i32) -> Result<()>,
     ) -> Result<Heard> {
         let mut heard = Heard::default();
         loop {
+            awaited(channel, interrupt)?;
             match next(channel, during)? {
                 Report::Ready => return Ok(heard),
                 Report::Failure(failure) => return Err(failure.into()),

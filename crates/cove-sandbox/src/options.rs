@@ -1,5 +1,6 @@
 //! What a caller chooses beside the specification when it creates a container or executes in one.
 
+use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -137,4 +138,6 @@ pub struct ExecOptions<'a> {
     pub ignore_paused: bool,
     /// Stay in the caller's session keyring.
     pub no_new_keyring: bool,
+    /// Once it is readable the process is not waited for any longer than a start usually takes.
+    pub interrupt: Option<BorrowedFd<'a>>,
 }

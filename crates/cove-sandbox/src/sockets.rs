@@ -2,9 +2,11 @@
 //! start, and those of others that are given a terminal or a seccomp listener.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
 };
@@ -16,6 +18,12 @@ use crate::plan::{Plan, invalid};
 use crate::protocol::{Channel, Command, Report};
 use crate::state::{START_SOCKET, StateDir};
 
+/// How long a start is waited for that its caller does not want any more: mostly it is over at once.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 2,
+    tv_nsec: 0,
+};
+
 pub(crate) fn next(channel: &Channel, during: &'static str) -> Result<Report> {
     let report = channel
         .next_report()
@@ -23,13 +31,43 @@ pub(crate) fn next(channel: &Channel, during: &'static str) -> Result<Report> {
     report.ok_or(Error::InitDied(during))
 }
 
+/// Waits for the next report. A process among those of a container can be stopped by them before it
+/// has said anything, so its caller need not wait for ever.
+///
+/// # Errors
+/// [`Error::Interrupted`] when `interrupt` became readable and nothing was said soon.
+pub(crate) fn awaited(channel: &Channel, interrupt: Option<BorrowedFd<'_>>) -> Result<()> {
+    let Some(interrupt) = interrupt else {
+        return Ok(());
+    };
+    let mut patience = None;
+    loop {
+        let mut fds = vec![PollFd::new(&channel.0, PollFlags::IN)];
+        if patience.is_none() {
+            fds.push(PollFd::from_borrowed_fd(interrupt, PollFlags::IN));
+        }
+        match poll(&mut fds, patience.as_ref()) {
+            Ok(0) => return Err(Error::Interrupted),
+            Ok(_) if !fds[0].revents().is_empty() => return Ok(()),
+            Ok(_) => patience = Some(PATIENCE),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(Error::os("listen to the init", error)),
+        }
+    }
+}
+
 /// Listens until the program runs: then the init's end of the channel is closed by the exec.
-pub(crate) fn until_executed(channel: &Channel) -> Result<Vec<String>> {
+pub(crate) fn until_executed(
+    channel: &Channel,
+    interrupt: Option<BorrowedFd<'_>>,
+) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
-    while let Some(report) = channel
-        .next_report()
-        .map_err(|e| Error::os("listen to the init", e))?
-    {
+    loop {
+        awaited(channel, interrupt)?;
+        let report = channel.next_report();
+        let Some(report) = report.map_err(|e| Error::os("listen to the init", e))? else {
+            return Ok(warnings);
+        };
         match report {
             Report::Failure(failure) => return Err(failure.into()),
             Report::Warning(text) => warnings.push(text),
@@ -40,7 +78,6 @@ pub(crate) fn until_executed(channel: &Channel) -> Result<Vec<String>> {
             | Report::Console(_) => {}
         }
     }
-    Ok(warnings)
 }
 
 /// Starts an init that listens in its state directory.
@@ -49,7 +86,7 @@ pub(crate) fn signal_start(dir: &StateDir) -> Result<Vec<String>> {
     channel
         .command(Command::Go)
         .map_err(|e| Error::os("start the init", e))?;
-    let result = until_executed(&channel);
+    let result = until_executed(&channel, None);
     let _ = rustix::fs::unlinkat(&dir.fd, START_SOCKET, rustix::fs::AtFlags::empty());
     result
 }
@@ -92,7 +129,7 @@ pub(crate) fn start_socket(dir: &StateDir) -> Result<OwnedFd> {
         )?;
         bind(&socket, &SocketAddrUnix::new(dir.short_path(START_SOCKET))?)?;
         listen(&socket, 16)?;
-        Ok::<_, rustix::io::Errno>(socket)
+        Ok::<_, Errno>(socket)
     };
     make().map_err(|e| Error::state("listen on", dir.path.join(START_SOCKET), e))
 }
@@ -187,5 +224,22 @@ mod tests {
         }
         drop(socket);
         assert!(!listens(&dir));
+    }
+
+    #[test]
+    fn a_start_that_nobody_wants_any_more_is_not_waited_for() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let (interrupt, sender) = rustix::pipe::pipe().unwrap();
+        let wait = || awaited(&ours, Some(interrupt.as_fd()));
+        rustix::io::write(&sender, b"x").unwrap();
+        // Its process is stopped, say.
+        assert!(matches!(wait(), Err(Error::Interrupted)));
+        // One that goes on is heard out, and so is its end.
+        theirs.report(&Report::Ready).unwrap();
+        wait().unwrap();
+        assert!(matches!(next(&ours, "test"), Ok(Report::Ready)));
+        drop(theirs);
+        let heard = until_executed(&ours, Some(interrupt.as_fd()));
+        assert_eq!(heard.unwrap(), Vec::<String>::new());
     }
 }

@@ -69,6 +69,13 @@ impl Signals {
         })
     }
 
+    /// What becomes readable when one of those is held back that usually end a client.
+    pub(crate) fn ending(&self) -> Result<Option<SignalFd>, Failure> {
+        let block = || SignalFd::block(&ENDING);
+        let fd = self.fd.is_some().then(block).transpose();
+        fd.map_err(|error| broken("hold signals back", &error))
+    }
+
     /// What becomes readable when there is one.
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.fd.as_ref().map(AsFd::as_fd)

@@ -2,7 +2,7 @@
 //! process; no supervisor and no daemon is between them. Only the terminal of a
 //! detached one has a process beside it.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use cove_engine::ExecRequest;
 use cove_sandbox::{ExecOptions, Stdio};
@@ -62,8 +62,10 @@ pub(crate) fn exec(session: &Session, matches: &Matches) -> Outcome {
         Proxy::NoJobControl
     };
     let mut signals = Signals::hold(proxy, tty && !detached)?;
+    let ending = signals.ending()?;
     let options = ExecOptions {
         stdio,
+        interrupt: ending.as_ref().map(AsFd::as_fd),
         as_init: true,
         ..ExecOptions::default()
     };
