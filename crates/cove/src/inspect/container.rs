@@ -308,31 +308,36 @@ fn binds(mounts: &[Mount]) -> Vec<String> {
 
 /// A mount as `--mount` says it, which `-v` and `--tmpfs` do not.
 fn described(mount: &Mount) -> Option<Value> {
-    let mut fields = json!({"Target": mount.target});
-    if mount.read_only {
-        fields["ReadOnly"] = true.into();
-    }
-    match &mount.source {
+    // In Docker's order.
+    let frame = |mut fields: Value| {
+        fields["Target"] = mount.target.as_str().into();
+        if mount.read_only {
+            fields["ReadOnly"] = true.into();
+        }
+        fields
+    };
+    Some(match &mount.source {
         MountSource::Bind {
             path,
             propagation,
             non_recursive,
             create: false,
         } => {
-            fields["Type"] = "bind".into();
-            fields["Source"] = path.display().to_string().into();
+            let source = path.display().to_string();
+            let mut fields = frame(json!({"Type": "bind", "Source": source}));
             if let Some(mode) = propagation {
                 fields["BindOptions"]["Propagation"] = mode.as_str().into();
             }
             if *non_recursive {
                 fields["BindOptions"]["NonRecursive"] = true.into();
             }
+            fields
         }
         MountSource::Tmpfs {
             options,
             mount: true,
         } => {
-            fields["Type"] = "tmpfs".into();
+            let mut fields = frame(json!({"Type": "tmpfs"}));
             for option in options.split(',') {
                 if let Some(size) = option.strip_prefix("size=") {
                     fields["TmpfsOptions"]["SizeBytes"] = json!(size.parse::<u64>().ok());
@@ -340,10 +345,10 @@ fn described(mount: &Mount) -> Option<Value> {
                     fields["TmpfsOptions"]["Mode"] = json!(u32::from_str_radix(mode, 8).ok());
                 }
             }
+            fields
         }
         MountSource::Bind { .. } | MountSource::Tmpfs { .. } => return None,
-    }
-    Some(fields)
+    })
 }
 
 fn mount_point(mount: &Mount) -> Option<Value> {

@@ -49,6 +49,12 @@ fn a_mount_in_memory_is_shown_as_it_was_asked_for() {
         *points,
         json!([point("/sized", true), point("/plain", false)])
     );
+    // Scripts that look with grep see Docker's order.
+    let first = cove.ok(&["inspect", "-f", "{{json .HostConfig.Mounts}}", "box"]);
+    assert!(
+        first.starts_with(r#"[{"Type":"tmpfs","Target":"/sized","TmpfsOptions":"#),
+        "{first}"
+    );
     // Said twice, the last one counts, and there is one.
     assert_eq!(cove.ok(&["start", "-a", "box"]), "1");
 }
