@@ -100,7 +100,7 @@ pub(super) fn expected(trial: &Value) -> Vec<(String, String)> {
     // Where everything was made private before, there is nobody to be the slave of.
     let cut = matches!(
         config["linux"]["rootfsPropagation"].as_str(),
-        Some("rprivate" | "runbindable")
+        Some("private" | "rprivate" | "runbindable")
     );
     let spreads = spreads(&config["mounts"]);
     for (at, spread) in spreads
