@@ -136,6 +136,20 @@ fn what_is_changed_in_the_callers_own_namespace_would_be_the_hosts() {
 }
 
 #[test]
+fn without_a_mount_namespace_nothing_is_mounted() {
+    let mut sandbox = Sandbox::new("true");
+    sandbox.spec["linux"]["namespaces"] = json!([{"type": "pid"}, {"type": "uts"}]);
+    let (_, said) = sandbox.fails();
+    assert!(
+        said.contains("needs a mount namespace of its own"),
+        "{said}"
+    );
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let bundle = sandbox.dir.path().to_str().unwrap();
+    assert!(!mounts.contains(bundle), "{mounts}");
+}
+
+#[test]
 fn an_empty_name_is_none() {
     let mut sandbox = Sandbox::new("hostname; cat /proc/sys/kernel/domainname");
     sandbox.spec["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "pid"}]);
