@@ -14,6 +14,9 @@ use super::error::{CgroupError, Result};
 /// that a number used again is never hit.
 pub(super) fn each(dir: &Dir, signal: Signal) -> Result<usize> {
     let listed = dir.procs_recursive()?;
+    if listed.is_empty() {
+        return Ok(0);
+    }
     let mut held = Vec::with_capacity(listed.len());
     for pid in listed {
         match pidfd_open(pid, PidfdFlags::empty()) {

@@ -341,6 +341,10 @@ impl Backend for V1 {
         if number != Signal::KILL {
             return signal::each(whole, number).map(drop);
         }
+        // As a rule the first process took all others with it: where none is, none begins.
+        if whole.procs_recursive()?.is_empty() {
+            return Ok(());
+        }
         // Frozen, nobody forks away; the signals arrive with the thaw.
         if let Some(freezer) = freezer
             && set_freezer(freezer, "FROZEN").is_ok()
