@@ -218,7 +218,9 @@ fn steps(joiner: &mut Joiner<'_>) -> Step<init::Never> {
             }
         }
     }
-    // Before the container's processes can see this one.
+    // Born in the container's PID namespace, this process is seen from its first moment. Its
+    // capabilities keep the others away that lack CAP_SYS_PTRACE; TODO: one that has it, in the
+    // same user namespace, can look at what is still open here.
     cove_sys::sched::set_undumpable().during(|| "hide from ptrace")?;
     // The host's procfs goes on telling the host's pid from within the container's namespaces.
     let proc = joiner.notify.is_some().then(|| init::directory("/proc"));
