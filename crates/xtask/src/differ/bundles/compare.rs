@@ -102,9 +102,12 @@ pub(super) fn differences(trial: &Value, reports: &[Report], known: &Known) -> V
         };
         let values: Vec<Option<String>> = reports
             .iter()
-            .map(|report| {
+            .enumerate()
+            .map(|(n, report)| {
                 let value = report.facts.get(name).unwrap_or("nothing");
-                speaks(report).then(|| value.to_owned())
+                // Nothing can be said of a peer that did not end.
+                let judges = n == 0 || !report.hung;
+                (judges && speaks(report)).then(|| value.to_owned())
             })
             .collect();
         let open: Vec<(&Runtime, &String)> = ALL

@@ -71,7 +71,7 @@ fn compare(options: &Options, cove: &Path) -> Result<(String, usize), String> {
         .collect::<Result<_, _>>()?;
     let mut kinds: BTreeMap<String, (u64, Value)> = BTreeMap::new();
     let mut text = String::new();
-    let (mut done, mut refused) = (0, [0; 3]);
+    let (mut done, mut refused, mut hung) = (0, [0; 3], [0; 3]);
     for worker in workers {
         let output = worker.wait();
         if !output.success() {
@@ -87,12 +87,8 @@ fn compare(options: &Options, cove: &Path) -> Result<(String, usize), String> {
             };
             if let Some(n) = line["done"].as_u64() {
                 done += n;
-                for (all, one) in refused
-                    .iter_mut()
-                    .zip(line["refused"].as_array().into_iter().flatten())
-                {
-                    *all += one.as_u64().unwrap_or(0);
-                }
+                add(&mut refused, &line["refused"]);
+                add(&mut hung, &line["hung"]);
                 continue;
             }
             let kind = line["kind"].as_str().unwrap_or_default().to_owned();
@@ -110,15 +106,26 @@ fn compare(options: &Options, cove: &Path) -> Result<(String, usize), String> {
     }
     let _infallible = write!(
         text,
-        "{done} bundles of seed {} on cove, runc and crun in {:.0} s; refused by {}, {}, {}; {} kinds of differences that are not known",
+        "{done} bundles of seed {} on cove, runc and crun in {:.0} s; refused by {}, {}, {}; hung: {}, {}, {}; {} kinds of differences that are not known",
         options.seed,
         began.elapsed().as_secs_f64(),
         refused[0],
         refused[1],
         refused[2],
+        hung[0],
+        hung[1],
+        hung[2],
         kinds.len()
     );
     Ok((text, kinds.len()))
+}
+
+/// Adds a worker's numbers, one for each runtime, to the sums.
+fn add(sums: &mut [u64; 3], numbers: &Value) {
+    let numbers = numbers.as_array().into_iter().flatten();
+    for (sum, number) in sums.iter_mut().zip(numbers) {
+        *sum += number.as_u64().unwrap_or(0);
+    }
 }
 
 fn tell(text: &mut String, kind: &str, count: u64, example: &Value) {

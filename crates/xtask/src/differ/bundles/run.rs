@@ -50,6 +50,8 @@ impl Runtime {
 pub(super) struct Report {
     pub(super) facts: Facts,
     pub(super) said: String,
+    /// It was ended because it took too long: of it nothing is known.
+    pub(super) hung: bool,
 }
 
 /// Runs a trial to its end and puts the host back.
@@ -100,12 +102,15 @@ pub(super) fn run(world: &World, trial: &Value, runtime: Runtime) -> Result<Repo
         facts.set("outcome", "runs");
         let code = output.code();
         facts.set("exit", if code == i32::from(DONE) { 0 } else { code });
+    } else if output.timed_out {
+        facts.set("outcome", "hangs");
     } else {
         facts.set("outcome", format!("refused: {}", message(&said)));
     }
     Ok(Report {
         facts: super::normal::normal(world, &id, trial, facts),
         said: format!("status {}: {}", output.code(), said.trim()),
+        hung: output.timed_out,
     })
 }
 
@@ -161,6 +166,11 @@ fn call(world: &World, trial: &Value, runtime: Runtime, words: &[&str], terminal
         ];
     }
     let mut caller = trial["caller"].clone();
+    // Of the caller's streams the terminal takes the place; `script` without
+    // one writes its output into the terminal that it reads, without end.
+    if terminal && let Some(all) = caller.as_object_mut() {
+        let _none_closed = all.remove("closed");
+    }
     // With ends of children ignored, crun and script wait for ever.
     if (terminal || runtime == Runtime::Crun)
         && let Some(ignored) = caller["ignore"].as_array_mut()

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -26,13 +27,14 @@ pub(crate) fn work(words: &[&str]) -> Result<String, String> {
         return whole(&world, &known, seed, index);
     }
     let mut seen = BTreeSet::new();
-    let (mut done, mut refused) = (0, [0; 3]);
+    let (mut done, mut refused, mut hung) = (0, [0; 3], [0; 3]);
     let mut index = number(first)?;
     while index < count {
         let trial = trial(seed, index, &world.ground);
         let reports = all(&world, &trial)?;
         for (n, report) in reports.iter().enumerate() {
             refused[n] += u64::from(report.facts.get("outcome") != Some("runs"));
+            hung[n] += u64::from(report.hung);
         }
         for difference in differences(&trial, &reports, &known) {
             let kind = difference.kind();
@@ -47,7 +49,7 @@ pub(crate) fn work(words: &[&str]) -> Result<String, String> {
         done += 1;
         index += number(step)?;
     }
-    Ok(json!({"done": done, "refused": refused}).to_string())
+    Ok(json!({"done": done, "refused": refused, "hung": hung}).to_string())
 }
 
 fn all(world: &World, trial: &Value) -> Result<Vec<Report>, String> {
@@ -55,6 +57,9 @@ fn all(world: &World, trial: &Value) -> Result<Vec<Report>, String> {
         .map(|runtime| run(world, trial, *runtime))
         .collect()
 }
+
+/// How long one trial is made smaller.
+const SHRINKING: Duration = Duration::from_secs(60);
 
 type Shown = (Value, Difference, Vec<Report>);
 
@@ -66,7 +71,12 @@ fn smallest(
     kind: &str,
 ) -> Result<Option<Shown>, String> {
     let mut best = None;
+    let began = Instant::now();
     let _smallest = shrink(trial, |trial| {
+        // A trial that hangs takes long; a large one is better than no end.
+        if began.elapsed() > SHRINKING {
+            return Ok(false);
+        }
         let reports = all(world, trial)?;
         let found = differences(trial, &reports, known);
         let same = found.into_iter().find(|d| d.kind() == kind);
