@@ -174,10 +174,13 @@ fn on_signals(
         match heard {
             Heard::Resized => {
                 if let Some(size) = terminal::size() {
-                    engine.resize(record, size).unwrap_or(());
+                    engine.instances().resize(record, size).unwrap_or(());
                 }
             }
-            Heard::PassOn(number) => engine.kill(record, &number.to_string()).unwrap_or(()),
+            Heard::PassOn(number) => engine
+                .instances()
+                .kill(record, &number.to_string())
+                .unwrap_or(()),
             Heard::Leave(number) => return Ok(Some(End::Signalled(number))),
         }
     }
@@ -196,14 +199,16 @@ fn again(
         ..*options
     };
     // Looking is what puts a new supervisor there.
-    let status = engine.status(record)?;
+    let status = engine.instances().status(record)?;
     if status.state == State::Running
-        && let Ok(attachment) = engine.attach(record, options)
+        && let Ok(attachment) = engine.instances().attach(record, options)
     {
         return Ok(Ok(attachment));
     }
     if status.state.is_running() {
-        return Ok(Err(engine.wait(record, WaitUntil::NotRunning)?));
+        return Ok(Err(engine
+            .instances()
+            .wait(record, WaitUntil::NotRunning)?));
     }
     if let Some(error) = status.error {
         crate::output::note(&error);

@@ -27,14 +27,14 @@ pub(crate) fn provide(session: &Session, image: &str, pull: PullPolicy) -> Resul
         return Ok(());
     }
     let engine = session.engine()?;
-    match engine.image(image) {
+    match engine.images().get(image) {
         Ok(_) => return Ok(()),
         Err(error) if error.kind() == cove_engine::ErrorKind::NotFound => {}
         Err(error) => return Err(error.into()),
     }
     let archive = archive()
         .map_err(|error| Failure::error(format!("cannot unpack the built-in image: {error}")))?;
-    engine.load(archive.as_slice())?;
+    engine.images().load(archive.as_slice())?;
     Ok(())
 }
 

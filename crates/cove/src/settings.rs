@@ -6,7 +6,7 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use cove_engine::{Engine, Roots};
+use cove_engine::{Engine, Images, Instances, Roots};
 
 use crate::flags::{self, Flag, Matches, Stop};
 use crate::outcome::Failure;
@@ -60,6 +60,16 @@ impl Session {
         }
         let engine = Engine::open(self.roots.clone())?;
         Ok(self.engine.get_or_init(|| engine))
+    }
+
+    /// The engine's instances.
+    pub(crate) fn instances(&self) -> Result<Instances<'_>, Failure> {
+        Ok(self.engine()?.instances())
+    }
+
+    /// The engine's images.
+    pub(crate) fn images(&self) -> Result<Images<'_>, Failure> {
+        Ok(self.engine()?.images())
     }
 
     /// What an ordinary user is told whose list of `what` is empty, while the

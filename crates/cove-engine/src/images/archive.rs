@@ -9,8 +9,8 @@ use cove_model::{Digest, Reference};
 pub use cove_storage::{Format as SaveFormat, Loaded};
 use cove_storage::{Lease, Saved};
 
+use super::Images;
 use super::changes;
-use crate::Engine;
 use crate::error::{Error, Result};
 
 /// How an image is made of an archive of a root file system.
@@ -26,15 +26,16 @@ pub struct ImportRequest {
     pub changes: Vec<String>,
 }
 
-impl Engine {
+impl Images<'_> {
     /// Writes images as one stream: a name that says a tag brings that tag,
     /// a bare repository all its tags, an id the image without a name.
     ///
     /// # Errors
     /// When an image is not here or damaged, or the stream takes no more.
     pub fn save(&self, names: &[String], format: SaveFormat, out: impl Write) -> Result<()> {
-        let images = self.to_save(names)?;
-        self.store
+        let images = self.named_images(names)?;
+        self.engine
+            .store
             .save(&images, format, out)
             .map_err(Error::Storage)
     }
@@ -42,15 +43,16 @@ impl Engine {
     /// Writes images as an OCI layout into a directory.
     ///
     /// # Errors
-    /// As [`Engine::save`].
+    /// As [`Images::save`].
     pub fn save_layout(&self, names: &[String], directory: &Path) -> Result<()> {
-        let images = self.to_save(names)?;
-        self.store
+        let images = self.named_images(names)?;
+        self.engine
+            .store
             .save_layout(&images, directory)
             .map_err(Error::Storage)
     }
 
-    fn to_save(&self, names: &[String]) -> Result<Vec<Saved>> {
+    fn named_images(&self, names: &[String]) -> Result<Vec<Saved>> {
         let mut saved: Vec<Saved> = Vec::new();
         for name in names {
             if let Ok(reference) = Reference::parse_docker(name)
@@ -60,7 +62,7 @@ impl Engine {
             {
                 continue;
             }
-            let image = self.find_image(name)?;
+            let image = self.find(name)?;
             let id = image.record.id;
             let named: Vec<Reference> = match Reference::parse_docker(name) {
                 Ok(reference) if reference.tag().is_some() => image
@@ -86,7 +88,7 @@ impl Engine {
     /// Adds every tag of a repository; false when it has none.
     fn save_repository(&self, wanted: &Reference, saved: &mut Vec<Saved>) -> Result<bool> {
         let mut found = false;
-        for image in self.images()? {
+        for image in self.list()? {
             let same = |tag: &Reference| tag.name() == wanted.name();
             let named: Vec<Reference> = image.tags.into_iter().filter(same).collect();
             if named.is_empty() {
@@ -109,20 +111,23 @@ impl Engine {
     /// # Errors
     /// When the archive is damaged, incomplete or of another form.
     pub fn load(&self, reader: impl Read + Send) -> Result<Vec<Loaded>> {
-        self.require_root()?;
-        self.store.load(reader).map_err(Error::Storage)
+        self.engine.require_root()?;
+        self.engine.store.load(reader).map_err(Error::Storage)
     }
 
     /// Reads images from an OCI layout in a directory.
     ///
     /// # Errors
-    /// As [`Engine::load`].
+    /// As [`Images::load`].
     pub fn load_layout(&self, directory: &Path) -> Result<Vec<Loaded>> {
-        self.require_root()?;
-        self.store.load_layout(directory).map_err(Error::Storage)
+        self.engine.require_root()?;
+        self.engine
+            .store
+            .load_layout(directory)
+            .map_err(Error::Storage)
     }
 
-    /// The content of a URL of http or https, for [`Engine::import`].
+    /// The content of a URL of http or https, for [`Images::import`].
     ///
     /// # Errors
     /// When nobody answers, or the answer is no content.
@@ -138,7 +143,7 @@ impl Engine {
     /// # Errors
     /// When the archive is damaged, a change is none, or the name is none.
     pub fn import(&self, reader: impl Read + Send, request: &ImportRequest) -> Result<Digest> {
-        self.require_root()?;
+        self.engine.require_root()?;
         let name = request
             .name
             .as_deref()
@@ -165,13 +170,15 @@ impl Engine {
             comment: Some(request.message.clone()),
             ..History::default()
         });
-        let lease = Lease::new(&self.store).map_err(Error::Storage)?;
-        let staged = self.store.import(reader).map_err(Error::Storage)?;
+        let lease = Lease::new(&self.engine.store).map_err(Error::Storage)?;
+        let staged = self.engine.store.import(reader).map_err(Error::Storage)?;
         let layer = staged.info().diff_id;
-        self.store
+        self.engine
+            .store
             .publish(&lease, vec![staged])
             .map_err(Error::Storage)?;
         let record = self
+            .engine
             .store
             .create_image(&lease, config, &[layer], name.as_slice(), None)
             .map_err(Error::Storage)?;

@@ -4,8 +4,7 @@ use cove_model::image::{ImageConfig, Platform};
 use cove_model::{Digest, Reference};
 use cove_storage::{BLOB_LIMIT, Image};
 
-use super::ImageInfo;
-use crate::Engine;
+use super::{ImageInfo, Images};
 use crate::error::{Error, Result, sentence};
 
 /// One step of an image's making.
@@ -25,14 +24,14 @@ pub struct HistoryEntry {
     pub tags: Vec<Reference>,
 }
 
-impl Engine {
+impl Images<'_> {
     /// All images, the newest first; also one whose configuration is damaged,
     /// as its record says.
     ///
     /// # Errors
     /// When a record is damaged.
-    pub fn images(&self) -> Result<Vec<ImageInfo>> {
-        let images = self.store.images().map_err(Error::Storage)?;
+    pub fn list(&self) -> Result<Vec<ImageInfo>> {
+        let images = self.engine.store.images().map_err(Error::Storage)?;
         let info = |image: Image| match self.config_of(&image.record.id) {
             Ok(config) => info(image, config, None),
             Err(error) => info(image, ImageConfig::default(), Some(sentence(&error))),
@@ -45,15 +44,15 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchImage`], when several ids begin so, or when its
     /// configuration is damaged.
-    pub fn image(&self, text: &str) -> Result<ImageInfo> {
-        let image = self.find_image(text)?;
+    pub fn get(&self, text: &str) -> Result<ImageInfo> {
+        let image = self.find(text)?;
         let config = self.config_of(&image.record.id)?;
         Ok(info(image, config, None))
     }
 
-    /// [`Engine::image`] without what its configuration says.
-    pub(super) fn find_image(&self, text: &str) -> Result<Image> {
-        match self.store.find_image(text) {
+    /// [`Images::get`] without what its configuration says.
+    pub(super) fn find(&self, text: &str) -> Result<Image> {
+        match self.engine.store.find_image(text) {
             Ok(image) => Ok(image),
             Err(cove_storage::Error::NotFound { kind: "image", .. }) => {
                 let name = Reference::parse_docker(text).map_or_else(
@@ -68,7 +67,11 @@ impl Engine {
 
     /// What the configuration of the image `id` says.
     pub(crate) fn config_of(&self, id: &Digest) -> Result<ImageConfig> {
-        let bytes = self.store.blob(id, BLOB_LIMIT).map_err(Error::Storage)?;
+        let bytes = self
+            .engine
+            .store
+            .blob(id, BLOB_LIMIT)
+            .map_err(Error::Storage)?;
         ImageConfig::parse(&bytes).map_err(|source| Error::Document {
             what: format!("the configuration of image {id}"),
             source,
@@ -78,9 +81,9 @@ impl Engine {
     /// How an image came to be, the last step first.
     ///
     /// # Errors
-    /// As [`Engine::image`].
+    /// As [`Images::get`].
     pub fn history(&self, text: &str) -> Result<Vec<HistoryEntry>> {
-        let image = self.image(text)?;
+        let image = self.get(text)?;
         let mut layers = image.layers.iter();
         let mut entries = Vec::with_capacity(image.config.history.len());
         for step in &image.config.history {
@@ -126,9 +129,10 @@ impl Engine {
     /// # Errors
     /// When there is no such image, or the name is none.
     pub fn tag(&self, source: &str, target: &str) -> Result<()> {
-        let image = self.find_image(source)?;
+        let image = self.find(source)?;
         let name = Reference::parse_tag(target).map_err(Error::Reference)?;
-        self.store
+        self.engine
+            .store
             .tag(&image.record.id, &name)
             .map_err(Error::Storage)
     }
@@ -137,7 +141,13 @@ impl Engine {
     pub(crate) fn size_of<'a>(&self, layers: impl IntoIterator<Item = &'a Digest>) -> Result<u64> {
         let mut size = 0;
         for layer in layers {
-            size += self.store.layer(layer).map_err(Error::Storage)?.info().size;
+            size += self
+                .engine
+                .store
+                .layer(layer)
+                .map_err(Error::Storage)?
+                .info()
+                .size;
         }
         Ok(size)
     }

@@ -2,13 +2,13 @@
 
 use cove_image::{Client, Credential, CredentialStore, Environment, Options, Registries};
 
-use crate::Engine;
+use super::Images;
 use crate::error::{Error, Result, sentence};
 
 /// The registry that `login` without a name means.
 const DEFAULT_REGISTRY: &str = "docker.io";
 
-impl Engine {
+impl Images<'_> {
     /// Verifies credentials with a registry and keeps them; returns where.
     ///
     /// # Errors

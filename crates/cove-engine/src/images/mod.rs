@@ -10,10 +10,26 @@ mod remove;
 use cove_model::image::ImageConfig;
 use cove_model::{Digest, Reference};
 
+use crate::Engine;
+
 pub use archive::{ImportRequest, Loaded, SaveFormat};
 pub use inspect::HistoryEntry;
 pub use pull::{PullOptions, PullPolicy, Pulled};
 pub use remove::{Fate, Object, Problem, PruneReport, Removal};
+
+/// The images of an installation: see [`Engine::images`].
+#[derive(Debug, Clone, Copy)]
+pub struct Images<'a> {
+    engine: &'a Engine,
+}
+
+impl Engine {
+    /// The images that are here, and those that a registry has.
+    #[must_use]
+    pub const fn images(&self) -> Images<'_> {
+        Images { engine: self }
+    }
+}
 
 /// An image that is here.
 #[derive(Debug, Clone, PartialEq, Eq)]

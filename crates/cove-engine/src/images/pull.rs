@@ -14,7 +14,7 @@ use cove_storage::{
     Claim, ImageLayer as StoredLayer, ImageRecord, Lease, Settler, StagedLayer, Unpack,
 };
 
-use super::ImageInfo;
+use super::{ImageInfo, Images};
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::progress::{LayerState, Progress, PullEvent};
@@ -55,7 +55,7 @@ pub struct Pulled {
     pub newer: bool,
 }
 
-impl Engine {
+impl Images<'_> {
     /// Fetches an image. Once this returns it survives a power cut.
     ///
     /// # Errors
@@ -67,7 +67,7 @@ impl Engine {
         options: &PullOptions,
         progress: &dyn Progress,
     ) -> Result<Pulled> {
-        self.require_root()?;
+        self.engine.require_root()?;
         let environment = Environment::of_process();
         let registries = Registries::load(&environment)
             .map_err(|error| Error::Invalid(crate::error::sentence(&error)))?;
@@ -111,7 +111,7 @@ impl Engine {
         image: &ResolvedImage,
         progress: &dyn Progress,
     ) -> Result<bool> {
-        let lease = Lease::new(&self.store).map_err(Error::Storage)?;
+        let lease = Lease::new(&self.engine.store).map_err(Error::Storage)?;
         let mut relied_on: Vec<Digest> = image.layers.iter().map(|layer| layer.diff_id).collect();
         relied_on.extend([
             image.manifest_descriptor.digest,
@@ -121,7 +121,7 @@ impl Engine {
 
         let (fetched, settler) = self.fetch_layers(client, image, &lease, progress)?;
         for bytes in [&image.manifest_bytes, &image.config_bytes] {
-            self.store.put_bytes(bytes).map_err(Error::Storage)?;
+            self.engine.store.put_bytes(bytes).map_err(Error::Storage)?;
         }
         let id = image.manifest.config.digest;
         // A digest beside a tag says what to take, not what to call it.
@@ -130,8 +130,12 @@ impl Engine {
             Some(_) => None,
         };
         let before = match &name {
-            Some(name) => self.store.find_reference(name).map_err(Error::Storage)?,
-            None => self.store.image_record(&id).is_ok().then_some(id),
+            Some(name) => self
+                .engine
+                .store
+                .find_reference(name)
+                .map_err(Error::Storage)?,
+            None => self.engine.store.image_record(&id).is_ok().then_some(id),
         };
         let record = ImageRecord {
             id,
@@ -143,12 +147,13 @@ impl Engine {
             created: image.config.created.clone(),
             parent: None,
         };
-        self.store
+        self.engine
+            .store
             .put_image(&record, name.as_slice())
             .map_err(Error::Storage)?;
         drop(lease);
         if let Some(settler) = &settler {
-            self.settle_later(settler);
+            self.engine.settle_later(settler);
         }
         Ok(fetched || before != Some(id))
     }
@@ -165,7 +170,7 @@ impl Engine {
         let mut missing: Vec<&ImageLayer> = Vec::new();
         for layer in &image.layers {
             let id = short(&layer.descriptor);
-            if self.store.has_layer(&layer.diff_id) {
+            if self.engine.store.has_layer(&layer.diff_id) {
                 progress.event(&PullEvent::Layer {
                     id: &id,
                     state: LayerState::Exists,
@@ -190,14 +195,14 @@ impl Engine {
             None
         } else {
             let bytes = missing.iter().map(|layer| layer.descriptor.size).sum();
-            self.store.settler(bytes).map_err(Error::Storage)?
+            self.engine.store.settler(bytes).map_err(Error::Storage)?
         };
         let behind = match &settler {
             Some(_) => None,
-            None => Some(self.store.write_behind().map_err(Error::Storage)?),
+            None => Some(self.engine.store.write_behind().map_err(Error::Storage)?),
         };
         let batch = Batch {
-            engine: self,
+            engine: self.engine,
             client,
             image,
             settler: settler.as_ref(),
@@ -211,7 +216,11 @@ impl Engine {
             .map(|(layer, _)| layer.info().diff_id)
             .collect();
         let (layers, claims): (Vec<StagedLayer>, Vec<Claim>) = staged.into_iter().unzip();
-        let published = self.store.publish(lease, layers).map_err(Error::Storage)?;
+        let published = self
+            .engine
+            .store
+            .publish(lease, layers)
+            .map_err(Error::Storage)?;
         drop(claims);
         for layer in &missing {
             if ids.contains(&layer.diff_id) {
@@ -366,9 +375,9 @@ fn short(layer: &Descriptor) -> String {
     hex
 }
 
-impl Engine {
+impl Images<'_> {
     /// The image that a `run` is to use, fetched where the policy says so.
-    pub(crate) fn image_for_run(
+    pub(crate) fn for_run(
         &self,
         name: &str,
         policy: PullPolicy,
@@ -381,10 +390,10 @@ impl Engine {
         match policy {
             PullPolicy::Always => {
                 self.pull(name, &options, progress)?;
-                self.image(name)
+                self.get(name)
             }
-            PullPolicy::Never => self.image(name),
-            PullPolicy::Missing => match self.image(name) {
+            PullPolicy::Never => self.get(name),
+            PullPolicy::Missing => match self.get(name) {
                 Ok(image) if platform.is_none_or(|wanted| image.is_for(wanted)) => Ok(image),
                 Ok(_) | Err(Error::NoSuchImage { .. }) => {
                     let reference = Reference::parse_docker(name)
@@ -395,7 +404,7 @@ impl Engine {
                         reference: &reference,
                     });
                     self.pull(name, &options, progress)?;
-                    self.image(name)
+                    self.get(name)
                 }
                 Err(error) => Err(error),
             },

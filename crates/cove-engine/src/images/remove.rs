@@ -8,7 +8,7 @@ use cove_model::instance::Record;
 use cove_storage::Usage;
 pub use cove_storage::{Fate, Object, Problem};
 
-use super::ImageInfo;
+use super::{ImageInfo, Images};
 use crate::Engine;
 use crate::error::{Error, Result};
 
@@ -30,25 +30,26 @@ pub struct PruneReport {
     pub reclaimed: u64,
 }
 
-impl Engine {
+impl Images<'_> {
     /// Removes a name of an image, and the image with its last name. Layers
     /// that nothing uses any more go with it.
     ///
     /// # Errors
     /// When there is no such image, or an instance uses it.
-    pub fn remove_image(&self, name: &str, force: bool) -> Result<Vec<Removal>> {
-        let image = self.find_image(name)?;
+    pub fn remove(&self, name: &str, force: bool) -> Result<Vec<Removal>> {
+        let image = self.find(name)?;
         // Orphans get supervisors now: there is time for that only while nothing is locked.
         for record in self.users_of(&image.record.id)? {
-            self.status_in_list(&record)?;
+            self.engine.instances().status_in_list(&record)?;
         }
         let usage = |id: &Digest| self.usage_of(id).map_err(io::Error::other);
         let removal = self
+            .engine
             .store
             .remove_image(name, force, usage)
             .map_err(Error::Storage)?;
         if removal.deleted.is_some() {
-            self.collect()?;
+            self.engine.collect()?;
         }
         Ok(list([removal]))
     }
@@ -58,31 +59,51 @@ impl Engine {
     ///
     /// # Errors
     /// When a record cannot be read or removed.
-    pub fn prune_images(
-        &self,
-        all: bool,
-        keep: impl Fn(&ImageInfo) -> bool,
-    ) -> Result<PruneReport> {
+    pub fn prune(&self, all: bool, keep: impl Fn(&ImageInfo) -> bool) -> Result<PruneReport> {
         let used = || {
-            let records = self.state.list().map_err(io::Error::other)?;
+            let records = self.engine.state.list().map_err(io::Error::other)?;
             Ok(records.into_iter().map(|record| record.image.id).collect())
         };
         let fitting: BTreeSet<Digest> = self
-            .images()?
+            .list()?
             .iter()
             .filter(|image| !keep(image))
             .map(|image| image.id)
             .collect();
         let removals = self
+            .engine
             .store
             .prune_images(all, &fitting, used)
             .map_err(Error::Storage)?;
         Ok(PruneReport {
             removals: list(removals),
-            reclaimed: self.collect()?,
+            reclaimed: self.engine.collect()?,
         })
     }
 
+    /// How instances use an image. The images' lock is held, so that it is only looked at
+    /// them; one that became an orphan a moment ago counts as running.
+    fn usage_of(&self, image: &Digest) -> Result<Usage> {
+        let mut usage = Usage::Unused;
+        for record in self.users_of(image)? {
+            let container = record.id.short().to_owned();
+            if self.engine.instances().may_run(&record)? {
+                return Ok(Usage::Running(container));
+            }
+            usage = Usage::Stopped(container);
+        }
+        Ok(usage)
+    }
+
+    /// The instances that were made from an image.
+    fn users_of(&self, image: &Digest) -> Result<Vec<Record>> {
+        let mut records = self.engine.state.list().map_err(Error::State)?;
+        records.retain(|record| record.image.id == *image);
+        Ok(records)
+    }
+}
+
+impl Engine {
     /// Removes layers and blobs that nothing uses; returns the bytes.
     ///
     /// # Errors
@@ -111,27 +132,6 @@ impl Engine {
         self.store
             .fsck(repair, || self.layers_in_use())
             .map_err(Error::Storage)
-    }
-
-    /// How instances use an image. The images' lock is held, so that it is only looked at
-    /// them; one that became an orphan a moment ago counts as running.
-    fn usage_of(&self, image: &Digest) -> Result<Usage> {
-        let mut usage = Usage::Unused;
-        for record in self.users_of(image)? {
-            let container = record.id.short().to_owned();
-            if self.may_run(&record)? {
-                return Ok(Usage::Running(container));
-            }
-            usage = Usage::Stopped(container);
-        }
-        Ok(usage)
-    }
-
-    /// The instances that were made from an image.
-    fn users_of(&self, image: &Digest) -> Result<Vec<Record>> {
-        let mut records = self.state.list().map_err(Error::State)?;
-        records.retain(|record| record.image.id == *image);
-        Ok(records)
     }
 }
 

@@ -14,7 +14,7 @@ pub use cove_storage::{Extract, Owner, extract, pack};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use crate::Engine;
+use super::Instances;
 use crate::error::{Error, Result};
 use crate::users::Accounts;
 
@@ -50,7 +50,7 @@ impl PathStat {
     }
 }
 
-impl Engine {
+impl Instances<'_> {
     /// What `path` names in an instance, running or not.
     ///
     /// # Errors

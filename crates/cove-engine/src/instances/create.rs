@@ -11,8 +11,8 @@ use cove_model::instance::{
 
 use cove_storage::Lease;
 
+use super::Instances;
 use super::limits;
-use crate::Engine;
 use crate::error::{Error, Result};
 use crate::images::{ImageInfo, PullPolicy};
 use crate::progress::Progress;
@@ -47,7 +47,7 @@ pub struct Created {
     pub warnings: Vec<String>,
 }
 
-impl Engine {
+impl Instances<'_> {
     /// Makes an instance that does not run yet. Once this returns, it
     /// survives a power cut, unless it is to be removed when it ends.
     ///
@@ -55,13 +55,13 @@ impl Engine {
     /// When the image is not to be had, the name is taken, or what is asked
     /// for contradicts itself; nothing is left then.
     pub fn create(&self, request: &CreateRequest, progress: &dyn Progress) -> Result<Created> {
-        self.require_root()?;
+        self.engine.require_root()?;
         let mut warnings = validate(&request.spec)?;
         warnings.extend(crate::spec::lacking(&request.spec.security)?);
         if let NamespaceMode::Instance(other) = &request.spec.namespaces.ipc {
-            joinable_ipc(&self.state.get(other).map_err(Error::State)?)?;
+            joinable_ipc(&self.engine.state.get(other).map_err(Error::State)?)?;
         }
-        let image = self.image_for_run(
+        let image = self.engine.images().for_run(
             &request.image,
             request.pull,
             request.platform.as_ref(),
@@ -80,7 +80,7 @@ impl Engine {
             && spec.namespaces.uts == NamespaceMode::Private
         {
             // Who shares a network answers to the name that is known there.
-            let other = self.state.get(other).map_err(Error::State)?.spec;
+            let other = self.engine.state.get(other).map_err(Error::State)?.spec;
             spec.hostname = other.hostname;
             spec.domainname = other.domainname;
             if spec.hostname.is_empty() {
@@ -89,16 +89,25 @@ impl Engine {
             }
         }
         // Until the record says so, the lease says that the layers are in use.
-        let lease = Lease::new(&self.store).map_err(Error::Storage)?;
+        let lease = Lease::new(&self.engine.store).map_err(Error::Storage)?;
         lease.protect(&image.layers).map_err(Error::Storage)?;
-        if !self.store.ready(&image.layers).map_err(Error::Storage)? {
+        if !self
+            .engine
+            .store
+            .ready(&image.layers)
+            .map_err(Error::Storage)?
+        {
             return Err(Error::NoSuchImage {
                 name: request.image.clone(),
             });
         }
         let durable = !spec.auto_remove;
         let name = request.name.as_deref().map(without_slash);
-        let reservation = self.state.reserve(id.clone(), name).map_err(Error::State)?;
+        let reservation = self
+            .engine
+            .state
+            .reserve(id.clone(), name)
+            .map_err(Error::State)?;
         // Once the name is ours, so that nothing is left of a refusal.
         prepare_bind_sources(&spec)?;
         let record = Record {
@@ -112,7 +121,8 @@ impl Engine {
             },
             spec,
         };
-        self.store
+        self.engine
+            .store
             .prepare(&reservation.directory(), &record.image.layers)
             .map_err(Error::Storage)?;
         reservation.commit(&record, durable).map_err(Error::State)?;

@@ -10,7 +10,7 @@ use cove_sandbox::{ExecChild, ExecOptions};
 use oci_spec::runtime::Process;
 use rustix::fs::{Mode, OFlags};
 
-use crate::Engine;
+use super::Instances;
 use crate::error::{Error, Result};
 use crate::spec::Program;
 use crate::users::{Accounts, Identity};
@@ -34,7 +34,7 @@ pub struct ExecRequest {
     pub privileged: bool,
 }
 
-impl Engine {
+impl Instances<'_> {
     /// Starts a program in a running instance. The calling process must be
     /// single-threaded and sealed (`cove_sys::seal`).
     ///
@@ -69,8 +69,9 @@ impl Engine {
                 )));
             }
         }
-        let container = cove_sandbox::Container::load(&self.roots.sandbox(), record.id.as_str())
-            .map_err(Error::Sandbox)?;
+        let container =
+            cove_sandbox::Container::load(&self.engine.roots.sandbox(), record.id.as_str())
+                .map_err(Error::Sandbox)?;
         let init = status.init.map_or(0, |init| init.pid);
         self.exec_process(record, request, init)
             .and_then(|process| container.exec(&process, options).map_err(Error::Sandbox))

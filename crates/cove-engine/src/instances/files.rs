@@ -11,7 +11,7 @@ pub use cove_storage::{Change, ChangeKind};
 use cove_storage::{Lease, Snapshot};
 use rustix::fs::{Mode, OFlags};
 
-use crate::Engine;
+use super::Instances;
 use crate::error::{Error, Result};
 use crate::images::changes;
 
@@ -44,7 +44,7 @@ pub fn size_of_tree(path: &Path) -> u64 {
     sizes.sum()
 }
 
-impl Engine {
+impl Instances<'_> {
     /// Bytes of the files that an instance wrote.
     #[must_use]
     pub fn written(&self, record: &Record) -> u64 {
@@ -57,7 +57,8 @@ impl Engine {
     /// When a directory cannot be read.
     pub fn diff(&self, record: &Record) -> Result<Vec<Change>> {
         let (upper, lowers) = self.layers_of(record)?;
-        self.store
+        self.engine
+            .store
             .changes(&upper, &lowers, &mount_points(record))
             .map_err(Error::Storage)
     }
@@ -82,7 +83,7 @@ impl Engine {
         let _frozen = (request.pause && running)
             .then(|| self.hold(record))
             .transpose()?;
-        let mut config = self.config_of(&record.image.id)?;
+        let mut config = self.engine.images().config_of(&record.image.id)?;
         // The container's configuration, as Docker commits it.
         config.config = run;
         let now = jiff::Timestamp::now().to_string();
@@ -95,21 +96,24 @@ impl Engine {
             comment: request.message.clone(),
             empty_layer: false,
         });
-        let lease = Lease::new(&self.store).map_err(Error::Storage)?;
+        let lease = Lease::new(&self.engine.store).map_err(Error::Storage)?;
         lease
             .protect(&record.image.layers)
             .map_err(Error::Storage)?;
         let (upper, lowers) = self.layers_of(record)?;
         let staged = self
+            .engine
             .store
             .commit(&upper, &lowers, &mount_points(record))
             .map_err(Error::Storage)?;
         let mut layers = record.image.layers.clone();
         layers.push(staged.info().diff_id);
-        self.store
+        self.engine
+            .store
             .publish(&lease, vec![staged])
             .map_err(Error::Storage)?;
         let image = self
+            .engine
             .store
             .create_image(
                 &lease,
@@ -136,7 +140,7 @@ impl Engine {
     /// Where an instance's own changes are, and the layers below them.
     fn layers_of(&self, record: &Record) -> Result<(PathBuf, Vec<PathBuf>)> {
         let snapshot = Snapshot::in_directory(&self.directory(record));
-        let lowers = self.store.lowers(&record.image.layers);
+        let lowers = self.engine.store.lowers(&record.image.layers);
         Ok((snapshot.upper, lowers.map_err(Error::Storage)?))
     }
 
@@ -154,7 +158,8 @@ impl Engine {
             });
         }
         let snapshot = Snapshot::in_directory(&self.directory(record));
-        self.store
+        self.engine
+            .store
             .mount(&record.image.layers, &snapshot, false)
             .map_err(Error::Storage)
     }

@@ -8,8 +8,8 @@ use cove_supervisor::client::{Attachment, Client, ClientError, Pending};
 use cove_supervisor::hold::Hold;
 use rustix::fs::FlockOperation;
 
+use super::Instances;
 use super::recover::take_turn;
-use crate::Engine;
 use crate::error::{Error, Result};
 use crate::supervise::{self, Begin};
 
@@ -18,7 +18,7 @@ const LOCKED: &str = "lock";
 /// The step in which it fails because of how the instance is.
 const STATE: &str = "state";
 
-impl Engine {
+impl Instances<'_> {
     /// Starts an instance; one that runs is left alone, as with Docker.
     ///
     /// # Errors
@@ -41,9 +41,9 @@ impl Engine {
         crate::make_private(&runtime)?;
         // A missing layer is told below; to make one anew takes too long for a turn.
         let layers = &record.image.layers;
-        let _all_there = self.store.ready(layers).map_err(Error::Storage)?;
+        let _all_there = self.engine.store.ready(layers).map_err(Error::Storage)?;
         let _turn = take_turn(&runtime, FlockOperation::LockExclusive)?;
-        supervise::spawn(self, record, begin).map(drop)
+        supervise::spawn(self.engine, record, begin).map(drop)
     }
 
     /// Another command has just started it, or was killed before it did: the
@@ -132,7 +132,7 @@ impl Engine {
     /// Stops and starts an instance; one that is down is started.
     ///
     /// # Errors
-    /// As [`Engine::stop`] and [`Engine::start`].
+    /// As [`Instances::stop`] and [`Instances::start`].
     pub fn restart(
         &self,
         record: &Record,

@@ -30,16 +30,30 @@ pub use top::Processes;
 pub(crate) use recover::VOLATILE_MARK;
 pub(crate) use remove::{Remains, forget, forget_sandbox};
 
+/// The instances of an installation: see [`Engine::instances`].
+#[derive(Debug, Clone, Copy)]
+pub struct Instances<'a> {
+    engine: &'a Engine,
+}
+
 impl Engine {
+    /// What runs, ran or may run.
+    #[must_use]
+    pub const fn instances(&self) -> Instances<'_> {
+        Instances { engine: self }
+    }
+}
+
+impl Instances<'_> {
     /// The directory of an instance that dies with a boot.
     #[must_use]
     pub fn runtime_dir(&self, record: &Record) -> PathBuf {
-        self.roots.runtime_dir(record.id.as_str())
+        self.engine.roots.runtime_dir(record.id.as_str())
     }
 
     /// The directory of an instance that lasts.
     #[must_use]
     pub fn directory(&self, record: &Record) -> PathBuf {
-        self.state.directory(&record.id)
+        self.engine.state.directory(&record.id)
     }
 }

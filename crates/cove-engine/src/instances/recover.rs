@@ -15,6 +15,7 @@ use cove_supervisor::state::take_over;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
+use super::Instances;
 use super::remove::{Remains, forget, forget_runtime, forget_sandbox};
 use crate::Engine;
 use crate::error::{Error, Result};
@@ -33,14 +34,16 @@ impl Engine {
     pub fn recover(&self) -> Result<()> {
         let creations = self.state.sweep().map_err(Error::State);
         let staged = self.store.sweep().map_err(Error::Storage);
-        let instances = self.recover_instances();
+        let instances = self.instances().recover();
         creations.and(staged).and(instances)
     }
+}
 
-    fn recover_instances(&self) -> Result<()> {
+impl Instances<'_> {
+    fn recover(&self) -> Result<()> {
         // First what runs, then what exists: an instance exists before it runs.
         let mut running = self.awake()?;
-        let known = self.state.ids().map_err(Error::State)?;
+        let known = self.engine.state.ids().map_err(Error::State)?;
         let mut first = Ok(());
         for id in &known {
             if !running.remove(id.as_str()) {
@@ -55,13 +58,13 @@ impl Engine {
 
     /// Removes what runs of an instance that does not exist.
     fn end_runtime(&self, id: &str) -> Result<()> {
-        let runtime = self.roots.runtime_dir(id);
+        let runtime = self.engine.roots.runtime_dir(id);
         match take_over(&runtime) {
             // A supervisor that lives removes its own things.
             Ok(None) => Ok(()),
-            Ok(Some(_lock)) => forget_runtime(&self.roots, id),
+            Ok(Some(_lock)) => forget_runtime(&self.engine.roots, id),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                forget_runtime(&self.roots, id)
+                forget_runtime(&self.engine.roots, id)
             }
             Err(source) => Err(Error::File {
                 action: "lock",
@@ -74,8 +77,8 @@ impl Engine {
     /// The ids of which there is anything that dies with a boot. All others are
     /// down for certain.
     pub(super) fn awake(&self) -> Result<BTreeSet<String>> {
-        let mut ids = names(&self.roots.runroot.join("containers"))?;
-        ids.extend(names(&self.roots.sandbox())?);
+        let mut ids = names(&self.engine.roots.runroot.join("containers"))?;
+        ids.extend(names(&self.engine.roots.sandbox())?);
         Ok(ids)
     }
 
@@ -83,13 +86,13 @@ impl Engine {
     /// ended. Its changes were never synced: overlayfs left a mark that says
     /// so, and would not mount them again.
     fn end_transient(&self, id: &cove_model::instance::InstanceId) -> Result<()> {
-        let mark = self.state.directory(id).join(VOLATILE_MARK);
-        if !mark.exists() || self.roots.runtime_dir(id.as_str()).exists() {
+        let mark = self.engine.state.directory(id).join(VOLATILE_MARK);
+        if !mark.exists() || self.engine.roots.runtime_dir(id.as_str()).exists() {
             return Ok(());
         }
-        match self.state.get(id) {
+        match self.engine.state.get(id) {
             Ok(record) if record.spec.auto_remove => {
-                match forget(&self.roots, &record).and_then(Remains::clear) {
+                match forget(&self.engine.roots, &record).and_then(Remains::clear) {
                     // Another command was faster.
                     Err(Error::State(cove_state::Error::NotFound { .. })) => Ok(()),
                     other => other,
@@ -104,14 +107,20 @@ impl Engine {
     /// supervisor was killed while it made or removed it. What cannot be
     /// removed is no reason not to say how the instance is; a start says why.
     pub(super) fn clear_sandbox(&self, record: &Record) {
-        if self.roots.sandbox().join(record.id.as_str()).exists() {
+        if self
+            .engine
+            .roots
+            .sandbox()
+            .join(record.id.as_str())
+            .exists()
+        {
             drop(self.try_clear_sandbox(record.id.as_str()));
         }
     }
 
     /// Leaves an instance alone that somebody starts now.
     fn try_clear_sandbox(&self, id: &str) -> Result<()> {
-        let runtime = self.roots.runtime_dir(id);
+        let runtime = self.engine.roots.runtime_dir(id);
         let turn = take_turn(&runtime, FlockOperation::NonBlockingLockExclusive)?;
         let lock = take_over(&runtime).map_err(|source| Error::File {
             action: "lock",
@@ -121,7 +130,7 @@ impl Engine {
         if turn.is_none() || lock.is_none() {
             return Ok(());
         }
-        forget_sandbox(&self.roots, id)
+        forget_sandbox(&self.engine.roots, id)
     }
 }
 

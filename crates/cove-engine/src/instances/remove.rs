@@ -11,12 +11,13 @@ use cove_state::State;
 use cove_supervisor::state::take_over;
 use rustix::fs::FlockOperation;
 
+use super::Instances;
 use super::lifecycle::is_down;
 use super::recover::take_turn;
 use super::status::Instance;
+use crate::Roots;
 use crate::error::{Error, ErrorKind, Result};
 use crate::supervise::remove_tree;
-use crate::{Engine, Roots};
 
 /// How often a supervisor that appears is ended before that is an error.
 const ATTEMPTS: usize = 4;
@@ -32,7 +33,7 @@ pub struct PrunedInstances {
     pub failed: Vec<Error>,
 }
 
-impl Engine {
+impl Instances<'_> {
     /// Removes an instance; with `force` a running one is killed first.
     ///
     /// # Errors
@@ -48,7 +49,7 @@ impl Engine {
         }
         // Nobody starts it while it is removed.
         let _lock = self.without_supervisor(record, force || status.state == Life::Created)?;
-        match forget(&self.roots, record).and_then(Remains::clear) {
+        match forget(&self.engine.roots, record).and_then(Remains::clear) {
             // With --rm its supervisor removes it, too.
             Err(Error::State(cove_state::Error::NotFound { .. })) if record.spec.auto_remove => {
                 Ok(())
@@ -98,9 +99,9 @@ impl Engine {
     ///
     /// # Errors
     /// When it cannot be told which there are.
-    pub fn prune_instances(&self, matches: impl Fn(&Record) -> bool) -> Result<PrunedInstances> {
+    pub fn prune(&self, matches: impl Fn(&Record) -> bool) -> Result<PrunedInstances> {
         let mut pruned = PrunedInstances::default();
-        for Instance { record, status } in self.instances()? {
+        for Instance { record, status } in self.list()? {
             if !is_down(status.state) || !matches(&record) {
                 continue;
             }

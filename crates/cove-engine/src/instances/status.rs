@@ -10,9 +10,9 @@ use cove_supervisor::paths;
 use cove_supervisor::state::{Observed, observe};
 use rustix::fs::FlockOperation;
 
+use super::Instances;
 use super::lifecycle::is_down;
 use super::recover::take_turn;
-use crate::Engine;
 use crate::error::{Error, Result};
 use crate::supervise::{self, Begin};
 
@@ -28,13 +28,13 @@ pub struct Instance {
     pub status: Status,
 }
 
-impl Engine {
+impl Instances<'_> {
     /// An instance by id, name or beginning of its id.
     ///
     /// # Errors
     /// When there is none, or several.
-    pub fn instance(&self, text: &str) -> Result<Instance> {
-        let record = self.state.find(text).map_err(Error::State)?;
+    pub fn get(&self, text: &str) -> Result<Instance> {
+        let record = self.engine.state.find(text).map_err(Error::State)?;
         let status = self.status(&record)?;
         Ok(Instance { record, status })
     }
@@ -43,11 +43,11 @@ impl Engine {
     ///
     /// # Errors
     /// When a record or a status is damaged.
-    pub fn instances(&self) -> Result<Vec<Instance>> {
+    pub fn list(&self) -> Result<Vec<Instance>> {
         let mut list = Vec::new();
         // Most of a long list is down: one look at all instead of one at each.
         let awake = self.awake()?;
-        for record in self.state.list().map_err(Error::State)? {
+        for record in self.engine.state.list().map_err(Error::State)? {
             let status = if awake.contains(record.id.as_str()) {
                 self.status_in_list(&record)?
             } else {
@@ -87,7 +87,7 @@ impl Engine {
             return Ok(seen.status);
         }
         // Of several commands that see this, one at a time: the next finds it supervised.
-        let runtime = self.roots.runtime_dir(record.id.as_str());
+        let runtime = self.engine.roots.runtime_dir(record.id.as_str());
         let _turn = take_turn(&runtime, FlockOperation::LockExclusive)?;
         let Some(seen) = self.look(record)? else {
             return self.last_status(record);
@@ -96,7 +96,7 @@ impl Engine {
             return Ok(seen.status);
         }
         // What it says, and not what it published: the file system may be full.
-        supervise::spawn(self, record, &Begin::Adopt)
+        supervise::spawn(self.engine, record, &Begin::Adopt)
     }
 
     /// Whether anything of an instance may run, for who holds what others wait for: no
@@ -108,7 +108,7 @@ impl Engine {
 
     /// What is published of an instance since the boot.
     fn look(&self, record: &Record) -> Result<Option<Observed>> {
-        observe(&self.roots.runtime_dir(record.id.as_str()))
+        observe(&self.engine.roots.runtime_dir(record.id.as_str()))
             .map_err(|source| Error::Observe { source })
     }
 
@@ -130,7 +130,7 @@ impl Engine {
 
     /// Where the last status is kept beyond a boot.
     pub(crate) fn last_status_path(&self, record: &Record) -> std::path::PathBuf {
-        self.state.directory(&record.id).join(paths::STATUS)
+        self.engine.state.directory(&record.id).join(paths::STATUS)
     }
 }
 

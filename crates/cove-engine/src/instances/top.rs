@@ -5,7 +5,7 @@ use std::process::Command;
 
 use cove_model::instance::Record;
 
-use crate::Engine;
+use super::Instances;
 use crate::error::{Error, Result};
 
 /// A table of processes.
@@ -17,7 +17,7 @@ pub struct Processes {
     pub rows: Vec<Vec<String>>,
 }
 
-impl Engine {
+impl Instances<'_> {
     /// The processes of a running instance as ps(1) with `arguments` (by
     /// default `-ef`) shows them.
     ///
@@ -30,8 +30,9 @@ impl Engine {
                 record.id
             )));
         }
-        let container = cove_sandbox::Container::load(&self.roots.sandbox(), record.id.as_str())
-            .map_err(Error::Sandbox)?;
+        let container =
+            cove_sandbox::Container::load(&self.engine.roots.sandbox(), record.id.as_str())
+                .map_err(Error::Sandbox)?;
         let ids: HashSet<i32> = container
             .ps()
             .map_err(Error::Sandbox)?

@@ -3,13 +3,13 @@
 use cove_model::control::Request;
 use cove_model::instance::{Limits, Record, RestartPolicy};
 
+use super::Instances;
 use super::lifecycle::is_down;
 use super::limits;
-use crate::Engine;
 use crate::error::{Error, Result};
 use crate::spec;
 
-impl Engine {
+impl Instances<'_> {
     /// Gives an instance another name.
     ///
     /// # Errors
@@ -21,7 +21,10 @@ impl Engine {
                 "Renaming a container with the same name as its current name".to_owned(),
             ));
         }
-        self.state.rename(&record.id, name).map_err(Error::State)
+        self.engine
+            .state
+            .rename(&record.id, name)
+            .map_err(Error::State)
     }
 
     /// Changes limits and restart policy, of a running instance at once. A
@@ -61,12 +64,13 @@ impl Engine {
         let state = self.status(record)?.state;
         if state.is_running() && changed.spec.limits != record.spec.limits {
             let resources = spec::resources(&changed.spec, &[], None)?;
-            cove_sandbox::Container::load(&self.roots.sandbox(), record.id.as_str())
+            cove_sandbox::Container::load(&self.engine.roots.sandbox(), record.id.as_str())
                 .and_then(|container| container.update(&spec::without_devices(resources)))
                 .map_err(|error| cannot(Error::Sandbox(error)))?;
         }
         let durable = !changed.spec.auto_remove;
-        self.state
+        self.engine
+            .state
             .change(&record.id, durable, |record| {
                 record.spec.limits = changed.spec.limits;
                 record.spec.restart = changed.spec.restart;

@@ -12,11 +12,11 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
+use super::Instances;
 use super::copy::open_inside;
-use crate::Engine;
 use crate::error::{Error, Result};
 
-impl Engine {
+impl Instances<'_> {
     /// The root of an instance with everything that is mounted in it.
     pub(super) fn view_of(&self, record: &Record) -> Result<OwnedFd> {
         let root = self.root_of(record)?;

@@ -19,7 +19,7 @@ use cove_supervisor::config;
 use cove_supervisor::logs::{Format, ReadOptions};
 
 use self::attributes::{Origin, attributes};
-use crate::Engine;
+use crate::Instances;
 use crate::error::{Error, Result};
 
 /// Bytes that may wait in non-blocking mode when nobody says; Docker's.
@@ -96,7 +96,7 @@ pub(crate) fn check(log: &LogConfig) -> Result<()> {
     attributes(&log.options, &Origin::default()).map(drop)
 }
 
-impl Engine {
+impl Instances<'_> {
     /// Where the output of an instance is kept, when it is.
     #[must_use]
     pub fn log_path(&self, record: &Record) -> Option<PathBuf> {

@@ -116,7 +116,7 @@ fn environment() -> Vec<CString> {
 fn config(engine: &Engine, record: &Record, begin: &Begin, runtime_dir: PathBuf) -> Result<Config> {
     let spec = &record.spec;
     let mut config = Config::new(record.id.as_str(), runtime_dir);
-    config.log = crate::logging::config(&engine.directory(record), record)?;
+    config.log = crate::logging::config(&engine.instances().directory(record), record)?;
     config.tty = spec.terminal;
     config.open_stdin = spec.open_stdin;
     config.stdin_once = spec.stdin_once;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use cove_engine::{ChangeKind, CommitRequest, Engine};
+use cove_engine::{ChangeKind, CommitRequest, Instances};
 use cove_model::control::{Attach, StopTimeout, WaitUntil};
 use cove_model::instance::Record;
 use cove_model::status::State;
@@ -41,15 +41,18 @@ pub(crate) fn attach(session: &Session, matches: &Matches) -> Outcome {
     };
     let signals = role.signals()?;
     let wanted = streams(stdin, spec.terminal);
-    let attachment = engine.attach(&record, wanted).map_err(|error| {
-        // Docker's client notices these by itself.
-        let failure = Failure::from(error);
-        if failure.message.starts_with("You cannot attach") {
-            Failure::plain(failure.message)
-        } else {
-            failure
-        }
-    })?;
+    let attachment = engine
+        .instances()
+        .attach(&record, wanted)
+        .map_err(|error| {
+            // Docker's client notices these by itself.
+            let failure = Failure::from(error);
+            if failure.message.starts_with("You cannot attach") {
+                Failure::plain(failure.message)
+            } else {
+                failure
+            }
+        })?;
     let end = role.play(engine, &record, attachment, signals)?;
     end.code()
         .ok_or_else(|| Failure::plain("read escape sequence"))
@@ -90,6 +93,7 @@ pub(crate) fn start(session: &Session, matches: &Matches) -> Outcome {
         let signals = role.signals()?;
         // It is this command that fails, whatever the program's fault is.
         let attachment = engine
+            .instances()
             .start_attached(&record, streams(stdin, tty))
             .map_err(|error| Failure::from(error).with_code(1))?;
         let end = role.play(engine, &record, attachment, signals)?;
@@ -100,6 +104,7 @@ pub(crate) fn start(session: &Session, matches: &Matches) -> Outcome {
         let started = record(session, name)
             .and_then(|record| {
                 engine
+                    .instances()
                     .start(&record, terminal::size())
                     .map_err(Failure::from)
             })
@@ -132,22 +137,26 @@ fn patience(matches: &Matches) -> Result<StopTimeout, Failure> {
 
 /// Asks containers to end.
 pub(crate) fn stop(session: &Session, matches: &Matches) -> Outcome {
-    end(session, matches, Engine::stop)
+    end(session, matches, |all, record, timeout, signal| {
+        all.stop(record, timeout, signal)
+    })
 }
 
 /// Ends and starts containers.
 pub(crate) fn restart(session: &Session, matches: &Matches) -> Outcome {
-    end(session, matches, Engine::restart)
+    end(session, matches, |all, record, timeout, signal| {
+        all.restart(record, timeout, signal)
+    })
 }
 
-type Ending = fn(&Engine, &Record, StopTimeout, Option<&str>) -> cove_engine::Result<()>;
+type Ending = fn(&Instances<'_>, &Record, StopTimeout, Option<&str>) -> cove_engine::Result<()>;
 
 fn end(session: &Session, matches: &Matches, end: Ending) -> Outcome {
     let timeout = patience(matches)?;
     let signal = matches.get("signal").filter(|signal| !signal.is_empty());
     for_each(&matches.args, |name| {
         let record = record(session, name)?;
-        Ok(end(session.engine()?, &record, timeout, signal)?)
+        Ok(end(&session.instances()?, &record, timeout, signal)?)
     })
 }
 
@@ -160,7 +169,7 @@ pub(crate) fn kill(session: &Session, matches: &Matches) -> Outcome {
     for_each(&matches.args, |name| {
         cove_engine::signals::parse(signal)?;
         record(session, name)
-            .and_then(|record| Ok(session.engine()?.kill(&record, signal)?))
+            .and_then(|record| Ok(session.instances()?.kill(&record, signal)?))
             .map_err(|failure| failure.while_trying(&format!("Cannot kill container: {name}")))
     })
 }
@@ -168,14 +177,14 @@ pub(crate) fn kill(session: &Session, matches: &Matches) -> Outcome {
 /// Freezes containers.
 pub(crate) fn pause(session: &Session, matches: &Matches) -> Outcome {
     for_each(&matches.args, |name| {
-        Ok(session.engine()?.pause(&record(session, name)?)?)
+        Ok(session.instances()?.pause(&record(session, name)?)?)
     })
 }
 
 /// Thaws containers.
 pub(crate) fn unpause(session: &Session, matches: &Matches) -> Outcome {
     for_each(&matches.args, |name| {
-        Ok(session.engine()?.unpause(&record(session, name)?)?)
+        Ok(session.instances()?.unpause(&record(session, name)?)?)
     })
 }
 
@@ -189,8 +198,9 @@ pub(crate) fn rm(session: &Session, matches: &Matches) -> Outcome {
     for name in &matches.args {
         let engine = session.engine()?;
         let removed = engine
-            .instance(name)
-            .and_then(|instance| engine.remove(&instance.record, force));
+            .instances()
+            .get(name)
+            .and_then(|instance| engine.instances().remove(&instance.record, force));
         match removed {
             Ok(()) => output::line(name)?,
             Err(error) => {
@@ -210,7 +220,7 @@ pub(crate) fn rm(session: &Session, matches: &Matches) -> Outcome {
 pub(crate) fn wait(session: &Session, matches: &Matches) -> Outcome {
     each(&matches.args, |name| {
         let code = session
-            .engine()?
+            .instances()?
             .wait(&record(session, name)?, WaitUntil::NotRunning)?;
         output::line(&code.to_string())
     })
@@ -219,7 +229,7 @@ pub(crate) fn wait(session: &Session, matches: &Matches) -> Outcome {
 /// Shows the processes of a container.
 pub(crate) fn top(session: &Session, matches: &Matches) -> Outcome {
     let record = record(session, &matches.args[0])?;
-    let table = session.engine()?.top(&record, &matches.args[1..])?;
+    let table = session.instances()?.top(&record, &matches.args[1..])?;
     let mut text = table.titles.join("\t");
     text.push('\n');
     for row in &table.rows {
@@ -238,7 +248,7 @@ pub(crate) fn rename(session: &Session, matches: &Matches) -> Outcome {
     }
     record(session, old)
         .and_then(|record| {
-            let renamed = session.engine()?.rename(&record, new);
+            let renamed = session.instances()?.rename(&record, new);
             renamed.map_err(|error| match error {
                 error @ cove_engine::Error::State(_) => {
                     Failure::from(error).while_trying("Error when allocating new name")
@@ -257,7 +267,7 @@ pub(crate) fn rename(session: &Session, matches: &Matches) -> Outcome {
 pub(crate) fn diff(session: &Session, matches: &Matches) -> Outcome {
     let record = record(session, &matches.args[0])?;
     let mut text = Vec::new();
-    for change in session.engine()?.diff(&record)? {
+    for change in session.instances()?.diff(&record)? {
         let kind = match change.kind {
             ChangeKind::Modified => b"C ",
             ChangeKind::Added => b"A ",
@@ -283,7 +293,7 @@ pub(crate) fn commit(session: &Session, matches: &Matches) -> Outcome {
         changes: matches.all("change"),
         pause: matches.switch_or("pause", true),
     };
-    let id = session.engine()?.commit(&record, &request)?;
+    let id = session.instances()?.commit(&record, &request)?;
     output::line(&id.to_string())?;
     Ok(0)
 }
@@ -292,7 +302,7 @@ pub(crate) fn commit(session: &Session, matches: &Matches) -> Outcome {
 pub(crate) fn export(session: &Session, matches: &Matches) -> Outcome {
     let record = record(session, &matches.args[0])?;
     write_archive(matches.text("output"), "export container", |out| {
-        Ok(session.engine()?.export(&record, out)?)
+        Ok(session.instances()?.export(&record, out)?)
     })
 }
 
@@ -324,7 +334,7 @@ pub(crate) fn update(session: &Session, matches: &Matches) -> Outcome {
     };
     for_each(&matches.args, |name| {
         let record = record(session, name)?;
-        session.engine()?.update(&record, &limits, policy)?;
+        session.instances()?.update(&record, &limits, policy)?;
         Ok(())
     })
 }
@@ -349,7 +359,7 @@ pub(crate) fn container_prune(session: &Session, matches: &Matches) -> Outcome {
 pub(crate) fn prune(session: &Session, filters: &[String]) -> Result<(u64, u8), Failure> {
     let filters = Filters::new(filters, &["label", "label!", "until"]).map_err(Failure::error)?;
     let until = until(&filters)?;
-    let pruned = session.engine()?.prune_instances(|record| {
+    let pruned = session.instances()?.prune(|record| {
         let old = until
             .is_none_or(|until| time::read(&record.created).is_some_and(|created| created < until));
         old && filters.labels(&record.spec.run.labels)

@@ -82,14 +82,16 @@ fn from_container(
     let name = paths::base(&paths::absolute(from, "/")).to_owned();
     let mut path = from.to_owned();
     if options.follow
-        && let Some(target) = engine.stat_path(record, &path)?.link_target
+        && let Some(target) = engine.instances().stat_path(record, &path)?.link_target
     {
         path = target;
     }
     if to == "-" {
         let base = if name == "/" { "." } else { &name };
         let mut out = Told::new(io::stdout());
-        let copied = engine.copy_out(record, &path, base, !options.follow, &mut out);
+        let copied = engine
+            .instances()
+            .copy_out(record, &path, base, !options.follow, &mut out);
         return match out.broken {
             Some(error) => Err(output::write_failure(&error)),
             None => {
@@ -100,7 +102,7 @@ fn from_container(
     }
     let to = paths::absolute(to, &here()?);
     let destination = host::destination(&to)?;
-    let stat = engine.stat_path(record, &path)?;
+    let stat = engine.instances().stat_path(record, &path)?;
     let plan = paths::plan(&name, stat.is_dir(), &destination).map_err(Failure::plain)?;
     let directory = host::open_directory(&plan.directory)?;
     let extract = Extract {
@@ -115,7 +117,11 @@ fn from_container(
     };
     let shown = Path::new(&plan.directory);
     let (left, skipped, size) = piped(
-        |out| Ok(engine.copy_out(record, &path, &plan.base, !options.follow, out)?),
+        |out| {
+            Ok(engine
+                .instances()
+                .copy_out(record, &path, &plan.base, !options.follow, out)?)
+        },
         |input| {
             cove_engine::extract(&directory, shown, input, &extract)
                 .map_err(|error| cove_engine::Error::Storage(error).into())
@@ -144,7 +150,10 @@ fn to_container(
             )));
         }
         let mut input = Counted::new(io::stdin());
-        let skipped = engine.copy_in(record, &destination.path, &mut input, options.archive)?;
+        let skipped =
+            engine
+                .instances()
+                .copy_in(record, &destination.path, &mut input, options.archive)?;
         (Vec::new(), skipped, input.count)
     } else {
         let from = paths::absolute(from, &here()?);
@@ -153,7 +162,11 @@ fn to_container(
             paths::plan(paths::base(&from), source.is_dir, &destination).map_err(Failure::plain)?;
         piped(
             |out| host::pack(&source, &from, &plan.base, out),
-            |input| Ok(engine.copy_in(record, &plan.directory, input, options.archive)?),
+            |input| {
+                Ok(engine
+                    .instances()
+                    .copy_in(record, &plan.directory, input, options.archive)?)
+            },
         )?
     };
     tell("not copied", left);
@@ -165,7 +178,7 @@ fn to_container(
 /// What is in a container where a copy is to go; a symbolic link is followed.
 fn inside(engine: &Engine, record: &Record, to: Place<'_>) -> Result<Destination, Failure> {
     let found = |path: &str| -> Result<Option<PathStat>, Failure> {
-        match engine.stat_path(record, path) {
+        match engine.instances().stat_path(record, path) {
             Ok(stat) => Ok(Some(stat)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),

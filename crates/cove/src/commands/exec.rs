@@ -69,7 +69,7 @@ pub(crate) fn exec(session: &Session, matches: &Matches) -> Outcome {
         as_init: true,
         ..ExecOptions::default()
     };
-    let executed = session.engine()?.exec(&record, &request, options);
+    let executed = session.instances()?.exec(&record, &request, options);
     let mut child = executed.map_err(|error| {
         let failure = Failure::from(error);
         // Of one that is left behind only this command fails.

@@ -66,7 +66,7 @@ pub(crate) fn pull(session: &Session, matches: &Matches) -> Outcome {
     }
     let report = Report::of_pull(quiet);
     let pulled = session
-        .engine()?
+        .images()?
         .pull(name, &PullOptions { platform }, &report)?;
     output::line(&full_name(&pulled.reference))?;
     Ok(0)
@@ -120,11 +120,11 @@ pub(crate) fn images(session: &Session, matches: &Matches) -> Outcome {
     let dangling = filters.truth("dangling").map_err(Failure::error)?;
     let until = until(&filters)?;
     let between = Between::new(&filters, |other| {
-        engine.image(other).map(|image| image.created)
+        engine.images().get(other).map(|image| image.created)
     })?;
     let mut patterns: Vec<String> = filters.get("reference").to_vec();
     patterns.extend(matches.args.iter().cloned());
-    let mut list = engine.images()?;
+    let mut list = engine.images().list()?;
     if list.is_empty()
         && let Some(words) = session.roots_are_elsewhere("images")
     {
@@ -275,11 +275,11 @@ fn row(listed: &Listed<'_>, now: Timestamp, trunc: bool) -> Row {
 pub(crate) fn history(session: &Session, matches: &Matches) -> Outcome {
     let engine = session.engine()?;
     let name = matches.args[0].as_str();
-    check_platform(&engine.image(name)?, name, matches)?;
+    check_platform(&engine.images().get(name)?, name, matches)?;
     let trunc = !matches.on("no-trunc");
     let readable = matches.switch_or("human", true);
     let now = Timestamp::now();
-    let entries = engine.history(name)?;
+    let entries = engine.images().history(name)?;
     let mut rows = Vec::with_capacity(entries.len());
     for entry in &entries {
         let id = match (&entry.id, trunc) {
@@ -345,7 +345,7 @@ pub(crate) fn tag(session: &Session, matches: &Matches) -> Outcome {
             ))
         })?;
     }
-    session.engine()?.tag(&matches.args[0], target)?;
+    session.images()?.tag(&matches.args[0], target)?;
     Ok(0)
 }
 
@@ -355,7 +355,7 @@ pub(crate) fn rmi(session: &Session, matches: &Matches) -> Outcome {
     let engine = session.engine()?;
     each(&matches.args, |name| {
         Reference::parse_docker(name).map_err(|error| Failure::error(error.to_string()))?;
-        let removals = match engine.remove_image(name, force) {
+        let removals = match engine.images().remove(name, force) {
             // What is not there is as good as removed, when one insists.
             Err(error) if force && error.kind() == ErrorKind::NotFound => {
                 output::note(&format!("Error: {}", Failure::from(error).message));
@@ -411,7 +411,7 @@ pub(crate) fn prune(
     let filters = Filters::new(filters, &known).map_err(Failure::error)?;
     let all = all || filters.truth("dangling").map_err(Failure::error)? == Some(false);
     let until = until(&filters)?;
-    let report = session.engine()?.prune_images(all, |image| {
+    let report = session.images()?.prune(all, |image| {
         let old = until
             .is_none_or(|until| time::read(&image.created).is_some_and(|created| created < until));
         // Nobody knows what labels a damaged image has.
@@ -433,7 +433,7 @@ pub(crate) fn prune(
 pub(crate) fn save(session: &Session, matches: &Matches) -> Outcome {
     write_archive(matches.text("output"), "save image", |out| {
         Ok(session
-            .engine()?
+            .images()?
             .save(&matches.args, SaveFormat::Docker, out)?)
     })
 }
@@ -450,7 +450,7 @@ pub(crate) fn load(session: &Session, matches: &Matches) -> Outcome {
         path => open(path)?,
     };
     // There is no progress for --quiet to keep back.
-    for loaded in session.engine()?.load(input)? {
+    for loaded in session.images()?.load(input)? {
         if loaded.names.is_empty() {
             output::line(&format!("Loaded image ID: {}", loaded.id))?;
         }
@@ -484,7 +484,7 @@ pub(crate) fn import(session: &Session, matches: &Matches) -> Outcome {
     let input: Box<dyn Read + Send> = match source {
         "-" => Box::new(io::stdin()),
         url if is_url => {
-            let content = engine.download(url)?;
+            let content = engine.images().download(url)?;
             output::line(&format!("Downloading from {url}"))?;
             Box::new(content)
         }
@@ -501,7 +501,7 @@ pub(crate) fn import(session: &Session, matches: &Matches) -> Outcome {
         message,
         changes: matches.all("change"),
     };
-    let id = engine.import(input, &request)?;
+    let id = engine.images().import(input, &request)?;
     output::line(&id.to_string())?;
     Ok(0)
 }

@@ -27,11 +27,12 @@ pub(crate) fn info(session: &Session, matches: &Matches) -> Outcome {
     let engine = session.engine()?;
     let host = HostAbilities::look();
     let states: Vec<State> = engine
-        .instances()?
+        .instances()
+        .list()?
         .iter()
         .map(|instance| instance.status.state)
         .collect();
-    let images = engine.images()?.len();
+    let images = engine.images().list()?.len();
     let document = document(engine, &host, &states, images);
     let code = show(matches, &document, || plain(engine, &document))?;
     if matches.text("format").is_empty() {

@@ -141,9 +141,12 @@ fn select(engine: &Engine, matches: &Matches) -> Result<Vec<Instance>, Failure> 
         })?);
     }
     let between = Between::new(&filters, |other| {
-        engine.instance(other).map(|other| other.record.created)
+        engine
+            .instances()
+            .get(other)
+            .map(|other| other.record.created)
     })?;
-    let instances = engine.instances()?;
+    let instances = engine.instances().list()?;
     let ids: Vec<_> = instances
         .iter()
         .map(|instance| &instance.record.id)
@@ -208,8 +211,8 @@ impl Family {
                 parents: BTreeMap::new(),
             });
         }
-        let named = |name: &String| engine.image(name).ok().map(|image| image.id);
-        let images = engine.images()?.into_iter();
+        let named = |name: &String| engine.images().get(name).ok().map(|image| image.id);
+        let images = engine.images().list()?.into_iter();
         Ok(Self {
             heads: Some(names.iter().filter_map(named).collect()),
             parents: images
@@ -383,9 +386,10 @@ pub(crate) fn network_name(record: &Record) -> String {
 
 /// What the container wrote, and with its image.
 fn size(engine: &Engine, record: &Record) -> Result<String, Failure> {
-    let own = engine.written(record);
+    let own = engine.instances().written(record);
     let image = engine
-        .image(&record.image.id.to_string())
+        .images()
+        .get(&record.image.id.to_string())
         .map_or(0, |image| image.size);
     Ok(format!(
         "{} (virtual {})",

@@ -55,7 +55,7 @@ pub(crate) fn login(session: &Session, matches: &Matches) -> Outcome {
     if password.is_empty() {
         return Err(Failure::error("Password Required"));
     }
-    let path = session.engine()?.login(server, &user, &password)?;
+    let path = session.images()?.login(server, &user, &password)?;
     output::note(&format!(
         "WARNING! Your credentials are stored unencrypted in '{path}'."
     ));
@@ -75,6 +75,6 @@ fn interactive() -> Result<(), Failure> {
 /// Forgets a user's password for a registry.
 pub(crate) fn logout(session: &Session, matches: &Matches) -> Outcome {
     let server = matches.args.first().map(String::as_str);
-    output::line(&session.engine()?.logout(server)?)?;
+    output::line(&session.images()?.logout(server)?)?;
     Ok(0)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::OwnedFd;
 
-use cove_engine::Engine;
+use cove_engine::{Engine, Instances};
 use cove_model::instance::{LogDriver, Record};
 use cove_model::status::State;
 use cove_supervisor::logs::{Line, LogReader, LogStream, ReadOptions};
@@ -22,9 +22,9 @@ pub(crate) fn logs(session: &Session, matches: &Matches) -> Outcome {
     let since = moment(matches, "since", now)?;
     let until = moment(matches, "until", now)?;
     let engine = session.engine()?;
-    let instance = engine.instance(&matches.args[0])?;
+    let instance = engine.instances().get(&matches.args[0])?;
     let record = &instance.record;
-    let Some(path) = engine.log_path(record) else {
+    let Some(path) = engine.instances().log_path(record) else {
         return Err(Failure::error(
             "configured logging driver does not support reading",
         ));
@@ -34,12 +34,12 @@ pub(crate) fn logs(session: &Session, matches: &Matches) -> Outcome {
         tail: matches.text("tail").parse().ok(),
         since,
         until,
-        ..Engine::log_format(record)
+        ..Instances::log_format(record)
     };
     let details = Details::of(engine, record, matches.on("details"))?;
     let runs = instance.status.state.is_running() || instance.status.state == State::Restarting;
     let mut waiting = if matches.on("follow") && runs {
-        engine.begin_wait(record)?
+        engine.instances().begin_wait(record)?
     } else {
         None
     };
@@ -62,7 +62,7 @@ pub(crate) fn logs(session: &Session, matches: &Matches) -> Outcome {
                 break;
             }
             // Its supervisor was killed; the next one goes on with the log.
-            let Some(pending) = engine.begin_wait(record)? else {
+            let Some(pending) = engine.instances().begin_wait(record)? else {
                 break;
             };
             reader.follow_on(owned(&pending)?);
@@ -114,7 +114,7 @@ impl Details {
             _ if !shown => Self::Hidden,
             LogDriver::JsonFile => Self::OfLines,
             LogDriver::K8sFile | LogDriver::Local | LogDriver::None => {
-                Self::Same(attributes(&engine.log_attributes(record)?))
+                Self::Same(attributes(&engine.instances().log_attributes(record)?))
             }
         })
     }

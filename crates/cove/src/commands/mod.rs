@@ -23,7 +23,7 @@ use crate::settings::Session;
 
 /// The record of a container by name, id or beginning of its id.
 pub(crate) fn record(session: &Session, name: &str) -> Result<Record, Failure> {
-    Ok(session.engine()?.instance(name)?.record)
+    Ok(session.instances()?.get(name)?.record)
 }
 
 /// Does something with each name, prints the name where it worked, and goes

@@ -42,7 +42,7 @@ pub(crate) fn run(session: &Session, matches: &Matches) -> Outcome {
     };
     let engine = session.engine()?;
     if detached {
-        let started = engine.start(&record, terminal::size());
+        let started = engine.instances().start(&record, terminal::size());
         // Who asked knows which one it is that did not start.
         output::line(created.id.as_str())?;
         started.map_err(|error| not_started(error.into()))?;
@@ -79,7 +79,7 @@ fn make(session: &Session, matches: &Matches, request: &CreateRequest) -> Result
     }
     hello::provide(session, &request.image, request.pull)?;
     let report = Report::of_run(matches.on("quiet"));
-    let created = session.engine()?.create(request, &report)?;
+    let created = session.instances()?.create(request, &report)?;
     for warning in &created.warnings {
         output::note(&format!("WARNING: {warning}"));
     }
@@ -112,7 +112,7 @@ fn front(
         keys: detach_keys(matches)?,
     };
     let signals = role.signals()?;
-    let attachment = engine.start_attached(
+    let attachment = engine.instances().start_attached(
         record,
         Attach {
             stdin: attach.stdin,
@@ -145,6 +145,6 @@ fn discard_named(session: &Session, id: &str) {
     // What failed first is what the user is told; a container that its
     // supervisor removed already is no failure at all.
     let removed =
-        record(session, id).and_then(|record| Ok(session.engine()?.remove(&record, true)?));
+        record(session, id).and_then(|record| Ok(session.instances()?.remove(&record, true)?));
     removed.unwrap_or(());
 }

@@ -107,7 +107,7 @@ type Found = (Value, fn(&Value) -> Value);
 
 fn find(engine: &Engine, name: &str, kind: Kind, matches: &Matches) -> Result<Found, Failure> {
     if kind != Kind::Image {
-        match engine.instance(name) {
+        match engine.instances().get(name) {
             Ok(instance) => {
                 let sized = matches.on("size");
                 let document = inspect::container::document(engine, &instance, sized);
@@ -117,7 +117,7 @@ fn find(engine: &Engine, name: &str, kind: Kind, matches: &Matches) -> Result<Fo
             Err(error) => return Err(error.into()),
         }
     }
-    match engine.image(name) {
+    match engine.images().get(name) {
         Ok(image) => {
             check_platform(&image, name, matches)?;
             let document = inspect::image::document(&image, &engine.roots().root);
@@ -208,7 +208,7 @@ pub(crate) fn system_fsck(session: &Session, matches: &Matches) -> Outcome {
     let engine = session.engine()?;
     let problems = engine.fsck(repair)?;
     // A damaged record, which is one of the problems, only hides the names.
-    let known = engine.images().unwrap_or_default();
+    let known = engine.images().list().unwrap_or_default();
     let mut lines = String::new();
     let mut kept = 0;
     for problem in &problems {
@@ -281,15 +281,15 @@ pub(crate) fn system_df(session: &Session, matches: &Matches) -> Outcome {
         ));
     }
     let engine = session.engine()?;
-    let images = engine.images()?;
-    let instances = engine.instances()?;
+    let images = engine.images().list()?;
+    let instances = engine.instances().list()?;
     let used: BTreeSet<_> = instances
         .iter()
         .map(|instance| instance.record.image.id)
         .collect();
     let sizes: Vec<u64> = instances
         .iter()
-        .map(|instance| engine.written(&instance.record))
+        .map(|instance| engine.instances().written(&instance.record))
         .collect();
     let active = |index: usize| is_active(instances[index].status.state);
     // Layers that images share are stored, and counted, once.

@@ -20,7 +20,7 @@ const SHM_SIZE: u64 = 64 << 20;
 pub(crate) fn document(engine: &Engine, instance: &Instance, sized: bool) -> Value {
     let (record, status) = (&instance.record, &instance.status);
     let spec = &record.spec;
-    let directory = engine.directory(record);
+    let directory = engine.instances().directory(record);
     let file = |name: &str| -> Value { directory.join(name).display().to_string().into() };
     let mut fields = Map::new();
     let mut put = |name: &str, value: Value| {
@@ -41,6 +41,7 @@ pub(crate) fn document(engine: &Engine, instance: &Instance, sized: bool) -> Val
     put(
         "LogPath",
         engine
+            .instances()
             .public_log_path(record)
             .map_or_else(String::new, |path| path.display().to_string())
             .into(),
@@ -59,9 +60,10 @@ pub(crate) fn document(engine: &Engine, instance: &Instance, sized: bool) -> Val
     put("HostConfig", host_config(spec, record));
     put("GraphDriver", graph(engine, record, status));
     if sized {
-        let own = engine.written(record);
+        let own = engine.instances().written(record);
         let image = engine
-            .image(&record.image.id.to_string())
+            .images()
+            .get(&record.image.id.to_string())
             .map_or(0, |image| image.size);
         put("SizeRw", own.into());
         put("SizeRootFs", (own + image).into());
@@ -378,7 +380,7 @@ fn mount_point(mount: &Mount) -> Option<Value> {
 /// The parts of the root, and while it runs its root as a whole.
 fn graph(engine: &Engine, record: &Record, status: &Status) -> Value {
     let shown = |path: PathBuf| -> Value { path.display().to_string().into() };
-    let directory = engine.directory(record);
+    let directory = engine.instances().directory(record);
     let layers = engine.roots().root.join("layers");
     let lower =
         |layer: &cove_model::Digest| layers.join(layer.hex()).join("diff").display().to_string();
