@@ -1,4 +1,5 @@
-//! Safe wrappers over the Linux calls that the standard library and rustix do not offer.
+//! Safe wrappers over the Linux calls that the standard library and rustix do not offer,
+//! or offer without undoing them.
 
 pub mod bpf;
 pub mod caps;
@@ -24,4 +25,5 @@ pub mod seccomp;
 pub mod signalfd;
 pub mod spawn;
 pub mod sysctl;
+pub mod terminal;
 pub mod writeback;

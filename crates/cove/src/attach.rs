@@ -12,13 +12,14 @@ use cove_model::control::{Attach, WaitUntil};
 use cove_model::instance::Record;
 use cove_model::status::State;
 use cove_supervisor::client::{Attachment, Event, Input};
+use cove_sys::terminal::Raw;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use crate::format::go;
 use crate::outcome::Failure;
 use crate::signals::{Heard, Proxy, Signals};
-use crate::terminal::{self, Raw};
+use crate::terminal;
 
 /// How the client takes part.
 #[derive(Debug, Clone)]

@@ -1,12 +1,10 @@
-//! The caller's terminal: its size, raw mode, passwords.
+//! The caller's terminal: its size, passwords.
 
 use std::io::{self, IsTerminal as _, Read as _};
 use std::os::fd::AsFd;
 
 use cove_model::control::TerminalSize;
-use rustix::termios::{
-    LocalModes, OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr,
-};
+use rustix::termios::{LocalModes, OptionalActions, Winsize, tcgetattr, tcgetwinsize, tcsetattr};
 
 /// The size of the terminal on standard output, or on another stream, if it has one.
 pub(crate) fn size() -> Option<TerminalSize> {
@@ -26,43 +24,6 @@ pub(crate) fn size() -> Option<TerminalSize> {
 /// Whether standard input is a terminal.
 pub(crate) fn stdin_is_terminal() -> bool {
     io::stdin().is_terminal()
-}
-
-/// Raw mode of the terminal on standard input, until this is dropped.
-pub(crate) struct Raw {
-    before: Termios,
-}
-
-impl Raw {
-    /// Every key reaches the program inside.
-    pub(crate) fn enter() -> io::Result<Self> {
-        Self::change(Termios::make_raw)
-    }
-
-    /// As [`Raw::enter`], but what is written is processed as before: for a program whose own
-    /// terminal leaves its output alone.
-    pub(crate) fn enter_for_input() -> io::Result<Self> {
-        Self::change(|raw| {
-            let output = raw.output_modes;
-            raw.make_raw();
-            raw.output_modes = output;
-        })
-    }
-
-    fn change(make_raw: impl FnOnce(&mut Termios)) -> io::Result<Self> {
-        let before = tcgetattr(io::stdin())?;
-        let mut raw = before.clone();
-        make_raw(&mut raw);
-        tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;
-        Ok(Self { before })
-    }
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        // A terminal that is gone needs no restoring.
-        tcsetattr(io::stdin(), OptionalActions::Now, &self.before).unwrap_or(());
-    }
 }
 
 /// Reads a line from the terminal without showing it.

@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("cove-libvirt", 4),
     ("cove-web", 4),
     ("cove-registry", 4),
+    ("cove-runc", 4),
     ("cove-build", 3),
     ("cove-compose", 3),
     ("cove-cluster", 3),

@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use cove_sandbox::{ExecChild, Stdio};
+use cove_sys::terminal::Raw;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
@@ -27,7 +28,7 @@ use crate::attach::{Keys, status};
 use crate::format::go;
 use crate::outcome::{Failure, Outcome};
 use crate::signals::{Heard, Signals};
-use crate::terminal::{self, Raw};
+use crate::terminal;
 
 /// How long output is waited for that a program's own children go on to write, as with Docker.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -6,15 +6,17 @@ use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 use serde_json::{Value as Json, json};
 
-use super::args::{flag, other, required, rest};
-use super::{Failure, Globals, Outcome, SPEC_VERSION, print};
+use crate::args::{Globals, flag, other, required, rest};
+use crate::failure::{Failure, Outcome};
+use crate::output::print;
+use crate::version;
 
 /// runc's state document: that of the specification and some more. `pid` is
 /// there in any case, as engines expect.
-pub(super) fn document(container: &Container) -> Result<Json, Failure> {
+pub(crate) fn document(container: &Container) -> Result<Json, Failure> {
     let state = container.state()?;
     let version = if state.oci_version.is_empty() {
-        SPEC_VERSION
+        version::SPEC
     } else {
         &state.oci_version
     };
@@ -55,7 +57,7 @@ fn owner(uid: u32) -> String {
     named.unwrap_or(format!("#{number}"))
 }
 
-pub(super) fn list(globals: &Globals, parser: &mut Parser) -> Outcome {
+pub(crate) fn list(globals: &Globals, parser: &mut Parser) -> Outcome {
     let (mut format, mut quiet) = ("table".to_owned(), false);
     while let Some(argument) = parser.next()? {
         match argument {
@@ -128,7 +130,7 @@ fn table(documents: &[Json]) -> String {
     rows.iter().map(line).collect()
 }
 
-pub(super) fn ps(globals: &Globals, parser: &mut Parser) -> Outcome {
+pub(crate) fn ps(globals: &Globals, parser: &mut Parser) -> Outcome {
     let (mut format, mut id) = ("table".to_owned(), None);
     let mut words = Vec::new();
     while let Some(argument) = parser.next()? {

@@ -2,97 +2,37 @@
 //! word, so that Podman, dockerd and containerd run containers on Cove.
 //!
 //! This path is what an engine waits for on every start, so it keeps away from
-//! everything the rest of the binary needs: no engine, no clap.
+//! everything the rest of the binary needs: no engine.
 
 mod args;
 mod events;
 mod exec;
+mod failure;
 mod features;
 mod foreground;
 mod lifecycle;
 mod list;
 mod log;
 mod notify;
+mod output;
+mod process;
 mod signals;
 mod spec;
 mod update;
 mod usage;
+mod version;
 
 use std::ffi::OsString;
-use std::fmt;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use args::Parsed;
-use cove_model::error::sentence;
-use cove_sandbox::CgroupManagerChoice;
+use args::{Globals, Parsed};
+use failure::{Failure, Outcome};
 use log::{Format, Log};
-
-/// The version of the runtime specification this implements.
-const SPEC_VERSION: &str = "1.3.0";
-
-/// What went wrong, in one sentence, and the exit status it makes.
-#[derive(Debug)]
-struct Failure {
-    message: String,
-    status: u8,
-    /// Nothing did: the user asks how the command is used.
-    help: bool,
-}
-
-impl Failure {
-    fn new(message: impl fmt::Display) -> Self {
-        Self {
-            message: message.to_string(),
-            status: 1,
-            help: false,
-        }
-    }
-
-    /// The answer to `--help`.
-    fn help() -> Self {
-        Self {
-            help: true,
-            ..Self::new("help")
-        }
-    }
-}
-
-impl From<cove_sandbox::Error> for Failure {
-    fn from(error: cove_sandbox::Error) -> Self {
-        use cove_sandbox::{Error, Status};
-        // Engines read these sentences: containerd takes a failed kill for
-        // "it has ended already" by runc's words.
-        if let Error::WrongStatus {
-            operation: "kill",
-            status: Status::Stopped,
-            ..
-        } = &error
-        {
-            return Self::new("container not running");
-        }
-        Self::new(sentence(&error))
-    }
-}
-
-/// What a command answers: the exit status.
-type Outcome = Result<u8, Failure>;
-
-/// The options before the command.
-#[derive(Debug)]
-struct Globals {
-    root: PathBuf,
-    /// Whether the command line names it.
-    custom_root: bool,
-    /// What is read instead of a bundle's `config.json`.
-    config: Option<PathBuf>,
-    log: Log,
-    cgroups: CgroupManagerChoice,
-}
+use output::print;
 
 /// Runs one command. `arguments` are those after the program's name (and after
-/// the word `oci`).
-pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
+/// the word `oci`); `commit` is the one that was built, empty where nobody knows.
+pub fn main(arguments: Vec<OsString>, commit: &str) -> ExitCode {
     let mut parser = lexopt::Parser::from_args(arguments);
     let mut log = Log::stderr(Format::Text);
     let status = match args::globals(&mut parser, &mut log) {
@@ -104,7 +44,8 @@ pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
             log = globals.log;
             outcome
         }
-        Ok(Parsed::Print(text)) => print(&text),
+        Ok(Parsed::Version) => print(&version::text(commit)),
+        Ok(Parsed::Help) => help(None),
         Err(failure) => Err(failure),
     };
     match status {
@@ -157,28 +98,4 @@ fn unknown(command: &str) -> Failure {
     Failure::new(format!(
         "unknown command {command:?}; `cove oci --help` lists them"
     ))
-}
-
-/// Writes to standard output; a reader that went away is no failure of ours.
-fn print(text: &str) -> Outcome {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Ok(0),
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
-        Err(error) => Err(Failure::new(format!("write to standard output: {error}"))),
-    }
-}
-
-/// The program must not be writable from inside before it goes near a container.
-fn seal() -> Result<(), Failure> {
-    cove_sys::seal::ensure_sealed()
-        .map_err(|error| Failure::new(format!("seal the running program: {error}")))
-}
-
-/// Tells what was ignored or clamped, where errors go as well.
-fn warn(globals: &Globals, warnings: &[String]) {
-    for warning in warnings {
-        globals.log.warning(warning);
-    }
 }

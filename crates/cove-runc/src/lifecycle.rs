@@ -8,9 +8,12 @@ use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 use oci_spec::runtime::Spec;
 
-use super::args::{flag, only_id, other, required};
-use super::notify::{self, Notify};
-use super::{Failure, Globals, Outcome, foreground, list, print, seal, signals, warn};
+use crate::args::{Globals, flag, only_id, other, required};
+use crate::failure::{Failure, Outcome};
+use crate::notify::{self, Notify};
+use crate::output::{print, warn};
+use crate::process::{check_terminal, seal};
+use crate::{foreground, list, signals};
 
 /// What `create` and `run` are told.
 #[derive(Debug, Default)]
@@ -119,7 +122,7 @@ fn listen_fds() -> u32 {
     }
 }
 
-pub(super) fn create(globals: &Globals, parser: &mut Parser) -> Outcome {
+pub(crate) fn create(globals: &Globals, parser: &mut Parser) -> Outcome {
     let request = request(parser, "create")?;
     seal()?;
     let spec = load(globals, &request)?;
@@ -128,7 +131,7 @@ pub(super) fn create(globals: &Globals, parser: &mut Parser) -> Outcome {
     Ok(0)
 }
 
-pub(super) fn run(globals: &Globals, parser: &mut Parser) -> Outcome {
+pub(crate) fn run(globals: &Globals, parser: &mut Parser) -> Outcome {
     let request = request(parser, "run")?;
     seal()?;
     let spec = load(globals, &request)?;
@@ -171,22 +174,7 @@ fn started(globals: &Globals, request: &Request, mut created: Created) -> Outcom
     watch.wait(&child)
 }
 
-/// runc's rules about who holds the terminal.
-pub(super) fn check_terminal(terminal: bool, detach: bool, socket: bool) -> Result<(), Failure> {
-    let reason = match (terminal, detach, socket) {
-        (true, true, false) => {
-            "cannot allocate a terminal for a detached process without --console-socket"
-        }
-        (false, _, true) => "--console-socket is of no use: no terminal is asked for",
-        (true, false, true) => {
-            "--console-socket is of no use: the terminal is this one (no --detach)"
-        }
-        _ => return Ok(()),
-    };
-    Err(Failure::new(reason))
-}
-
-pub(super) fn start(globals: &Globals, parser: &mut Parser) -> Outcome {
+pub(crate) fn start(globals: &Globals, parser: &mut Parser) -> Outcome {
     let id = only_id(parser, "start")?;
     let container = Container::load(&globals.root, &id)?;
     let Some(notify) = Notify::listen(globals, &id)? else {
@@ -199,7 +187,7 @@ pub(super) fn start(globals: &Globals, parser: &mut Parser) -> Outcome {
     Ok(0)
 }
 
-pub(super) fn state(globals: &Globals, parser: &mut Parser) -> Outcome {
+pub(crate) fn state(globals: &Globals, parser: &mut Parser) -> Outcome {
     let id = only_id(parser, "state")?;
     let container = Container::load(&globals.root, &id)?;
     let document = list::document(&container)?;
@@ -208,7 +196,7 @@ pub(super) fn state(globals: &Globals, parser: &mut Parser) -> Outcome {
     print(&format!("{text}\n"))
 }
 
-pub(super) fn kill(globals: &Globals, parser: &mut Parser) -> Outcome {
+pub(crate) fn kill(globals: &Globals, parser: &mut Parser) -> Outcome {
     let (mut all, mut id, mut signal) = (false, None, None);
     while let Some(argument) = parser.next()? {
         match argument {
@@ -225,7 +213,7 @@ pub(super) fn kill(globals: &Globals, parser: &mut Parser) -> Outcome {
     Ok(0)
 }
 
-pub(super) fn delete(globals: &Globals, parser: &mut Parser) -> Outcome {
+pub(crate) fn delete(globals: &Globals, parser: &mut Parser) -> Outcome {
     let (mut force, mut regex, mut id) = (false, false, None);
     while let Some(argument) = parser.next()? {
         match argument {
@@ -272,13 +260,13 @@ fn delete_one(globals: &Globals, id: &str, force: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn pause(globals: &Globals, parser: &mut Parser) -> Outcome {
+pub(crate) fn pause(globals: &Globals, parser: &mut Parser) -> Outcome {
     let id = only_id(parser, "pause")?;
     Container::load(&globals.root, &id)?.pause()?;
     Ok(0)
 }
 
-pub(super) fn resume(globals: &Globals, parser: &mut Parser) -> Outcome {
+pub(crate) fn resume(globals: &Globals, parser: &mut Parser) -> Outcome {
     let id = only_id(parser, "resume")?;
     Container::load(&globals.root, &id)?.resume()?;
     Ok(0)

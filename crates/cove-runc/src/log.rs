@@ -6,11 +6,11 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::Failure;
+use crate::failure::Failure;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(crate) enum Format {
     /// `time="…" level=error msg="…"`
     Text,
     /// `{"level":"error","msg":"…","time":"…"}`
@@ -19,7 +19,7 @@ pub(super) enum Format {
 
 /// The least that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Level {
+pub(crate) enum Level {
     Debug,
     Warning,
     Error,
@@ -27,7 +27,7 @@ pub(super) enum Level {
 
 impl Level {
     /// crun's words for them, and logrus's.
-    pub(super) fn parse(text: &str) -> Result<Self, Failure> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
         match text {
             "debug" | "trace" => Ok(Self::Debug),
             "info" | "warn" | "warning" => Ok(Self::Warning),
@@ -41,7 +41,7 @@ impl Level {
 
 /// Where lines go: a file, or standard error.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(crate) struct Log {
     file: Option<File>,
     format: Format,
     level: Level,
@@ -49,7 +49,7 @@ pub(super) struct Log {
 
 impl Log {
     /// A log on standard error.
-    pub(super) fn stderr(format: Format) -> Self {
+    pub(crate) fn stderr(format: Format) -> Self {
         Self {
             file: None,
             format,
@@ -58,7 +58,7 @@ impl Log {
     }
 
     /// A log in a file, which is appended to.
-    pub(super) fn open(path: Option<&Path>, format: Format, level: Level) -> Result<Self, Failure> {
+    pub(crate) fn open(path: Option<&Path>, format: Format, level: Level) -> Result<Self, Failure> {
         let open = |path: &Path| {
             OpenOptions::new()
                 .append(true)
@@ -76,7 +76,7 @@ impl Log {
 
     /// Reports why the command failed: to the log, and for a person to
     /// standard error where the log is elsewhere.
-    pub(super) fn failure(&self, message: &str) {
+    pub(crate) fn failure(&self, message: &str) {
         self.line("error", message);
         if self.file.is_some() {
             writeln!(std::io::stderr(), "{message}").unwrap_or(());
@@ -84,14 +84,14 @@ impl Log {
     }
 
     /// Tells what was ignored or clamped.
-    pub(super) fn warning(&self, message: &str) {
+    pub(crate) fn warning(&self, message: &str) {
         if self.level <= Level::Warning {
             self.line("warning", message);
         }
     }
 
     /// Tells what is being done, with `--debug`.
-    pub(super) fn debug(&self, message: &str) {
+    pub(crate) fn debug(&self, message: &str) {
         if self.level == Level::Debug {
             self.line("debug", message);
         }

@@ -3,16 +3,18 @@
 use lexopt::Parser;
 use serde_json::json;
 
-use super::args::other;
-use super::{Failure, Outcome, SPEC_VERSION, print};
+use crate::args::other;
+use crate::failure::{Failure, Outcome};
+use crate::output::print;
+use crate::version;
 
-pub(super) fn features(parser: &mut Parser) -> Outcome {
+pub(crate) fn features(parser: &mut Parser) -> Outcome {
     if let Some(argument) = parser.next()? {
         return Err(other(argument));
     }
     let document = json!({
         "ociVersionMin": "1.0.0",
-        "ociVersionMax": SPEC_VERSION,
+        "ociVersionMax": version::SPEC,
         "hooks": [
             "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"
         ],

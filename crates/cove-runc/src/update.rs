@@ -9,8 +9,9 @@ use lexopt::{Parser, ValueExt};
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value as Json};
 
-use super::args::{other, required};
-use super::{Failure, Globals, Outcome, warn};
+use crate::args::{Globals, other, required};
+use crate::failure::{Failure, Outcome};
+use crate::output::warn;
 
 const LIMIT: u64 = 16 << 20;
 
@@ -44,7 +45,7 @@ enum Kind {
     Text,
 }
 
-pub(super) fn update(globals: &Globals, parser: &mut Parser) -> Outcome {
+pub(crate) fn update(globals: &Globals, parser: &mut Parser) -> Outcome {
     let mut file = None;
     let mut id = None;
     let mut document = Map::new();

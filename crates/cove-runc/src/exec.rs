@@ -10,9 +10,11 @@ use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, User};
 
-use super::args::{flag, other, required, rest};
-use super::lifecycle::check_terminal;
-use super::{Failure, Globals, Outcome, foreground, seal, warn};
+use crate::args::{Globals, flag, other, required, rest};
+use crate::failure::{Failure, Outcome};
+use crate::foreground;
+use crate::output::warn;
+use crate::process::{check_terminal, seal};
 
 /// What the process differs in from the container's own.
 #[derive(Debug, Default)]
@@ -28,7 +30,7 @@ struct Changes {
     label: Option<String>,
 }
 
-pub(super) fn exec(globals: &Globals, parser: &mut Parser) -> Outcome {
+pub(crate) fn exec(globals: &Globals, parser: &mut Parser) -> Outcome {
     // What cannot be done at all is 255, to be told from what the program says.
     exec_inner(globals, parser).map_err(|failure| Failure {
         message: format!("exec failed: {}", failure.message),

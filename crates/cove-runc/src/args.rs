@@ -4,32 +4,38 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use cove_sandbox::CgroupManagerChoice;
 use lexopt::Arg::{self, Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 
-use cove_sandbox::CgroupManagerChoice;
+use crate::failure::Failure;
+use crate::log::{Format, Level, Log};
 
-use super::log::{Format, Level, Log};
-use super::{Failure, Globals, SPEC_VERSION, usage};
-use crate::build;
-
-/// What the first part of the command line asks for.
-pub(super) enum Parsed {
-    /// A command; its own arguments are still to be read.
-    Command(Globals, String),
-    /// A text to print, and nothing else.
-    Print(String),
+/// The options before the command.
+#[derive(Debug)]
+pub(crate) struct Globals {
+    pub(crate) root: PathBuf,
+    /// Whether the command line names it.
+    pub(crate) custom_root: bool,
+    /// What is read instead of a bundle's `config.json`.
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) log: Log,
+    pub(crate) cgroups: CgroupManagerChoice,
 }
 
-impl From<lexopt::Error> for Failure {
-    fn from(error: lexopt::Error) -> Self {
-        Self::new(error)
-    }
+/// What the first part of the command line asks for.
+pub(crate) enum Parsed {
+    /// A command; its own arguments are still to be read.
+    Command(Globals, String),
+    /// Which version this is.
+    Version,
+    /// How the whole is used.
+    Help,
 }
 
 /// Reads up to the command's name. `log` is where a mistake is reported, as
 /// far as it is known by then.
-pub(super) fn globals(parser: &mut Parser, log: &mut Log) -> Result<Parsed, Failure> {
+pub(crate) fn globals(parser: &mut Parser, log: &mut Log) -> Result<Parsed, Failure> {
     let mut root: Option<PathBuf> = None;
     let (mut file, mut format) = (None::<PathBuf>, Format::Text);
     let (mut level, mut config) = (Level::Warning, None::<PathBuf>);
@@ -94,8 +100,8 @@ pub(super) fn globals(parser: &mut Parser, log: &mut Log) -> Result<Parsed, Fail
                     }
                 }
             }
-            Long("version") | Short('v' | 'V') => return Ok(Parsed::Print(version())),
-            Long("help") | Short('h' | '?') => return Ok(Parsed::Print(usage::general())),
+            Long("version") | Short('v' | 'V') => return Ok(Parsed::Version),
+            Long("help") | Short('h' | '?') => return Ok(Parsed::Help),
             Value(command) => {
                 let user = rustix::process::geteuid();
                 let rootless = rootless.unwrap_or(!user.is_root());
@@ -114,11 +120,11 @@ pub(super) fn globals(parser: &mut Parser, log: &mut Log) -> Result<Parsed, Fail
             other => return Err(other.unexpected().into()),
         }
     }
-    Ok(Parsed::Print(usage::general()))
+    Ok(Parsed::Help)
 }
 
 /// A switch, on unless `=false` says otherwise.
-pub(super) fn flag(parser: &mut Parser) -> Result<bool, Failure> {
+pub(crate) fn flag(parser: &mut Parser) -> Result<bool, Failure> {
     match parser.optional_value() {
         None => Ok(true),
         Some(value) => match value.to_str() {
@@ -131,7 +137,7 @@ pub(super) fn flag(parser: &mut Parser) -> Result<bool, Failure> {
 }
 
 /// The one argument of a command: a container.
-pub(super) fn only_id(parser: &mut Parser, command: &str) -> Result<String, Failure> {
+pub(crate) fn only_id(parser: &mut Parser, command: &str) -> Result<String, Failure> {
     let mut id = None;
     while let Some(argument) = parser.next()? {
         match argument {
@@ -143,7 +149,7 @@ pub(super) fn only_id(parser: &mut Parser, command: &str) -> Result<String, Fail
 }
 
 /// The answer to an argument that a command does not know.
-pub(super) fn other(argument: Arg<'_>) -> Failure {
+pub(crate) fn other(argument: Arg<'_>) -> Failure {
     match argument {
         Long("help") | Short('h' | '?') => Failure::help(),
         argument => argument.unexpected().into(),
@@ -151,12 +157,12 @@ pub(super) fn other(argument: Arg<'_>) -> Failure {
 }
 
 /// The container, or what is missing.
-pub(super) fn required(id: Option<String>, command: &str) -> Result<String, Failure> {
+pub(crate) fn required(id: Option<String>, command: &str) -> Result<String, Failure> {
     id.ok_or_else(|| Failure::new(format!("{command}: the container's id is missing")))
 }
 
 /// Every argument that is left, as it is.
-pub(super) fn rest(parser: &mut Parser) -> Result<Vec<OsString>, Failure> {
+pub(crate) fn rest(parser: &mut Parser) -> Result<Vec<OsString>, Failure> {
     let mut rest: Vec<OsString> = parser.raw_args()?.collect();
     // `exec id -- command`, as some write it.
     if rest.first().is_some_and(|first| first == "--") {
@@ -170,19 +176,6 @@ fn default_root(rootless: bool) -> PathBuf {
         Some(dir) => PathBuf::from(dir).join("cove/oci"),
         None => PathBuf::from("/run/cove/oci"),
     }
-}
-
-/// As runc prints it: dockerd, containerd and Podman read the first line and
-/// the one that begins with `spec:`.
-fn version() -> String {
-    let commit = match build::COMMIT {
-        "" => String::new(),
-        id => format!("commit: {id}\n"),
-    };
-    format!(
-        "cove-oci version {}\n{commit}spec: {SPEC_VERSION}\n",
-        env!("CARGO_PKG_VERSION")
-    )
 }
 
 #[cfg(test)]
@@ -225,15 +218,5 @@ mod tests {
         ] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn version_is_what_engines_parse() {
-        let Ok(Parsed::Print(text)) = parse(&["--version"]) else {
-            panic!()
-        };
-        let first = text.lines().next().unwrap();
-        assert_eq!(first.split("version").count(), 2);
-        assert!(text.contains("\nspec: 1.3.0\n"));
     }
 }

@@ -19,7 +19,8 @@ use rustix::net::{
     SocketFlags, SocketType, bind, connect, sendmsg, socket_with,
 };
 
-use super::{Failure, Globals};
+use crate::args::Globals;
+use crate::failure::Failure;
 
 /// Where the container finds it.
 const INSIDE: &str = "/run/notify";
@@ -37,7 +38,7 @@ fn manager() -> Option<OsString> {
 }
 
 /// Shows the container the directory of its socket, if somebody waits; answers whether.
-pub(super) fn prepare(globals: &Globals, id: &str, spec: &mut Spec) -> Result<bool, Failure> {
+pub(crate) fn prepare(globals: &Globals, id: &str, spec: &mut Spec) -> Result<bool, Failure> {
     if manager().is_none() {
         return Ok(false);
     }
@@ -66,14 +67,14 @@ fn directory(globals: &Globals, id: &str) -> io::Result<PathBuf> {
 
 /// The container's socket, while its word is waited for.
 #[derive(Debug)]
-pub(super) struct Notify {
+pub(crate) struct Notify {
     socket: OwnedFd,
     manager: OsString,
 }
 
 impl Notify {
     /// Makes the socket, before the program runs, of a container that was created with one.
-    pub(super) fn listen(globals: &Globals, id: &str) -> Result<Option<Self>, Failure> {
+    pub(crate) fn listen(globals: &Globals, id: &str) -> Result<Option<Self>, Failure> {
         let Some(manager) = manager() else {
             return Ok(None);
         };
@@ -84,12 +85,12 @@ impl Notify {
         }
     }
 
-    pub(super) fn socket(&self) -> &OwnedFd {
+    pub(crate) fn socket(&self) -> &OwnedFd {
         &self.socket
     }
 
     /// Reads what was said; true if the container is ready.
-    pub(super) fn is_ready(&self) -> Result<bool, Failure> {
+    pub(crate) fn is_ready(&self) -> Result<bool, Failure> {
         let mut bytes = [0; 4096];
         match rustix::io::read(&self.socket, &mut bytes) {
             Ok(length) => Ok(bytes[..length]
@@ -101,7 +102,7 @@ impl Notify {
     }
 
     /// Until the container is ready, of which the manager is told, or has ended.
-    pub(super) fn wait(&self, pidfd: &OwnedFd, pid: i32) -> Result<(), Failure> {
+    pub(crate) fn wait(&self, pidfd: &OwnedFd, pid: i32) -> Result<(), Failure> {
         loop {
             let mut fds = [
                 PollFd::new(&self.socket, PollFlags::IN),
@@ -122,7 +123,7 @@ impl Notify {
     }
 
     /// Tells the manager, and what to look at from now on.
-    pub(super) fn tell(&self, pid: i32) -> Result<(), Failure> {
+    pub(crate) fn tell(&self, pid: i32) -> Result<(), Failure> {
         send(&self.manager, pid).map_err(|error| {
             let manager = self.manager.display();
             Failure::new(format!("notify {manager}: {error}"))

@@ -8,10 +8,11 @@ use lexopt::Arg::{Long, Short};
 use lexopt::Parser;
 use serde_json::{Value, json};
 
-use super::args::{flag, other};
-use super::{Failure, Outcome, SPEC_VERSION};
+use crate::args::{flag, other};
+use crate::failure::{Failure, Outcome};
+use crate::version;
 
-pub(super) fn spec(parser: &mut Parser) -> Outcome {
+pub(crate) fn spec(parser: &mut Parser) -> Outcome {
     let (mut bundle, mut rootless) = (PathBuf::from("."), false);
     while let Some(argument) = parser.next()? {
         match argument {
@@ -47,7 +48,7 @@ fn example() -> Value {
     let caps = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
     let mount = |destination: &str, kind: &str, source: &str, options: &[&str]| json!({"destination": destination, "type": kind, "source": source, "options": options});
     json!({
-        "ociVersion": SPEC_VERSION,
+        "ociVersion": version::SPEC,
         "process": {
             "terminal": true,
             "user": {"uid": 0, "gid": 0},

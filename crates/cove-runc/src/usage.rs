@@ -265,7 +265,7 @@ const GLOBALS: &[(&str, &str)] = &[
 ];
 
 /// The help of the whole.
-pub(super) fn general() -> String {
+pub(crate) fn general() -> String {
     let commands: Vec<_> = COMMANDS.iter().map(|one| (one.name, one.about)).collect();
     format!(
         "\
@@ -284,7 +284,7 @@ GLOBAL OPTIONS:
 }
 
 /// The help of one command; `None` if there is no such command.
-pub(super) fn of(name: &str) -> Option<String> {
+pub(crate) fn of(name: &str) -> Option<String> {
     let command = COMMANDS.iter().find(|one| one.name == name)?;
     let usage = format!("cove oci {name} {}", command.arguments);
     let mut text = format!(

@@ -10,10 +10,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serde_json::json;
 
-use super::args::{flag, other, required};
-use super::{Failure, Globals, Outcome, print};
+use crate::args::{Globals, flag, other, required};
+use crate::failure::{Failure, Outcome};
+use crate::output::print;
 
-pub(super) fn events(globals: &Globals, parser: &mut Parser) -> Outcome {
+pub(crate) fn events(globals: &Globals, parser: &mut Parser) -> Outcome {
     let (mut once, mut id) = (false, None);
     let mut interval = Duration::from_secs(5);
     while let Some(argument) = parser.next()? {

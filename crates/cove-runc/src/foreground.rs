@@ -4,14 +4,14 @@ use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 
 use cove_sys::signalfd::SignalFd;
+use cove_sys::terminal::Raw;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
 use rustix::termios::{tcgetwinsize, tcsetwinsize};
 
-use super::notify::Notify;
-use super::{Failure, Outcome};
-use crate::terminal::Raw;
+use crate::failure::{Failure, Outcome};
+use crate::notify::Notify;
 
 const WINCH: i32 = 28;
 const CHLD: i32 = 17;
@@ -26,13 +26,13 @@ const CHUNK: usize = 32 << 10;
 
 /// A process to wait for, which is a child of ours.
 #[derive(Debug)]
-pub(super) struct Child {
+pub(crate) struct Child {
     pid: Pid,
     pidfd: OwnedFd,
 }
 
 impl Child {
-    pub(super) fn of(pid: Pid, pidfd: &OwnedFd) -> Result<Self, Failure> {
+    pub(crate) fn of(pid: Pid, pidfd: &OwnedFd) -> Result<Self, Failure> {
         let pidfd = pidfd
             .try_clone()
             .map_err(|error| Failure::new(format!("duplicate a descriptor: {error}")))?;
@@ -40,7 +40,7 @@ impl Child {
     }
 
     /// Waits until it is ready, for whoever waits for that.
-    pub(super) fn until_ready(&self, notify: &Notify) -> Outcome {
+    pub(crate) fn until_ready(&self, notify: &Notify) -> Outcome {
         notify.wait(&self.pidfd, self.number())?;
         Ok(0)
     }
@@ -52,7 +52,7 @@ impl Child {
 
 /// Signals are held back from here on, and the terminal is raw, until this is
 /// dropped.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     signals: SignalFd,
     console: Option<OwnedFd>,
     raw: Option<Raw>,
@@ -62,7 +62,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Begins before the process does, so that no signal is lost.
-    pub(super) fn begin(console: Option<OwnedFd>, notify: Option<Notify>) -> Result<Self, Failure> {
+    pub(crate) fn begin(console: Option<OwnedFd>, notify: Option<Notify>) -> Result<Self, Failure> {
         let failed = |what: &str, error: io::Error| Failure::new(format!("{what}: {error}"));
         let mut numbers = FORWARDED.to_vec();
         numbers.extend([WINCH, CHLD]);
@@ -86,7 +86,7 @@ impl Watch {
 
     /// Hands on signals and, with a terminal, every byte both ways, until the
     /// process ends. Answers with its exit status.
-    pub(super) fn wait(mut self, child: &Child) -> Result<u8, Failure> {
+    pub(crate) fn wait(mut self, child: &Child) -> Result<u8, Failure> {
         let mut input = self.console.is_some();
         let mut output = self.console.is_some();
         let (mut to_container, mut to_us) = (Buffer::new(), Buffer::new());
@@ -336,13 +336,13 @@ fn exit_status(status: WaitStatus) -> u8 {
 }
 
 /// The size of the terminal on standard input, if it is one.
-pub(super) fn size() -> Option<oci_spec::runtime::Box> {
+pub(crate) fn size() -> Option<oci_spec::runtime::Box> {
     let size = tcgetwinsize(io::stdin()).ok()?;
     let area = oci_spec::runtime::BoxBuilder::default();
     area.height(size.ws_row).width(size.ws_col).build().ok()
 }
 
 /// Waits for a process that runs already.
-pub(super) fn wait(child: &Child, console: Option<OwnedFd>) -> Result<u8, Failure> {
+pub(crate) fn wait(child: &Child, console: Option<OwnedFd>) -> Result<u8, Failure> {
     Watch::begin(console, None)?.wait(child)
 }
