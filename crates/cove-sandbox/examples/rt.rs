@@ -107,7 +107,7 @@ fn run(args: &[String]) -> Anyhow<u8> {
         "pause" => container.pause()?,
         "resume" => container.resume()?,
         "stats" => println!("{:?}", container.stats()?),
-        "update" => container.update(&serde_json::from_str(args.word(2)?)?)?,
+        "update" => drop(container.update(&serde_json::from_str(args.word(2)?)?)?),
         "exec" => return exec(&args, &container),
         other => return Err(format!("{other} is unknown").into()),
     }

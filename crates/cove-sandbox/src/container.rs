@@ -311,11 +311,11 @@ impl Container {
             .map_err(|source| Error::Cgroup { source })
     }
 
-    /// Changes limits; what is not named stays.
+    /// Changes limits; what is not named stays. By what is returned the change can be taken back.
     ///
     /// # Errors
-    /// If a limit cannot be applied.
-    pub fn update(&self, resources: &LinuxResources) -> Result<()> {
+    /// If a limit cannot be applied; none is changed then.
+    pub fn update(&self, resources: &LinuxResources) -> Result<cgroup::Former> {
         match self.status()? {
             Status::Stopped => return Err(self.wrong("update", Status::Stopped)),
             Status::Creating | Status::Created | Status::Running | Status::Paused => {}

@@ -49,7 +49,8 @@ pub(super) fn limits_are_set_and_changed() {
             match cgroup.update(&resources(json)) {
                 // This view lacks the controller, and says so.
                 Err(CgroupError::Controller { .. }) => continue,
-                other => other.unwrap_or_else(|e| panic!("{view} {json}: {}", chain(&e))),
+                Err(error) => panic!("{view} {json}: {}", chain(&error)),
+                Ok(_) => {}
             }
             let mut seen = 0;
             for group in &cgroup.record().groups {
@@ -66,6 +67,65 @@ pub(super) fn limits_are_set_and_changed() {
         }
         let refused = cgroup.update(&resources(r#"{"memory":{"limit":2097152,"swap":1048576}}"#));
         assert!(refused.is_err(), "{view}");
+        cgroup.delete().unwrap();
+    }
+}
+
+#[test]
+fn an_update_that_is_refused_or_taken_back_changes_nothing() {
+    let first = r#"{"memory":{"limit":67108864,"swap":134217728},
+        "cpu":{"shares":512,"quota":20000,"period":50000,"cpus":"0"},"pids":{"limit":7}}"#;
+    let other = r#"{"memory":{"limit":268435456,"swap":536870912},
+        "cpu":{"shares":700,"quota":70000,"period":90000,"cpus":"0"},"pids":{"limit":9}}"#;
+    for (view, host) in hosts() {
+        let name = format!("back-{}", view.replace(' ', "-"));
+        let Some(cgroup) = create(&host, &name, Some(&resources("{}"))) else {
+            continue;
+        };
+        match cgroup.update(&resources(first)) {
+            // This view lacks a controller, and says so.
+            Err(CgroupError::Controller { .. }) => {
+                cgroup.delete().unwrap();
+                continue;
+            }
+            Err(error) => panic!("{view}: {}", chain(&error)),
+            Ok(_) => {}
+        }
+        let held = || {
+            let mut held = Vec::new();
+            for group in &cgroup.record().groups {
+                let dir = group.mount.join(&group.path);
+                for file in [
+                    "memory.limit_in_bytes",
+                    "memory.memsw.limit_in_bytes",
+                    "memory.oom_control",
+                    "memory.max",
+                    "memory.swap.max",
+                    "cpu.shares",
+                    "cpu.cfs_quota_us",
+                    "cpu.cfs_period_us",
+                    "cpu.weight",
+                    "cpu.max",
+                    "cpuset.cpus",
+                    "pids.max",
+                ] {
+                    let text = cove_sys::fs::read_to_string(&dir.join(file), 4096);
+                    held.extend(text.ok().map(|text| (dir.join(file), text)));
+                }
+            }
+            held
+        };
+        let before = held();
+        let former = cgroup.update(&resources(other)).unwrap();
+        assert_ne!(held(), before, "{view}");
+        former.restore().unwrap();
+        assert_eq!(held(), before, "{view}");
+        // What is refused comes last: by then the others are in force.
+        let mut refused = resources(other);
+        let page = r#"[{"pageSize":"3MB","limit":1}]"#;
+        refused.set_hugepage_limits(Some(serde_json::from_str(page).unwrap()));
+        assert!(cgroup.update(&refused).is_err(), "{view}");
+        assert_eq!(held(), before, "{view}");
         cgroup.delete().unwrap();
     }
 }

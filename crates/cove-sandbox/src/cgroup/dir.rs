@@ -4,7 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
@@ -22,6 +22,27 @@ const FILE_LIMIT: usize = 16 << 20;
 pub(super) struct Dir {
     fd: Arc<OwnedFd>,
     name: PathBuf,
+    /// Where it is noted what a file held before it is written.
+    notes: Option<Notes>,
+}
+
+/// What a control file held before it was written.
+#[derive(Debug)]
+pub(super) struct Overwritten {
+    pub(super) dir: Dir,
+    pub(super) name: String,
+    pub(super) text: String,
+}
+
+/// Where directories note what they overwrite.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Notes(Arc<Mutex<Vec<Overwritten>>>);
+
+impl Notes {
+    /// All of it, in the order in which it was overwritten.
+    pub(super) fn take(&self) -> Vec<Overwritten> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// Longest name that is kept for messages.
@@ -47,7 +68,31 @@ impl Dir {
         Ok(Self {
             fd: Arc::new(fd),
             name: path.to_owned(),
+            notes: None,
         })
+    }
+
+    /// The same, which notes what it overwrites.
+    pub(super) fn with_notes(mut self, notes: &Notes) -> Self {
+        self.notes = Some(notes.clone());
+        self
+    }
+
+    /// Notes what a file holds. What cannot be read cannot be brought back either.
+    fn note(&self, notes: &Notes, file: &str) {
+        let Ok(Some(text)) = self.read_if_there(file) else {
+            return;
+        };
+        let overwritten = Overwritten {
+            dir: Self {
+                notes: None,
+                ..self.clone()
+            },
+            name: file.to_owned(),
+            text,
+        };
+        let mut all = notes.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(overwritten);
     }
 
     /// The full name of a file in it, for messages.
@@ -83,6 +128,7 @@ impl Dir {
         Ok(Self {
             fd: Arc::new(fd),
             name: self.name_of(path),
+            notes: None,
         })
     }
 
@@ -102,6 +148,7 @@ impl Dir {
             Ok(fd) => Ok(Self {
                 fd: Arc::new(fd),
                 name: self.name.parent().unwrap_or(&self.name).to_owned(),
+                notes: None,
             }),
             Err(source) => Err(CgroupError::Open {
                 path: self.name.join(".."),
@@ -270,6 +317,9 @@ impl Dir {
     /// [`Dir::write`], with the kernel's answer for callers that have a plan B.
     pub(super) fn write_errno(&self, file: &str, value: &str) -> rustix::io::Result<()> {
         let fd = self.file(file, OFlags::WRONLY)?;
+        if let Some(notes) = &self.notes {
+            self.note(notes, file);
+        }
         loop {
             match rustix::io::write(&fd, value.as_bytes()) {
                 Ok(_) => return Ok(()),

@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use oci_spec::runtime::{LinuxCpu, LinuxHugepageLimit, LinuxRdma, LinuxResources};
 use rustix::io::Errno;
 
-use super::dir::Dir;
+use super::dir::{Dir, Notes};
 use super::error::{CgroupError, Result};
-use super::{convert, device_program, devices, v1_limits, v2_limits};
+use super::former::Former;
+use super::{convert, device_program, device_rules, devices, v1_limits, v2_limits};
 
 /// A container's open directories.
 #[derive(Clone, Debug, Default)]
@@ -191,6 +192,35 @@ pub(super) fn apply(groups: &Groups, resources: &LinuxResources) -> Result<()> {
         v1_limits::network(groups, network)?;
     }
     v2_limits::unified(groups, resources.unified().as_ref())
+}
+
+/// Sets limits that have a value in the place of those in force, or none of them.
+pub(super) fn change(groups: &Groups, resources: &LinuxResources) -> Result<Former> {
+    let notes = Notes::default();
+    let noting = Groups {
+        named: groups
+            .named
+            .iter()
+            .map(|(controllers, dir)| (controllers.clone(), dir.clone().with_notes(&notes)))
+            .collect(),
+        unified: groups.unified.clone().map(|dir| dir.with_notes(&notes)),
+    };
+    let changed = apply(&noting, resources).and_then(|()| {
+        if resources.devices().as_ref().is_none_or(Vec::is_empty) {
+            return Ok(());
+        }
+        let rules = devices::parse(&device_rules(resources))?;
+        apply_devices(groups, &rules, false)
+    });
+    let former = Former::of(&notes);
+    match changed {
+        Ok(()) => Ok(former),
+        Err(error) => {
+            // The first error counts: what the kernel had it takes again.
+            drop(former.restore());
+            Err(error)
+        }
+    }
 }
 
 /// Fails when a limit with a value lacks its controller.

@@ -33,6 +33,7 @@ mod devices;
 mod dir;
 mod entrance;
 mod error;
+mod former;
 mod host;
 mod limits;
 mod oom;
@@ -50,6 +51,7 @@ mod v2_stats;
 pub use devices::default_device_rules;
 pub use entrance::Entrance;
 pub use error::{CgroupError, Result};
+pub use former::Former;
 pub use host::{Host, Mode, open, open_where};
 pub use oom::OomWatch;
 pub use path::CgroupPath;
@@ -131,9 +133,10 @@ pub trait Backend: std::fmt::Debug {
     /// By what the process enters the other hierarchies, before anything else.
     fn entrances(&self) -> Result<Vec<Entrance>>;
 
-    /// Sets limits on a live cgroup (`update`). What is not named stays. Device
-    /// rules, when there are any, replace the earlier ones.
-    fn update(&self, resources: &LinuxResources) -> Result<()>;
+    /// Sets limits on a live cgroup (`update`): all of them or, where one is refused, none. What
+    /// is not named stays. Device rules, when there are any, replace the earlier ones. The caller
+    /// may take the limits back by what this returns, but not the device rules.
+    fn update(&self, resources: &LinuxResources) -> Result<Former>;
 
     /// Stops every process where it is; returns when all of them are stopped.
     fn freeze(&self) -> Result<()>;

@@ -24,7 +24,7 @@ use super::error::{CgroupError, Result};
 use super::host::{Mounted, OWN_LIMIT, own_cgroups, own_path, place};
 use super::limits::{self, Groups, Need};
 use super::{
-    Backend, Entrance, Hierarchy, OomWatch, PATIENCE, Record, Request, Stats, USUAL, device_rules,
+    Backend, Entrance, Former, Hierarchy, OomWatch, PATIENCE, Record, Request, Stats, USUAL, device_rules,
     devices, signal, tree, v1_stats, v2, v2_stats,
 };
 
@@ -284,13 +284,8 @@ impl Backend for V1 {
         named.map(|(_, dir)| Entrance::of(dir)).collect()
     }
 
-    fn update(&self, resources: &LinuxResources) -> Result<()> {
-        limits::apply(&self.groups, resources)?;
-        if resources.devices().as_ref().is_none_or(Vec::is_empty) {
-            return Ok(());
-        }
-        let rules = devices::parse(&device_rules(resources))?;
-        limits::apply_devices(&self.groups, &rules, false)
+    fn update(&self, resources: &LinuxResources) -> Result<Former> {
+        limits::change(&self.groups, resources)
     }
 
     fn freeze(&self) -> Result<()> {

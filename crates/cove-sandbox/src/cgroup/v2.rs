@@ -12,7 +12,7 @@ use super::error::{CgroupError, Result};
 use super::host::{Mounted, own_cgroups, place};
 use super::limits::{self, Groups, Need};
 use super::{
-    Backend, Entrance, Hierarchy, OomWatch, PATIENCE, Record, Request, Stats, device_rules,
+    Backend, Entrance, Former, Hierarchy, OomWatch, PATIENCE, Record, Request, Stats, device_rules,
     devices, signal, tree, v2_stats,
 };
 
@@ -219,13 +219,8 @@ impl Backend for V2 {
         Ok(Vec::new())
     }
 
-    fn update(&self, resources: &LinuxResources) -> Result<()> {
-        limits::apply(&self.groups, resources)?;
-        if resources.devices().as_ref().is_none_or(Vec::is_empty) {
-            return Ok(());
-        }
-        let rules = devices::parse(&device_rules(resources))?;
-        limits::apply_devices(&self.groups, &rules, false)
+    fn update(&self, resources: &LinuxResources) -> Result<Former> {
+        limits::change(&self.groups, resources)
     }
 
     fn freeze(&self) -> Result<()> {
