@@ -27,7 +27,7 @@ pub use remove::PrunedInstances;
 pub use status::Instance;
 pub use top::Processes;
 
-pub(crate) use recover::VOLATILE_MARK;
+pub(crate) use recover::{RecordLock, VOLATILE_MARK};
 pub(crate) use remove::{Remains, forget, forget_sandbox};
 
 /// The instances of an installation: see [`Engine::instances`].

@@ -107,7 +107,7 @@ impl Instances<'_> {
     }
 
     /// What is published of an instance since the boot.
-    fn look(&self, record: &Record) -> Result<Option<Observed>> {
+    pub(super) fn look(&self, record: &Record) -> Result<Option<Observed>> {
         observe(&self.engine.roots.runtime_dir(record.id.as_str()))
             .map_err(|source| Error::Observe { source })
     }
@@ -135,7 +135,7 @@ impl Instances<'_> {
 }
 
 /// Whether the supervisor that the status speaks of was killed.
-fn is_orphan(seen: &Observed) -> bool {
+pub(super) fn is_orphan(seen: &Observed) -> bool {
     let settled = matches!(seen.status.state, State::Exited | State::Dead)
         || (seen.status.state == State::Created && seen.status.init.is_none());
     !settled && !seen.supervised

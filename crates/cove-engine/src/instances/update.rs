@@ -1,11 +1,15 @@
 //! Changing an instance that exists: its name, its limits, its restart policy.
 
 use cove_model::control::Request;
-use cove_model::instance::{Limits, Record, RestartPolicy};
+use cove_model::instance::{InstanceSpec, Limits, Record, RestartPolicy};
+use cove_sandbox::cgroup::Former;
+use rustix::fs::FlockOperation;
 
 use super::Instances;
 use super::lifecycle::is_down;
 use super::limits;
+use super::recover::{RecordLock, take_turn};
+use super::status::is_orphan;
 use crate::error::{Error, Result};
 use crate::spec;
 
@@ -28,62 +32,149 @@ impl Instances<'_> {
     }
 
     /// Changes limits and restart policy, of a running instance at once. A
-    /// limit that `asked` leaves out stays as it is.
+    /// limit that `asked` leaves out stays as it is, also when another command
+    /// changes it at this moment.
     ///
     /// # Errors
     /// When a limit makes no sense or the kernel refuses it; nothing is
-    /// recorded then.
+    /// changed then.
     pub fn update(
         &self,
         record: &Record,
         asked: &Limits,
         restart: Option<RestartPolicy>,
     ) -> Result<()> {
-        let cannot = |source| Error::Update {
-            id: record.id.to_string(),
-            source: Box::new(source),
-        };
-        let mut changed = record.clone();
-        changed.spec.limits = merged(&record.spec.limits, asked);
-        if above_swap(&record.spec.limits, asked) {
+        let runtime = self.runtime_dir(record);
+        loop {
+            // Puts a supervisor beside an instance that lost its own.
+            self.status(record)?;
+            let turn = take_turn(&runtime, FlockOperation::LockExclusive)?;
+            let seen = self.look(record)?;
+            if seen.as_ref().is_some_and(is_orphan) {
+                continue;
+            }
+            let changed = self.change(record, asked, restart)?;
+            let supervised = seen.is_some_and(|seen| !is_down(seen.status.state));
+            if let Some(policy) = restart.filter(|_| supervised)
+                && let Err(error) = self.tell(record, policy)
+            {
+                // Why the supervisor does not heed it counts more than what else is in the way.
+                drop(self.take_back(record, changed));
+                return Err(error);
+            }
+            // Without a turn, somebody may have begun to start it with the limits it had.
+            if turn.is_some() || !runtime.exists() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Changes the record, and what the kernel has of it.
+    fn change(
+        &self,
+        record: &Record,
+        asked: &Limits,
+        restart: Option<RestartPolicy>,
+    ) -> Result<Changed> {
+        let cannot = |source| cannot_update(record, source);
+        let _held = RecordLock::take(&self.directory(record))?;
+        let before = self
+            .engine
+            .state
+            .get(&record.id)
+            .map_err(Error::State)?
+            .spec;
+        let mut after = before.clone();
+        after.limits = merged(&before.limits, asked);
+        if above_swap(&before.limits, asked) {
             return Err(cannot(Error::Conflict(
                 "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
                     .to_owned(),
             )));
         }
-        limits::check(&changed.spec.limits, &limits::Host::of(asked))?;
+        limits::check(&after.limits, &limits::Host::of(asked))?;
         if let Some(policy) = restart {
-            if changed.spec.auto_remove && policy != RestartPolicy::No {
+            if before.auto_remove && policy != RestartPolicy::No {
                 return Err(cannot(Error::Conflict(
                     "Restart policy cannot be updated because AutoRemove is enabled for the container"
                         .to_owned(),
                 )));
             }
-            changed.spec.restart = policy;
+            after.restart = policy;
         }
-        let state = self.status(record)?.state;
-        if state.is_running() && changed.spec.limits != record.spec.limits {
-            let resources = spec::resources(&changed.spec, &[], None)?;
-            cove_sandbox::Container::load(&self.engine.roots.sandbox(), record.id.as_str())
-                .and_then(|container| container.update(&spec::without_devices(resources)))
-                .map_err(|error| cannot(Error::Sandbox(error)))?;
+        let former = if after.limits == before.limits {
+            Former::default()
+        } else {
+            self.limit(record, &after).map_err(cannot)?
+        };
+        if let Err(error) = self.keep(record, &after) {
+            // A record that cannot be written is what is said; the kernel had what it gets back.
+            drop(former.restore());
+            return Err(error);
         }
-        let durable = !changed.spec.auto_remove;
+        Ok(Changed { before, former })
+    }
+
+    fn take_back(&self, record: &Record, changed: Changed) -> Result<()> {
+        let _held = RecordLock::take(&self.directory(record))?;
+        let restored = changed.former.restore();
+        self.keep(record, &changed.before)?;
+        restored.map_err(|source| Error::Sandbox(cove_sandbox::Error::Cgroup { source }))
+    }
+
+    /// Writes limits and restart policy into the record.
+    fn keep(&self, record: &Record, spec: &InstanceSpec) -> Result<()> {
         self.engine
             .state
-            .change(&record.id, durable, |record| {
-                record.spec.limits = changed.spec.limits;
-                record.spec.restart = changed.spec.restart;
+            .change(&record.id, !spec.auto_remove, |record| {
+                record.spec.limits = spec.limits.clone();
+                record.spec.restart = spec.restart;
             })
-            .map_err(Error::State)?;
-        let Some(policy) = restart.filter(|_| !is_down(state)) else {
-            return Ok(());
-        };
+            .map_err(Error::State)
+    }
+
+    /// Sets the limits of what runs. While the record is locked nothing of the instance is
+    /// being created, so what does not run now will begin with the record.
+    fn limit(&self, record: &Record, spec: &InstanceSpec) -> Result<Former> {
+        let resources = spec::without_devices(spec::resources(spec, &[], None)?);
+        let container =
+            cove_sandbox::Container::load(&self.engine.roots.sandbox(), record.id.as_str());
+        match container.and_then(|container| container.update(&resources)) {
+            Err(
+                cove_sandbox::Error::NotFound(_)
+                | cove_sandbox::Error::WrongStatus {
+                    status: cove_sandbox::Status::Stopped,
+                    ..
+                },
+            ) => Ok(Former::default()),
+            other => other.map_err(Error::Sandbox),
+        }
+    }
+
+    /// Tells the supervisor. One that has gone meanwhile need not know: the next begins with
+    /// the record.
+    fn tell(&self, record: &Record, policy: RestartPolicy) -> Result<()> {
         match self.ask(record, &Request::UpdateRestart { policy }) {
-            // It ended before it could be told: its next run begins with the record.
-            Err(Error::Unreachable { .. }) if self.is_down(record)? => Ok(()),
+            Err(error @ Error::Unreachable { .. }) => match self.look(record)? {
+                Some(seen) if seen.supervised && !is_down(seen.status.state) => Err(error),
+                Some(_) | None => Ok(()),
+            },
             other => other,
         }
+    }
+}
+
+/// What an update changed, to take it back.
+#[derive(Debug)]
+struct Changed {
+    before: InstanceSpec,
+    former: Former,
+}
+
+fn cannot_update(record: &Record, source: Error) -> Error {
+    Error::Update {
+        id: record.id.to_string(),
+        source: Box::new(source),
     }
 }
 

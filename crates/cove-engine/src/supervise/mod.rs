@@ -62,11 +62,13 @@ struct Task {
 }
 
 /// Starts a supervisor for an instance and waits until it has done what
-/// `begin` says.
+/// `begin` says. In the turn that the caller has, no update is under way: what
+/// the supervisor is told is the record as it is now, not as it was read.
 ///
 /// # Errors
 /// When it cannot be started, or what made the instance fail to start.
 pub(crate) fn spawn(engine: &Engine, record: &Record, begin: &Begin) -> Result<Status> {
+    let record = &engine.state.get(&record.id).map_err(Error::State)?;
     let id = record.id.as_str();
     let fail = |source| Error::Spawn {
         id: id.to_owned(),

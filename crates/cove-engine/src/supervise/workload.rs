@@ -17,7 +17,7 @@ use cove_sys::overlay::Overlay;
 use super::{devices, files, propagation, shm};
 use crate::Roots;
 use crate::error::{Error, Result};
-use crate::instances::Remains;
+use crate::instances::{RecordLock, Remains};
 use crate::spec::{DEFAULT_PIDS, Facts, Joined, runtime_spec};
 use crate::users::Accounts;
 
@@ -76,7 +76,9 @@ impl Container {
         let runtime = self.roots.runtime_dir(self.id());
         let sandbox = self.roots.sandbox();
         crate::make_private(&sandbox)?;
-        // An update may have changed it since we began, or since the last run.
+        // An update may have changed it since we began, or since the last run; the next one waits
+        // until there is something that it changes.
+        let _held = RecordLock::take(&self.directory())?;
         self.record = State::open(&self.roots.root)
             .and_then(|state| state.get(&self.record.id))
             .map_err(Error::State)?;

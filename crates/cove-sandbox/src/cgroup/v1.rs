@@ -24,8 +24,8 @@ use super::error::{CgroupError, Result};
 use super::host::{Mounted, OWN_LIMIT, own_cgroups, own_path, place};
 use super::limits::{self, Groups, Need};
 use super::{
-    Backend, Entrance, Former, Hierarchy, OomWatch, PATIENCE, Record, Request, Stats, USUAL, device_rules,
-    devices, signal, tree, v1_stats, v2, v2_stats,
+    Backend, Entrance, Former, Hierarchy, OomWatch, PATIENCE, Record, Request, Stats, USUAL,
+    device_rules, devices, signal, tree, v1_stats, v2, v2_stats,
 };
 
 /// A container's cgroups in named hierarchies.

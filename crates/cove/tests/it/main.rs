@@ -39,6 +39,7 @@ mod streams;
 mod supervisor;
 mod support;
 mod terminal;
+mod updates;
 mod users;
 mod walls;
 mod workloads;
