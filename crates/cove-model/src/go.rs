@@ -67,6 +67,16 @@ fn strip_zeros(number: &str) -> &str {
     }
 }
 
+/// The texts that Go's `strconv.ParseBool` takes.
+#[must_use]
+pub fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
 /// Go's `strconv.ParseInt(text, 0, 64)` with its error texts.
 ///
 /// # Errors

@@ -2,25 +2,29 @@
 
 use std::io::Write as _;
 
+use cove_flags::{Flags, Stop};
+
 use crate::build;
-use crate::flags::{self, Stop, help};
+use crate::commands::tables::{self, Args, Command, Group, planned};
+use crate::format::go::quote;
+use crate::help;
 use crate::outcome::{Failure, Outcome, Voice};
 use crate::output;
-use crate::settings::{self, Session};
-use crate::spec::{self, Args, Command, Group, planned};
+use crate::settings::{self, GlobalFlags, Session};
 
 /// Runs a whole command line and returns the exit status.
 pub(crate) fn main(argv0: &str, args: &[String]) -> u8 {
     let program = settings::program_name(argv0);
-    let matches = match settings::global(args) {
-        Ok(matches) => matches,
+    let (flags, words) = match settings::global(args) {
+        Ok(read) => read,
         Err(Stop::Help) => return finish(program, program, print_top_help(program)),
-        Err(Stop::Error(message)) => {
+        Err(mistake) => {
+            let message = in_pflags_words(&mistake);
             let usage = format!("Usage:  {program} [OPTIONS] COMMAND [ARG...]");
             return usage_error(&message, &usage, program, 125);
         }
     };
-    if matches.on("version") {
+    if flags.version {
         let line = format!(
             "Cove version {}, build {}",
             build::VERSION,
@@ -28,7 +32,7 @@ pub(crate) fn main(argv0: &str, args: &[String]) -> u8 {
         );
         return finish(program, program, output::line(&line).map(|()| 0));
     }
-    let Some((word, rest)) = matches.args.split_first() else {
+    let Some((word, rest)) = words.split_first() else {
         return finish(program, program, print_top_help(program));
     };
     let (path, command, rest) = match find(program, word, rest) {
@@ -40,12 +44,12 @@ pub(crate) fn main(argv0: &str, args: &[String]) -> u8 {
         Found::Help(outcome) => return finish(program, program, outcome),
         Found::Planned(message) | Found::Unknown(message) => return tell(&message, 1),
     };
-    let roots = match settings::roots(&matches) {
+    let roots = match settings::roots(&flags) {
         Ok(roots) => roots,
         Err(failure) => return finish(program, &path, Err(failure)),
     };
     let session = Session::new(program, path, roots);
-    run(&session, command, rest)
+    (command.call.run)(&session, command, rest)
 }
 
 enum Found<'a> {
@@ -77,14 +81,14 @@ fn find<'a>(program: &str, word: &str, rest: &'a [String]) -> Found<'a> {
             Some(Found::Help(outcome)) => Found::Help(outcome),
         };
     }
-    if let Some((_, command)) = spec::TOP.iter().find(|(name, _)| *name == word) {
+    if let Some((_, command)) = tables::TOP.iter().find(|(name, _)| *name == word) {
         return Found::Command {
             path: format!("{program} {word}"),
             command,
             rest,
         };
     }
-    let Some(group) = spec::GROUPS.iter().find(|group| group.name == word) else {
+    let Some(group) = tables::GROUPS.iter().find(|group| group.name == word) else {
         if planned::has_word(word) {
             return Found::Planned(not_built(program, &format!("{program} {word}")));
         }
@@ -119,37 +123,89 @@ fn not_built(program: &str, path: &str) -> String {
     format!("{program}: '{path}' is not built yet; '{program} --help' lists what is")
 }
 
-fn run(session: &Session, command: &'static Command, args: &[String]) -> u8 {
+/// Reads the flags of a command, runs its function, and tells how it ended.
+pub(crate) fn call<F: Flags + Default>(
+    session: &Session,
+    command: &Command,
+    words: &[String],
+    function: fn(&Session, &F, &[String]) -> Outcome,
+) -> u8 {
+    let mut flags = F::default();
+    match read(session, command, &mut flags, words) {
+        Ok(args) => finish(
+            &session.program,
+            &session.path,
+            function(session, &flags, &args),
+        ),
+        Err(code) => code,
+    }
+}
+
+/// The arguments between the flags, or the exit status when all was said.
+fn read(
+    session: &Session,
+    command: &Command,
+    flags: &mut dyn Flags,
+    words: &[String],
+) -> Result<Vec<String>, u8> {
     let path = &session.path;
-    let matches = match flags::parse(command.flags, command.interspersed, args) {
-        Ok(matches) => matches,
+    let args = match cove_flags::parse(flags, command.interspersed, words) {
+        Ok(args) => args,
         Err(Stop::Help) => {
-            return finish(
-                &session.program,
-                path,
-                print_help(&session.program, path, command),
-            );
+            let help = print_help(&session.program, path, command);
+            return Err(finish(&session.program, path, help));
         }
-        Err(Stop::Error(message)) => {
-            return usage_error(&message, &help::usage_line(path, command), path, 125);
+        Err(mistake) => {
+            let message = in_pflags_words(&mistake);
+            return Err(usage_error(
+                &message,
+                &help::usage_line(path, command),
+                path,
+                125,
+            ));
         }
     };
-    if let Some(complaint) = command.args.complaint(matches.args.len()) {
-        let verb = if matches!(command.args, Args::AtLeast(_)) {
-            "See"
-        } else {
-            "Run"
-        };
-        return tell(
-            &format!(
-                "{}: '{path}' {complaint}\n\n{}\n\n{verb} '{path} --help' for more information",
-                session.program,
-                help::usage_line(path, command)
-            ),
-            1,
-        );
+    let Some(complaint) = command.args.complaint(args.len()) else {
+        return Ok(args);
+    };
+    let verb = if matches!(command.args, Args::AtLeast(_)) {
+        "See"
+    } else {
+        "Run"
+    };
+    Err(tell(
+        &format!(
+            "{}: '{path}' {complaint}\n\n{}\n\n{verb} '{path} --help' for more information",
+            session.program,
+            help::usage_line(path, command)
+        ),
+        1,
+    ))
+}
+
+/// A mistake as Go's pflag tells it.
+pub(crate) fn in_pflags_words(stop: &Stop) -> String {
+    match stop {
+        Stop::Help => "pflag: help requested".to_owned(),
+        Stop::Unknown(name) => format!("unknown flag: --{name}"),
+        Stop::UnknownShort { letter, cluster } => {
+            format!("unknown shorthand flag: '{letter}' in -{cluster}")
+        }
+        Stop::Syntax(text) => format!("bad flag syntax: --{text}"),
+        Stop::Missing(flag) => format!("flag needs an argument: --{}", flag.long),
+        Stop::MissingShort(flag) => {
+            format!("flag needs an argument: '{0}' in -{0}", flag.short)
+        }
+        Stop::Invalid {
+            flag,
+            value,
+            reason,
+        } => format!(
+            "invalid argument {} for {} flag: {reason}",
+            quote(&value.to_string_lossy()),
+            quote(&flag.shown())
+        ),
     }
-    finish(&session.program, path, (command.run)(session, &matches))
 }
 
 /// Tells what went wrong and gives the exit status.
@@ -212,23 +268,22 @@ fn print_group_help(path: &str, group: &Group) -> Outcome {
 
 fn print_top_help(program: &str) -> Outcome {
     let list = |common: bool| {
-        let commands = spec::TOP
+        let commands = tables::TOP
             .iter()
-            .filter(|(name, _)| spec::COMMON.contains(name) == common);
+            .filter(|(name, _)| tables::COMMON.contains(name) == common);
         commands
             .map(|(name, command)| summary(name, command))
             .collect::<String>()
     };
-    let groups: String = spec::GROUPS
+    let groups: String = tables::GROUPS
         .iter()
         .map(|group| format!("  {:<11} {}\n", group.name, group.about))
         .collect();
-    let globals: Vec<&flags::Flag> = settings::GLOBAL.iter().collect();
     output::text(&format!(
         "Usage:  {program} [OPTIONS] COMMAND\n\nRuns containers, without a daemon\n\nCommon Commands:\n{}\nManagement Commands:\n{groups}\nCommands:\n{}\nGlobal Options:\n{}\nRun '{program} COMMAND --help' for more information on a command.\n",
         list(true),
         list(false),
-        help::options(&globals, output::columns()),
+        help::options(GlobalFlags::TABLE, output::columns()),
     ))?;
     Ok(0)
 }
@@ -236,4 +291,35 @@ fn print_top_help(program: &str) -> Outcome {
 fn summary(name: &str, command: &Command) -> String {
     let about = command.about.lines().next().unwrap_or_default();
     format!("  {name:<11} {about}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::tables::run::RunFlags;
+
+    #[test]
+    fn mistakes_are_told_in_pflags_words() {
+        for (words, message) in [
+            (&["--foo"] as &[&str], "unknown flag: --foo"),
+            (&["--foo=1"], "unknown flag: --foo"),
+            (&["-Z"], "unknown shorthand flag: 'Z' in -Z"),
+            (&["-itZ"], "unknown shorthand flag: 'Z' in -Z"),
+            (&["--memory"], "flag needs an argument: --memory"),
+            (&["-m"], "flag needs an argument: 'm' in -m"),
+            (&["-itm"], "flag needs an argument: 'm' in -m"),
+            (
+                &["-m", "bad"],
+                "invalid argument \"bad\" for \"-m, --memory\" flag: invalid size: 'bad'",
+            ),
+            (
+                &["--tty=maybe"],
+                "invalid argument \"maybe\" for \"-t, --tty\" flag: strconv.ParseBool: parsing \"maybe\": invalid syntax",
+            ),
+            (&["--=x"], "bad flag syntax: --=x"),
+        ] {
+            let stop = cove_flags::parse(&mut RunFlags::default(), false, words).unwrap_err();
+            assert_eq!(in_pflags_words(&stop), message, "{words:?}");
+        }
+    }
 }

@@ -5,9 +5,9 @@ mod attach;
 mod build;
 mod cli;
 mod commands;
-mod flags;
 mod format;
 mod hello;
+mod help;
 mod inspect;
 mod outcome;
 mod output;
@@ -15,7 +15,6 @@ mod parse;
 mod progress;
 mod settings;
 mod signals;
-mod spec;
 mod terminal;
 
 use std::ffi::OsString;

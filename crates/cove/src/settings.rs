@@ -7,29 +7,23 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use cove_engine::{Engine, Images, Instances, Roots};
+use cove_flags::{Offers, Stop, flags};
 
-use crate::flags::{self, Flag, Matches, Stop};
+use crate::commands::tables::read;
 use crate::outcome::Failure;
-use crate::spec::check;
 
-/// Flags before the command.
-pub(crate) const GLOBAL: &[Flag] = &[
-    Flag::value(
-        '\0',
-        "root",
-        "string",
-        check::any,
-        "Directory of what lasts: images, containers (default \"/var/lib/cove\"; COVE_ROOT)",
-    ),
-    Flag::value(
-        '\0',
-        "runroot",
-        "string",
-        check::any,
-        "Directory of what dies with a boot (default \"/run/cove\"; COVE_RUNROOT)",
-    ),
-    Flag::switch('v', "version", "Print version information and quit"),
-];
+flags! {
+    /// The flags before the command.
+    pub(crate) struct GlobalFlags {
+        root: Option<String> = string,
+            "Directory of what lasts: images, containers (default \"/var/lib/cove\"; COVE_ROOT)",
+            Offers::Directories;
+        runroot: Option<String> = string,
+            "Directory of what dies with a boot (default \"/run/cove\"; COVE_RUNROOT)",
+            Offers::Directories;
+        'v' version: bool = switch, "Print version information and quit";
+    }
+}
 
 /// What every command is given.
 pub(crate) struct Session {
@@ -98,17 +92,19 @@ pub(crate) fn program_name(argv0: &str) -> &'static str {
     }
 }
 
-/// Reads the flags before the command; what follows them is in `args`.
-pub(crate) fn global(args: &[String]) -> Result<Matches, Stop> {
-    flags::parse(&[GLOBAL], false, args)
+/// Reads the flags before the command, and gives what follows them.
+pub(crate) fn global(words: &[String]) -> Result<(GlobalFlags, Vec<String>), Stop> {
+    let mut flags = GlobalFlags::default();
+    let rest = cove_flags::parse(&mut flags, false, words)?;
+    Ok((flags, rest))
 }
 
 /// The directories: flags before environment before defaults.
-pub(crate) fn roots(matches: &Matches) -> Result<Roots, Failure> {
+pub(crate) fn roots(flags: &GlobalFlags) -> Result<Roots, Failure> {
     let uid = rustix::process::geteuid().as_raw();
     let default = default_roots(uid, |name| env::var_os(name));
-    let choose = |flag: &str, variable: &str, default: PathBuf| {
-        let chosen = match matches.get(flag) {
+    let choose = |given: &Option<String>, flag: &str, variable: &str, default: PathBuf| {
+        let chosen = match given {
             Some(path) => Some(PathBuf::from(path)),
             None => env::var_os(variable)
                 .filter(|path| !path.is_empty())
@@ -126,8 +122,8 @@ pub(crate) fn roots(matches: &Matches) -> Result<Roots, Failure> {
         }
     };
     Ok(Roots {
-        root: choose("root", "COVE_ROOT", default.root)?,
-        runroot: choose("runroot", "COVE_RUNROOT", default.runroot)?,
+        root: choose(&flags.root, "root", "COVE_ROOT", default.root)?,
+        runroot: choose(&flags.runroot, "runroot", "COVE_RUNROOT", default.runroot)?,
     })
 }
 
@@ -168,9 +164,9 @@ mod tests {
     #[test]
     fn directories_come_from_flags_and_are_absolute() {
         let args = ["--root", "rel", "--runroot=/r", "ps", "--root", "/other"].map(str::to_owned);
-        let matches = global(&args).unwrap();
-        assert_eq!(matches.args, ["ps", "--root", "/other"]);
-        let roots = roots(&matches).unwrap();
+        let (flags, rest) = global(&args).unwrap();
+        assert_eq!(rest, ["ps", "--root", "/other"]);
+        let roots = roots(&flags).unwrap();
         assert!(roots.root.is_absolute() && roots.root.ends_with("rel"));
         assert_eq!(roots.runroot, Path::new("/r"));
     }

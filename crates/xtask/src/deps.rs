@@ -28,6 +28,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("cove-supervisor", 1),
     ("cove-sys", 0),
     ("cove-model", 0),
+    ("cove-flags", 0),
 ];
 
 /// The fixtures may be a development dependency of anyone and use floor 0;

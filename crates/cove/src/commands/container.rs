@@ -14,9 +14,13 @@ pub(crate) use super::exec::exec;
 pub(crate) use super::list::ps;
 pub(crate) use super::logs::logs;
 use super::run::detach_keys;
+use super::tables::NoFlags;
+use super::tables::container::{
+    AttachFlags, CommitFlags, ContainerPruneFlags, ExportFlags, KillFlags, RmFlags, StartFlags,
+    StopFlags, UpdateFlags,
+};
 use super::{each, for_each, record, request};
 use crate::attach::Role;
-use crate::flags::Matches;
 use crate::format::{go, human, tabs, time};
 use crate::outcome::{Failure, Outcome};
 use crate::output;
@@ -25,19 +29,19 @@ use crate::settings::Session;
 use crate::terminal;
 
 /// Connects to a running container.
-pub(crate) fn attach(session: &Session, matches: &Matches) -> Outcome {
+pub(crate) fn attach(session: &Session, flags: &AttachFlags, args: &[String]) -> Outcome {
     let engine = session.engine()?;
-    let record = record(session, &matches.args[0])?;
+    let record = record(session, &args[0])?;
     let spec = &record.spec;
-    let stdin = spec.open_stdin && !matches.on("no-stdin");
-    if !matches.on("no-stdin") && spec.terminal && !terminal::stdin_is_terminal() {
+    let stdin = spec.open_stdin && !flags.no_stdin;
+    if !flags.no_stdin && spec.terminal && !terminal::stdin_is_terminal() {
         return Err(Failure::plain("the input device is not a TTY"));
     }
     let role = Role {
         stdin,
         tty: spec.terminal,
-        proxy: matches.switch_or("sig-proxy", true),
-        keys: detach_keys(matches)?,
+        proxy: flags.sig_proxy.unwrap_or(true),
+        keys: detach_keys(&flags.detach_keys)?,
     };
     let signals = role.signals()?;
     let wanted = streams(stdin, spec.terminal);
@@ -70,16 +74,16 @@ fn streams(stdin: bool, tty: bool) -> Attach {
 }
 
 /// Starts containers that are down; with `-a` or `-i` one, in front.
-pub(crate) fn start(session: &Session, matches: &Matches) -> Outcome {
+pub(crate) fn start(session: &Session, flags: &StartFlags, args: &[String]) -> Outcome {
     let engine = session.engine()?;
-    if matches.on("attach") || matches.on("interactive") {
-        let [name] = matches.args.as_slice() else {
+    if flags.attach || flags.interactive {
+        let [name] = args else {
             return Err(Failure::plain(
                 "you cannot start and attach multiple containers at once",
             ));
         };
         let record = record(session, name)?;
-        let stdin = matches.on("interactive") && record.spec.open_stdin;
+        let stdin = flags.interactive && record.spec.open_stdin;
         let tty = record.spec.terminal;
         if stdin && tty && !terminal::stdin_is_terminal() {
             return Err(Failure::plain("the input device is not a TTY"));
@@ -88,7 +92,7 @@ pub(crate) fn start(session: &Session, matches: &Matches) -> Outcome {
             stdin,
             tty,
             proxy: true,
-            keys: detach_keys(matches)?,
+            keys: detach_keys(&flags.detach_keys)?,
         };
         let signals = role.signals()?;
         // It is this command that fails, whatever the program's fault is.
@@ -100,7 +104,7 @@ pub(crate) fn start(session: &Session, matches: &Matches) -> Outcome {
         return Ok(end.code().unwrap_or(0));
     }
     let mut failed = Vec::new();
-    for name in &matches.args {
+    for name in args {
         let started = record(session, name)
             .and_then(|record| {
                 engine
@@ -124,49 +128,46 @@ pub(crate) fn start(session: &Session, matches: &Matches) -> Outcome {
 }
 
 /// How long a container has to end.
-fn patience(matches: &Matches) -> Result<StopTimeout, Failure> {
-    let Some(text) = matches.get("timeout").or(matches.get("time")) else {
-        return Ok(StopTimeout::Configured);
-    };
-    let seconds = go::parse_int(text).map_err(Failure::plain)?;
-    Ok(match u64::try_from(seconds) {
-        Ok(seconds) => StopTimeout::Millis(seconds.saturating_mul(1000)),
-        Err(_) => StopTimeout::Never,
-    })
+fn patience(flags: &StopFlags) -> StopTimeout {
+    match flags.timeout.or(flags.time).map(u64::try_from) {
+        None => StopTimeout::Configured,
+        Some(Ok(seconds)) => StopTimeout::Millis(seconds.saturating_mul(1000)),
+        Some(Err(_)) => StopTimeout::Never,
+    }
 }
 
 /// Asks containers to end.
-pub(crate) fn stop(session: &Session, matches: &Matches) -> Outcome {
-    end(session, matches, |all, record, timeout, signal| {
+pub(crate) fn stop(session: &Session, flags: &StopFlags, args: &[String]) -> Outcome {
+    end(session, flags, args, |all, record, timeout, signal| {
         all.stop(record, timeout, signal)
     })
 }
 
 /// Ends and starts containers.
-pub(crate) fn restart(session: &Session, matches: &Matches) -> Outcome {
-    end(session, matches, |all, record, timeout, signal| {
+pub(crate) fn restart(session: &Session, flags: &StopFlags, args: &[String]) -> Outcome {
+    end(session, flags, args, |all, record, timeout, signal| {
         all.restart(record, timeout, signal)
     })
 }
 
 type Ending = fn(&Instances<'_>, &Record, StopTimeout, Option<&str>) -> cove_engine::Result<()>;
 
-fn end(session: &Session, matches: &Matches, end: Ending) -> Outcome {
-    let timeout = patience(matches)?;
-    let signal = matches.get("signal").filter(|signal| !signal.is_empty());
-    for_each(&matches.args, |name| {
+fn end(session: &Session, flags: &StopFlags, args: &[String], end: Ending) -> Outcome {
+    let timeout = patience(flags);
+    let signal = Some(flags.signal.as_str()).filter(|signal| !signal.is_empty());
+    for_each(args, |name| {
         let record = record(session, name)?;
         Ok(end(&session.instances()?, &record, timeout, signal)?)
     })
 }
 
 /// Sends containers a signal.
-pub(crate) fn kill(session: &Session, matches: &Matches) -> Outcome {
-    let signal = match matches.text("signal") {
+pub(crate) fn kill(session: &Session, flags: &KillFlags, args: &[String]) -> Outcome {
+    let signal = match flags.signal.as_str() {
         "" => "KILL",
         signal => signal,
     };
-    for_each(&matches.args, |name| {
+    for_each(args, |name| {
         cove_engine::signals::parse(signal)?;
         record(session, name)
             .and_then(|record| Ok(session.instances()?.kill(&record, signal)?))
@@ -175,27 +176,24 @@ pub(crate) fn kill(session: &Session, matches: &Matches) -> Outcome {
 }
 
 /// Freezes containers.
-pub(crate) fn pause(session: &Session, matches: &Matches) -> Outcome {
-    for_each(&matches.args, |name| {
+pub(crate) fn pause(session: &Session, _: &NoFlags, args: &[String]) -> Outcome {
+    for_each(args, |name| {
         Ok(session.instances()?.pause(&record(session, name)?)?)
     })
 }
 
 /// Thaws containers.
-pub(crate) fn unpause(session: &Session, matches: &Matches) -> Outcome {
-    for_each(&matches.args, |name| {
+pub(crate) fn unpause(session: &Session, _: &NoFlags, args: &[String]) -> Outcome {
+    for_each(args, |name| {
         Ok(session.instances()?.unpause(&record(session, name)?)?)
     })
 }
 
 /// Removes containers.
-pub(crate) fn rm(session: &Session, matches: &Matches) -> Outcome {
-    if matches.on("link") {
-        return Err(Failure::plain("links are not supported"));
-    }
-    let force = matches.on("force");
+pub(crate) fn rm(session: &Session, flags: &RmFlags, args: &[String]) -> Outcome {
+    let force = flags.force;
     let mut code = 0;
-    for name in &matches.args {
+    for name in args {
         let engine = session.engine()?;
         let removed = engine
             .instances()
@@ -217,8 +215,8 @@ pub(crate) fn rm(session: &Session, matches: &Matches) -> Outcome {
 }
 
 /// Waits for containers to end and prints their exit statuses.
-pub(crate) fn wait(session: &Session, matches: &Matches) -> Outcome {
-    each(&matches.args, |name| {
+pub(crate) fn wait(session: &Session, _: &NoFlags, args: &[String]) -> Outcome {
+    each(args, |name| {
         let code = session
             .instances()?
             .wait(&record(session, name)?, WaitUntil::NotRunning)?;
@@ -227,9 +225,9 @@ pub(crate) fn wait(session: &Session, matches: &Matches) -> Outcome {
 }
 
 /// Shows the processes of a container.
-pub(crate) fn top(session: &Session, matches: &Matches) -> Outcome {
-    let record = record(session, &matches.args[0])?;
-    let table = session.instances()?.top(&record, &matches.args[1..])?;
+pub(crate) fn top(session: &Session, _: &NoFlags, args: &[String]) -> Outcome {
+    let record = record(session, &args[0])?;
+    let table = session.instances()?.top(&record, &args[1..])?;
     let mut text = table.titles.join("\t");
     text.push('\n');
     for row in &table.rows {
@@ -241,8 +239,8 @@ pub(crate) fn top(session: &Session, matches: &Matches) -> Outcome {
 }
 
 /// Gives a container another name.
-pub(crate) fn rename(session: &Session, matches: &Matches) -> Outcome {
-    let (old, new) = (matches.args[0].trim(), matches.args[1].trim());
+pub(crate) fn rename(session: &Session, _: &NoFlags, args: &[String]) -> Outcome {
+    let (old, new) = (args[0].trim(), args[1].trim());
     if old.is_empty() || new.is_empty() {
         return Err(Failure::error("Neither old nor new names may be empty"));
     }
@@ -264,8 +262,8 @@ pub(crate) fn rename(session: &Session, matches: &Matches) -> Outcome {
 }
 
 /// Shows what a container changed of its image.
-pub(crate) fn diff(session: &Session, matches: &Matches) -> Outcome {
-    let record = record(session, &matches.args[0])?;
+pub(crate) fn diff(session: &Session, _: &NoFlags, args: &[String]) -> Outcome {
+    let record = record(session, &args[0])?;
     let mut text = Vec::new();
     for change in session.instances()?.diff(&record)? {
         let kind = match change.kind {
@@ -284,14 +282,14 @@ pub(crate) fn diff(session: &Session, matches: &Matches) -> Outcome {
 }
 
 /// Makes an image of what a container changed.
-pub(crate) fn commit(session: &Session, matches: &Matches) -> Outcome {
-    let record = record(session, &matches.args[0])?;
+pub(crate) fn commit(session: &Session, flags: &CommitFlags, args: &[String]) -> Outcome {
+    let record = record(session, &args[0])?;
     let request = CommitRequest {
-        name: matches.args.get(1).cloned(),
-        author: matches.get("author").map(str::to_owned),
-        message: matches.get("message").map(str::to_owned),
-        changes: matches.all("change"),
-        pause: matches.switch_or("pause", true),
+        name: args.get(1).cloned(),
+        author: flags.author.clone(),
+        message: flags.message.clone(),
+        changes: flags.change.clone(),
+        pause: flags.pause.unwrap_or(true),
     };
     let id = session.instances()?.commit(&record, &request)?;
     output::line(&id.to_string())?;
@@ -299,40 +297,39 @@ pub(crate) fn commit(session: &Session, matches: &Matches) -> Outcome {
 }
 
 /// Writes a container's files as a tar archive.
-pub(crate) fn export(session: &Session, matches: &Matches) -> Outcome {
-    let record = record(session, &matches.args[0])?;
-    write_archive(matches.text("output"), "export container", |out| {
+pub(crate) fn export(session: &Session, flags: &ExportFlags, args: &[String]) -> Outcome {
+    let record = record(session, &args[0])?;
+    write_archive(&flags.output, "export container", |out| {
         Ok(session.instances()?.export(&record, out)?)
     })
 }
 
 /// Changes limits and restart policies.
-pub(crate) fn update(session: &Session, matches: &Matches) -> Outcome {
-    const FLAGS: &[&str] = &[
-        "blkio-weight",
-        "cpu-period",
-        "cpu-quota",
-        "cpu-shares",
-        "cpus",
-        "cpuset-cpus",
-        "cpuset-mems",
-        "memory",
-        "memory-reservation",
-        "memory-swap",
-        "pids-limit",
-        "restart",
-    ];
-    if !FLAGS.iter().any(|flag| matches.given(flag)) {
+pub(crate) fn update(session: &Session, flags: &UpdateFlags, args: &[String]) -> Outcome {
+    let given = &flags.limits;
+    let any = given.blkio_weight.is_some()
+        || given.cpu_period.is_some()
+        || given.cpu_quota.is_some()
+        || given.cpu_shares.is_some()
+        || given.cpus.is_some()
+        || given.cpuset_cpus.is_some()
+        || given.cpuset_mems.is_some()
+        || given.memory.is_some()
+        || given.memory_reservation.is_some()
+        || flags.memory_swap.is_some()
+        || given.pids_limit.is_some()
+        || flags.restart.is_some();
+    if !any {
         return Err(Failure::plain(
             "you must provide one or more flags when using this command",
         ));
     }
-    let limits = request::limits(matches)?;
-    let policy = match matches.get("restart").filter(|text| !text.is_empty()) {
+    let limits = request::limits(given, flags.memory_swap)?;
+    let policy = match flags.restart.as_deref() {
+        None | Some("") => None,
         Some(text) => Some(request::restart(text)?),
-        None => None,
     };
-    for_each(&matches.args, |name| {
+    for_each(args, |name| {
         let record = record(session, name)?;
         session.instances()?.update(&record, &limits, policy)?;
         Ok(())
@@ -340,13 +337,17 @@ pub(crate) fn update(session: &Session, matches: &Matches) -> Outcome {
 }
 
 /// Removes containers that are down.
-pub(crate) fn container_prune(session: &Session, matches: &Matches) -> Outcome {
+pub(crate) fn container_prune(
+    session: &Session,
+    flags: &ContainerPruneFlags,
+    _: &[String],
+) -> Outcome {
     let question =
         "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?";
-    if !matches.on("force") && !output::confirm(question)? {
+    if !flags.force && !output::confirm(question)? {
         return Ok(0);
     }
-    let (reclaimed, code) = prune(session, &matches.all("filter"))?;
+    let (reclaimed, code) = prune(session, &flags.filter)?;
     output::line(&format!(
         "Total reclaimed space: {}",
         human::size(reclaimed)

@@ -11,7 +11,7 @@ use cove_engine::{Engine, ErrorKind, Extract, Owner, PathStat};
 use cove_model::instance::Record;
 
 use super::record;
-use crate::flags::Matches;
+use super::tables::container::CpFlags;
 use crate::format::human;
 use crate::outcome::{Failure, Outcome};
 use crate::output;
@@ -28,8 +28,8 @@ struct Options {
 }
 
 /// Copies between a container and the host.
-pub(crate) fn cp(session: &Session, matches: &Matches) -> Outcome {
-    let [source, destination] = matches.args.as_slice() else {
+pub(crate) fn cp(session: &Session, flags: &CpFlags, args: &[String]) -> Outcome {
+    let [source, destination] = args else {
         return Err(Failure::plain("requires 2 arguments"));
     };
     if source.is_empty() {
@@ -39,9 +39,9 @@ pub(crate) fn cp(session: &Session, matches: &Matches) -> Outcome {
         return Err(Failure::plain("destination can not be empty"));
     }
     let options = Options {
-        archive: matches.on("archive"),
-        follow: matches.on("follow-link"),
-        quiet: matches.switch_or("quiet", !io::stdout().is_terminal()),
+        archive: flags.archive,
+        follow: flags.follow_link,
+        quiet: flags.quiet.unwrap_or(!io::stdout().is_terminal()),
     };
     let ends = (split_argument(source), split_argument(destination));
     match ends {

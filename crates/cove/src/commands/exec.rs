@@ -12,42 +12,38 @@ use super::record;
 use super::relay::{Relay, broken, null};
 use super::request::environment;
 use super::run::detach_keys;
-use crate::flags::Matches;
+use super::tables::container::ExecFlags;
 use crate::outcome::{Failure, Outcome};
 use crate::settings::Session;
 use crate::signals::{Proxy, Signals};
 use crate::terminal;
 
 /// Runs a program in a running container.
-pub(crate) fn exec(session: &Session, matches: &Matches) -> Outcome {
+pub(crate) fn exec(session: &Session, flags: &ExecFlags, args: &[String]) -> Outcome {
     // From here on nothing in the container can write our executable.
     cove_sys::seal::ensure_sealed().map_err(|error| broken("seal the executable", &error))?;
-    let (name, argv) = (&matches.args[0], &matches.args[1..]);
-    let detached = matches.on("detach");
-    let interactive = matches.on("interactive") && !detached;
-    let tty = matches.on("tty");
+    let (name, argv) = (&args[0], &args[1..]);
+    let process = &flags.process;
+    let detached = flags.detach;
+    let interactive = process.interactive && !detached;
+    let tty = process.tty;
     if tty && interactive && !terminal::stdin_is_terminal() {
         return Err(Failure::plain("the input device is not a TTY"));
     }
-    let keys = detach_keys(matches)?;
-    let text = |flag: &str| {
-        matches
-            .get(flag)
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned)
-    };
+    let keys = detach_keys(&flags.detach_keys)?;
+    let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     let request = ExecRequest {
         argv: argv.to_vec(),
         // A variable that is not set here is not set there either.
-        env: environment(matches)?
+        env: environment(process)?
             .into_iter()
             .filter(|pair| pair.contains('='))
             .collect(),
-        user: text("user"),
-        working_dir: text("workdir"),
+        user: given(&flags.user),
+        working_dir: given(&process.workdir),
         terminal: tty,
         size: terminal::size(),
-        privileged: matches.on("privileged"),
+        privileged: flags.privileged,
     };
     let record = record(session, name)?;
     let (relay, stdio) = if detached || tty {

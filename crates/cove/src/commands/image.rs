@@ -14,7 +14,11 @@ use super::archive::write_archive;
 use super::container::until;
 use super::each;
 pub(crate) use super::login::{login, logout};
-use crate::flags::Matches;
+use super::tables::NoFlags;
+use super::tables::image::{
+    HistoryFlags, ImagePruneFlags, ImagesFlags, ImportFlags, LoadFlags, PullFlags, RmiFlags,
+    SaveFlags,
+};
 use crate::format::rows::{Columns, Row};
 use crate::format::{human, time};
 use crate::outcome::{Failure, Outcome};
@@ -55,12 +59,12 @@ const STEPS: Columns = Columns {
 };
 
 /// Fetches an image.
-pub(crate) fn pull(session: &Session, matches: &Matches) -> Outcome {
-    let name = matches.args[0].as_str();
-    let quiet = matches.on("quiet");
+pub(crate) fn pull(session: &Session, flags: &PullFlags, args: &[String]) -> Outcome {
+    let name = args[0].as_str();
+    let quiet = flags.quiet;
     let reference =
         Reference::parse_docker(name).map_err(|error| Failure::plain(error.to_string()))?;
-    let platform = platform(matches)?;
+    let platform = platform(&flags.platform)?;
     if !quiet && reference.tag().is_none() && reference.digest().is_none() {
         output::line("Using default tag: latest")?;
     }
@@ -73,8 +77,8 @@ pub(crate) fn pull(session: &Session, matches: &Matches) -> Outcome {
 }
 
 /// What `--platform` says.
-fn platform(matches: &Matches) -> Result<Option<Platform>, Failure> {
-    match matches.text("platform") {
+fn platform(text: &str) -> Result<Option<Platform>, Failure> {
+    match text {
         "" => Ok(None),
         text => parse::platform::parse(text)
             .map(Some)
@@ -105,7 +109,7 @@ struct Listed<'a> {
 }
 
 /// Lists images.
-pub(crate) fn images(session: &Session, matches: &Matches) -> Outcome {
+pub(crate) fn images(session: &Session, flags: &ImagesFlags, args: &[String]) -> Outcome {
     let engine = session.engine()?;
     let known = [
         "dangling",
@@ -116,14 +120,14 @@ pub(crate) fn images(session: &Session, matches: &Matches) -> Outcome {
         "reference",
         "until",
     ];
-    let filters = Filters::new(&matches.all("filter"), &known).map_err(Failure::error)?;
+    let filters = Filters::new(&flags.filter, &known).map_err(Failure::error)?;
     let dangling = filters.truth("dangling").map_err(Failure::error)?;
     let until = until(&filters)?;
     let between = Between::new(&filters, |other| {
         engine.images().get(other).map(|image| image.created)
     })?;
     let mut patterns: Vec<String> = filters.get("reference").to_vec();
-    patterns.extend(matches.args.iter().cloned());
+    patterns.extend(args.iter().cloned());
     let mut list = engine.images().list()?;
     if list.is_empty()
         && let Some(words) = session.roots_are_elsewhere("images")
@@ -133,7 +137,7 @@ pub(crate) fn images(session: &Session, matches: &Matches) -> Outcome {
     list.iter().for_each(warn_of_damage);
     // By time, not by text: some are written with another offset.
     list.sort_by_cached_key(|image| std::cmp::Reverse(time::read(&image.created)));
-    let digests = matches.on("digests") || matches.text("format").contains(".Digest");
+    let digests = flags.digests || flags.format.contains(".Digest");
     let mut listed = Vec::new();
     for image in &list {
         let keep = dangling.is_none_or(|wanted| image.tags.is_empty() == wanted)
@@ -146,8 +150,8 @@ pub(crate) fn images(session: &Session, matches: &Matches) -> Outcome {
             listed.extend(names(image, &patterns, digests));
         }
     }
-    let trunc = !matches.on("no-trunc");
-    if matches.on("quiet") && matches.text("format").is_empty() {
+    let trunc = !flags.no_trunc;
+    if flags.quiet && flags.format.is_empty() {
         let ids = listed
             .iter()
             .map(|row| format!("{}\n", id(row.image, trunc)));
@@ -159,12 +163,12 @@ pub(crate) fn images(session: &Session, matches: &Matches) -> Outcome {
         .iter()
         .map(|listed| row(listed, now, trunc))
         .collect();
-    let default: &[&str] = if matches.on("digests") {
+    let default: &[&str] = if flags.digests {
         &["Repository", "Tag", "Digest", "ID", "CreatedSince", "Size"]
     } else {
         &["Repository", "Tag", "ID", "CreatedSince", "Size"]
     };
-    output::text(&COLUMNS.render(matches.text("format"), default, &rows)?)?;
+    output::text(&COLUMNS.render(&flags.format, default, &rows)?)?;
     Ok(0)
 }
 
@@ -272,12 +276,12 @@ fn row(listed: &Listed<'_>, now: Timestamp, trunc: bool) -> Row {
 }
 
 /// Shows how an image came to be.
-pub(crate) fn history(session: &Session, matches: &Matches) -> Outcome {
+pub(crate) fn history(session: &Session, flags: &HistoryFlags, args: &[String]) -> Outcome {
     let engine = session.engine()?;
-    let name = matches.args[0].as_str();
-    check_platform(&engine.images().get(name)?, name, matches)?;
-    let trunc = !matches.on("no-trunc");
-    let readable = matches.switch_or("human", true);
+    let name = args[0].as_str();
+    check_platform(&engine.images().get(name)?, name, &flags.platform)?;
+    let trunc = !flags.no_trunc;
+    let readable = flags.human.unwrap_or(true);
     let now = Timestamp::now();
     let entries = engine.images().history(name)?;
     let mut rows = Vec::with_capacity(entries.len());
@@ -306,23 +310,18 @@ pub(crate) fn history(session: &Session, matches: &Matches) -> Outcome {
             ..Row::default()
         });
     }
-    if matches.on("quiet") && matches.text("format").is_empty() {
+    if flags.quiet && flags.format.is_empty() {
         let ids = rows.iter().filter_map(|row| row.values[4].as_str());
         output::text(&ids.map(|id| format!("{id}\n")).collect::<String>())?;
         return Ok(0);
     }
     let default = ["ID", "CreatedSince", "CreatedBy", "Size", "Comment"];
-    output::text(&STEPS.render(matches.text("format"), &default, &rows)?)?;
+    output::text(&STEPS.render(&flags.format, &default, &rows)?)?;
     Ok(0)
 }
 
 /// Refuses an image that is not for the platform of `--platform`.
-pub(crate) fn check_platform(
-    image: &ImageInfo,
-    name: &str,
-    matches: &Matches,
-) -> Result<(), Failure> {
-    let text = matches.text("platform");
+pub(crate) fn check_platform(image: &ImageInfo, name: &str, text: &str) -> Result<(), Failure> {
     if text.is_empty() {
         return Ok(());
     }
@@ -336,24 +335,24 @@ pub(crate) fn check_platform(
 }
 
 /// Gives an image another name.
-pub(crate) fn tag(session: &Session, matches: &Matches) -> Outcome {
-    let target = &matches.args[1];
-    for name in [&matches.args[0], target] {
+pub(crate) fn tag(session: &Session, _: &NoFlags, args: &[String]) -> Outcome {
+    let target = &args[1];
+    for name in [&args[0], target] {
         Reference::parse_docker(name).map_err(|error| {
             Failure::plain(format!(
                 "Error parsing reference: \"{name}\" is not a valid repository/tag: {error}"
             ))
         })?;
     }
-    session.images()?.tag(&matches.args[0], target)?;
+    session.images()?.tag(&args[0], target)?;
     Ok(0)
 }
 
 /// Removes names, and the images that lost their last one.
-pub(crate) fn rmi(session: &Session, matches: &Matches) -> Outcome {
-    let force = matches.on("force");
+pub(crate) fn rmi(session: &Session, flags: &RmiFlags, args: &[String]) -> Outcome {
+    let force = flags.force;
     let engine = session.engine()?;
-    each(&matches.args, |name| {
+    each(args, |name| {
         Reference::parse_docker(name).map_err(|error| Failure::error(error.to_string()))?;
         let removals = match engine.images().remove(name, force) {
             // What is not there is as good as removed, when one insists.
@@ -382,17 +381,17 @@ fn removed(removal: &Removal, capital: bool) -> String {
 }
 
 /// Removes images that nothing needs.
-pub(crate) fn image_prune(session: &Session, matches: &Matches) -> Outcome {
-    let all = matches.on("all");
+pub(crate) fn image_prune(session: &Session, flags: &ImagePruneFlags, _: &[String]) -> Outcome {
+    let all = flags.all;
     let question = if all {
         "WARNING! This will remove all images without at least one container associated to them.\nAre you sure you want to continue?"
     } else {
         "WARNING! This will remove all dangling images.\nAre you sure you want to continue?"
     };
-    if !matches.on("force") && !output::confirm(question)? {
+    if !flags.force && !output::confirm(question)? {
         return Ok(0);
     }
-    let (text, reclaimed) = prune(session, all, &matches.all("filter"))?;
+    let (text, reclaimed) = prune(session, all, &flags.filter)?;
     output::text(&text)?;
     output::line(&format!(
         "Total reclaimed space: {}",
@@ -430,17 +429,15 @@ pub(crate) fn prune(
 }
 
 /// Writes images as an archive that Docker and OCI tools load.
-pub(crate) fn save(session: &Session, matches: &Matches) -> Outcome {
-    write_archive(matches.text("output"), "save image", |out| {
-        Ok(session
-            .images()?
-            .save(&matches.args, SaveFormat::Docker, out)?)
+pub(crate) fn save(session: &Session, flags: &SaveFlags, args: &[String]) -> Outcome {
+    write_archive(&flags.output, "save image", |out| {
+        Ok(session.images()?.save(args, SaveFormat::Docker, out)?)
     })
 }
 
 /// Reads images from an archive.
-pub(crate) fn load(session: &Session, matches: &Matches) -> Outcome {
-    let input: Box<dyn Read + Send> = match matches.text("input") {
+pub(crate) fn load(session: &Session, flags: &LoadFlags, _: &[String]) -> Outcome {
+    let input: Box<dyn Read + Send> = match flags.input.as_str() {
         "" if io::stdin().is_terminal() => {
             return Err(Failure::plain(
                 "requested load from stdin, but stdin is empty",
@@ -471,8 +468,8 @@ fn open(path: &str) -> Result<Box<dyn Read + Send>, Failure> {
 }
 
 /// Makes an image of one layer from a tar archive.
-pub(crate) fn import(session: &Session, matches: &Matches) -> Outcome {
-    let (source, reference) = match matches.args.as_slice() {
+pub(crate) fn import(session: &Session, flags: &ImportFlags, args: &[String]) -> Outcome {
+    let (source, reference) = match args {
         [source] => (source.as_str(), None),
         [source, reference] => (source.as_str(), Some(reference.as_str())),
         _ => return Err(Failure::plain("import takes a file and, at most, a name")),
@@ -490,16 +487,16 @@ pub(crate) fn import(session: &Session, matches: &Matches) -> Outcome {
         }
         path => open(path)?,
     };
-    let message = match matches.text("message") {
+    let message = match flags.message.as_str() {
         "" if is_url => format!("Imported from {source}"),
         "" => "Imported from -".to_owned(),
         message => message.to_owned(),
     };
     let request = ImportRequest {
         name: reference.map(str::to_owned),
-        platform: platform(matches)?,
+        platform: platform(&flags.platform)?,
         message,
-        changes: matches.all("change"),
+        changes: flags.change.clone(),
     };
     let id = engine.images().import(input, &request)?;
     output::line(&id.to_string())?;

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::system::{go_architecture, show};
+use super::tables::system::FormatFlags;
 use crate::build;
-use crate::flags::Matches;
 use crate::format::{human, time};
 use crate::outcome::Outcome;
 use crate::output;
@@ -23,7 +23,7 @@ const INDEX: &str = "https://index.docker.io/v1/";
 const RUNTIMES: [&str; 4] = ["cove", "crun", "io.containerd.runc.v2", "runc"];
 
 /// Shows what the machine and the installation are like.
-pub(crate) fn info(session: &Session, matches: &Matches) -> Outcome {
+pub(crate) fn info(session: &Session, flags: &FormatFlags, _: &[String]) -> Outcome {
     let engine = session.engine()?;
     let host = HostAbilities::look();
     let states: Vec<State> = engine
@@ -34,8 +34,8 @@ pub(crate) fn info(session: &Session, matches: &Matches) -> Outcome {
         .collect();
     let images = engine.images().list()?.len();
     let document = document(engine, &host, &states, images);
-    let code = show(matches, &document, || plain(engine, &document))?;
-    if matches.text("format").is_empty() {
+    let code = show(&flags.format, &document, || plain(engine, &document))?;
+    if flags.format.is_empty() {
         for warning in host.warnings() {
             output::note(&warning);
         }

@@ -9,7 +9,7 @@ use cove_model::instance::{MountSource, NetworkMode, Record};
 use cove_model::status::{State, Status};
 use jiff::Timestamp;
 
-use crate::flags::Matches;
+use super::tables::container::PsFlags;
 use crate::format::rows::{Columns, Row};
 use crate::format::{go, human, time};
 use crate::outcome::{Failure, Outcome};
@@ -70,17 +70,17 @@ const STATES: &[&str] = &[
 ];
 
 /// Lists containers.
-pub(crate) fn ps(session: &Session, matches: &Matches) -> Outcome {
+pub(crate) fn ps(session: &Session, flags: &PsFlags, _: &[String]) -> Outcome {
     let engine = session.engine()?;
-    let selected = select(engine, matches)?;
+    let selected = select(engine, flags)?;
     if selected.is_empty()
         && let Some(words) = session.roots_are_elsewhere("containers")
     {
         output::note(&words);
     }
-    let trunc = !matches.on("no-trunc");
-    if matches.on("quiet") {
-        if !matches.text("format").is_empty() {
+    let trunc = !flags.no_trunc;
+    if flags.quiet {
+        if !flags.format.is_empty() {
             output::note(
                 "WARNING: Ignoring custom format, because both --format and --quiet are set.",
             );
@@ -92,15 +92,15 @@ pub(crate) fn ps(session: &Session, matches: &Matches) -> Outcome {
         output::text(&ids)?;
         return Ok(0);
     }
-    let format = matches.text("format");
-    let sized = matches.on("size") || format.contains(".Size") || format == "json";
+    let format = flags.format.as_str();
+    let sized = flags.size || format.contains(".Size") || format == "json";
     let now = Timestamp::now();
     let mut rows = Vec::with_capacity(selected.len());
     for instance in &selected {
         rows.push(row(engine, instance, now, trunc, sized)?);
     }
     let mut default = DEFAULT.to_vec();
-    if matches.on("size") {
+    if flags.size {
         default.push("Size");
     }
     output::text(&COLUMNS.render(format, &default, &rows)?)?;
@@ -108,8 +108,8 @@ pub(crate) fn ps(session: &Session, matches: &Matches) -> Outcome {
 }
 
 /// The containers that the flags ask for, the newest first.
-fn select(engine: &Engine, matches: &Matches) -> Result<Vec<Instance>, Failure> {
-    let filters = Filters::new(&matches.all("filter"), FILTERS).map_err(Failure::error)?;
+fn select(engine: &Engine, flags: &PsFlags) -> Result<Vec<Instance>, Failure> {
+    let filters = Filters::new(&flags.filter, FILTERS).map_err(Failure::error)?;
     if let Some(bad) = filters
         .get("status")
         .iter()
@@ -153,12 +153,12 @@ fn select(engine: &Engine, matches: &Matches) -> Result<Vec<Instance>, Failure> 
         .collect();
     let picked = Picked::new(&filters, &ids);
     let family = Family::new(engine, filters.get("ancestor"))?;
-    let last = match matches.get("last").map(go::parse_int) {
-        _ if matches.on("latest") => Some(1),
-        Some(count) => usize::try_from(count.map_err(Failure::plain)?).ok(),
+    let last = match flags.last {
+        _ if flags.latest => Some(1),
+        Some(count) => usize::try_from(count).ok(),
         None => None,
     };
-    let all = matches.on("all")
+    let all = flags.all
         || last.is_some()
         || ["before", "since", "status"]
             .iter()

@@ -2,17 +2,18 @@
 
 use std::io;
 
-use crate::flags::Matches;
+use super::tables::NoFlags;
+use super::tables::image::LoginFlags;
 use crate::format::go;
 use crate::outcome::{Failure, Outcome};
 use crate::settings::Session;
 use crate::{output, terminal};
 
 /// Checks a user's password with a registry and keeps it.
-pub(crate) fn login(session: &Session, matches: &Matches) -> Outcome {
-    let server = matches.args.first().map(String::as_str);
-    let given = matches.get("password");
-    let piped = matches.on("password-stdin");
+pub(crate) fn login(session: &Session, flags: &LoginFlags, args: &[String]) -> Outcome {
+    let server = args.first().map(String::as_str);
+    let given = flags.password.as_ref();
+    let piped = flags.password_stdin;
     if given.is_some() && piped {
         return Err(Failure::plain(
             "conflicting options: cannot specify both --password and --password-stdin",
@@ -23,7 +24,7 @@ pub(crate) fn login(session: &Session, matches: &Matches) -> Outcome {
     if given.is_some() {
         output::note("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
     }
-    let user = match matches.text("username") {
+    let user = match flags.username.as_str() {
         "" if piped => {
             return Err(Failure::plain(
                 "the --password-stdin option requires --username to be set",
@@ -73,8 +74,8 @@ fn interactive() -> Result<(), Failure> {
 }
 
 /// Forgets a user's password for a registry.
-pub(crate) fn logout(session: &Session, matches: &Matches) -> Outcome {
-    let server = matches.args.first().map(String::as_str);
+pub(crate) fn logout(session: &Session, _: &NoFlags, args: &[String]) -> Outcome {
+    let server = args.first().map(String::as_str);
     output::line(&session.images()?.logout(server)?)?;
     Ok(0)
 }

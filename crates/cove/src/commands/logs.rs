@@ -10,19 +10,19 @@ use cove_model::status::State;
 use cove_supervisor::logs::{Line, LogReader, LogStream, ReadOptions};
 use jiff::Timestamp;
 
-use crate::flags::Matches;
+use super::tables::container::LogsFlags;
 use crate::format::{go, time};
 use crate::outcome::{Failure, Outcome};
 use crate::output;
 use crate::settings::Session;
 
 /// Shows what a container wrote.
-pub(crate) fn logs(session: &Session, matches: &Matches) -> Outcome {
+pub(crate) fn logs(session: &Session, flags: &LogsFlags, args: &[String]) -> Outcome {
     let now = Timestamp::now();
-    let since = moment(matches, "since", now)?;
-    let until = moment(matches, "until", now)?;
+    let since = moment("since", &flags.since, now)?;
+    let until = moment("until", &flags.until, now)?;
     let engine = session.engine()?;
-    let instance = engine.instances().get(&matches.args[0])?;
+    let instance = engine.instances().get(&args[0])?;
     let record = &instance.record;
     let Some(path) = engine.instances().log_path(record) else {
         return Err(Failure::error(
@@ -31,14 +31,14 @@ pub(crate) fn logs(session: &Session, matches: &Matches) -> Outcome {
     };
     let options = ReadOptions {
         // Docker shows everything when it cannot read the number.
-        tail: matches.text("tail").parse().ok(),
+        tail: flags.tail.parse().ok(),
         since,
         until,
         ..Instances::log_format(record)
     };
-    let details = Details::of(engine, record, matches.on("details"))?;
+    let details = Details::of(engine, record, flags.details)?;
     let runs = instance.status.state.is_running() || instance.status.state == State::Restarting;
-    let mut waiting = if matches.on("follow") && runs {
+    let mut waiting = if flags.follow && runs {
         engine.instances().begin_wait(record)?
     } else {
         None
@@ -51,8 +51,8 @@ pub(crate) fn logs(session: &Session, matches: &Matches) -> Outcome {
     // A terminal's output is one stream, which is standard output.
     let mut out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
     let mut err = io::stderr();
-    let stamps = matches.on("timestamps");
-    let follows = matches.on("follow");
+    let stamps = flags.timestamps;
+    let follows = flags.follow;
     loop {
         let Some(line) = reader.next_line().map_err(|error| unreadable(&error))? else {
             let Some(pending) = waiting.take().filter(|_| reader.has_ended()) else {
@@ -139,8 +139,7 @@ fn attributes(all: &BTreeMap<String, String>) -> Vec<u8> {
 }
 
 /// The moment that a flag says, as the log's lines have it.
-fn moment(matches: &Matches, flag: &str, now: Timestamp) -> Result<Option<String>, Failure> {
-    let text = matches.text(flag);
+fn moment(flag: &str, text: &str, now: Timestamp) -> Result<Option<String>, Failure> {
     if text.is_empty() || text == "0" {
         return Ok(None);
     }
@@ -171,16 +170,11 @@ mod tests {
     #[test]
     fn moments_are_written_as_the_log_has_them() {
         let now: Timestamp = "2026-11-22T13:00:00Z".parse().unwrap();
-        let args = ["--since".to_owned(), "10m".to_owned(), "x".to_owned()];
-        let flags = crate::spec::container::LOGS.flags;
-        let matches = crate::flags::parse(flags, true, &args).unwrap();
-        let since = moment(&matches, "since", now).unwrap();
+        let since = moment("since", "10m", now).unwrap();
         assert_eq!(since.as_deref(), Some("2026-11-22T12:50:00.000000000Z"));
-        assert_eq!(moment(&matches, "until", now).unwrap(), None);
-        let args = ["--since".to_owned(), "foo".to_owned(), "x".to_owned()];
-        let matches = crate::flags::parse(flags, true, &args).unwrap();
+        assert_eq!(moment("until", "", now).unwrap(), None);
         assert_eq!(
-            moment(&matches, "since", now).unwrap_err().message,
+            moment("since", "foo", now).unwrap_err().message,
             "invalid value for \"since\": failed to parse value as time or duration: \"foo\""
         );
     }

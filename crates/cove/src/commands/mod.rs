@@ -14,6 +14,7 @@ pub(crate) mod request;
 pub(crate) mod run;
 mod security;
 pub(crate) mod system;
+pub(crate) mod tables;
 
 use cove_model::instance::Record;
 

@@ -15,7 +15,8 @@ use cove_model::instance::{
 };
 
 use super::record;
-use crate::flags::Matches;
+use super::tables::run::CreateFlags;
+use super::tables::shared::{self, Process};
 use crate::format::go;
 use crate::outcome::{Failure, Voice};
 use crate::output;
@@ -23,12 +24,17 @@ use crate::parse;
 use crate::settings::Session;
 
 /// The request that the flags and arguments make.
-pub(crate) fn resolve(session: &Session, matches: &Matches) -> Result<CreateRequest, Failure> {
-    let (image, command) = match matches.args.split_first() {
+pub(crate) fn resolve(
+    session: &Session,
+    flags: &CreateFlags,
+    detached: bool,
+    args: &[String],
+) -> Result<CreateRequest, Failure> {
+    let (image, command) = match args.split_first() {
         Some((image, command)) => (image.clone(), command.to_vec()),
         None => return Err(Failure::plain("invalid reference format")),
     };
-    let platform = match matches.text("platform") {
+    let platform = match flags.platform.as_str() {
         "" => None,
         text => {
             let platform = parse::platform::parse(text);
@@ -38,15 +44,12 @@ pub(crate) fn resolve(session: &Session, matches: &Matches) -> Result<CreateRequ
         }
     };
     Ok(CreateRequest {
-        name: matches
-            .get("name")
-            .filter(|name| !name.is_empty())
-            .map(str::to_owned),
+        name: Some(flags.name.clone()).filter(|name| !name.is_empty()),
         image,
-        pull: pull_policy(matches.get("pull").unwrap_or("missing"))?,
+        pull: pull_policy(&flags.pull)?,
         platform,
-        spec: spec(session, matches)?,
-        entrypoint: matches.get("entrypoint").map(|word| vec![word.to_owned()]),
+        spec: spec(session, flags, detached)?,
+        entrypoint: flags.entrypoint.clone().map(|word| vec![word]),
         command,
     })
 }
@@ -62,25 +65,22 @@ fn pull_policy(text: &str) -> Result<PullPolicy, Failure> {
     }
 }
 
-fn spec(session: &Session, matches: &Matches) -> Result<InstanceSpec, Failure> {
-    let terminal = matches.on("tty");
-    let interactive = matches.on("interactive");
-    let detached = matches.on("detach");
-    let attach = attach(matches, interactive, detached);
+fn spec(session: &Session, flags: &CreateFlags, detached: bool) -> Result<InstanceSpec, Failure> {
+    let interactive = flags.process.interactive;
+    let attach = attach(&flags.attach, interactive, detached);
     let mut refusals = Refusals::default();
-    let network = refusals.of(network(session, matches));
-    let namespaces = refusals.of(namespaces(session, matches));
-    let domainname = matches.text("domainname");
-    if !domainname.is_empty() && namespaces.uts == NamespaceMode::Host {
+    let network = refusals.of(network(session, flags));
+    let namespaces = refusals.of(namespaces(session, flags));
+    if !flags.domainname.is_empty() && namespaces.uts == NamespaceMode::Host {
         refusals.add(Failure::error(
             "conflicting options: domainname and the UTS mode",
         ));
     }
     if matches!(network, NetworkMode::Instance(_)) {
-        refusals.of(whose_network(matches));
+        refusals.of(whose_network(flags));
     }
-    let auto_remove = matches.on("rm");
-    let restart = match restart(matches.text("restart")) {
+    let auto_remove = flags.rm;
+    let restart = match restart(flags.restart.as_deref().unwrap_or_default()) {
         // Only its daemon knows the policies, as with Docker.
         Err(failure) if auto_remove && failure.voice == Voice::Engine => RestartPolicy::Always,
         other => refusals.of(other),
@@ -90,46 +90,40 @@ fn spec(session: &Session, matches: &Matches) -> Result<InstanceSpec, Failure> {
             "conflicting options: cannot specify both --restart and --rm",
         ));
     }
-    let pairs = |name: &str| {
-        matches
-            .all(name)
-            .iter()
-            .map(|text| parse::env::pair(text))
-            .collect()
-    };
+    let pairs = |texts: &[String]| texts.iter().map(|text| parse::env::pair(text)).collect();
     let spec = InstanceSpec {
-        run: refusals.of(run_config(matches)),
+        run: refusals.of(run_config(flags)),
         argv: Vec::new(),
-        hostname: refusals.of(hostname(matches, &network, &namespaces)),
-        domainname: domainname.to_owned(),
-        terminal,
+        hostname: refusals.of(hostname(&flags.hostname, &network, &namespaces)),
+        domainname: flags.domainname.clone(),
+        terminal: flags.process.tty,
         open_stdin: interactive,
         stdin_once: interactive && attach.stdin,
         attach,
-        mounts: refusals.of(mounts(matches)),
+        mounts: refusals.of(mounts(flags)),
         network,
         namespaces,
-        limits: refusals.of(limits(matches)),
-        ulimits: refusals.of(each(matches, "ulimit", parse::ulimit::parse)),
-        sysctls: pairs("sysctl"),
-        devices: refusals.of(each(matches, "device", parse::device::parse)),
-        device_rules: matches.all("device-cgroup-rule"),
-        security: refusals.of(super::security::security(matches)),
-        read_only_root: matches.on("read-only"),
-        shm_size: refusals.of(size(matches, "shm-size")).unwrap_or(0),
-        init: matches.get("init").map(|_| matches.on("init")),
-        runtime: refusals.of(runtime(matches.text("runtime"))),
-        groups: matches.all("group-add"),
-        dns: matches.all("dns"),
-        dns_search: matches.all("dns-search"),
-        dns_options: [matches.all("dns-option"), matches.all("dns-opt")].concat(),
-        extra_hosts: refusals.of(each(matches, "add-host", parse::host::add_host)),
+        limits: refusals.of(create_limits(flags)),
+        ulimits: flags.ulimit.clone(),
+        sysctls: pairs(&flags.sysctl),
+        devices: refusals.of(each(&flags.device, parse::device::parse)),
+        device_rules: flags.device_cgroup_rule.clone(),
+        security: refusals.of(super::security::security(flags)),
+        read_only_root: flags.read_only,
+        shm_size: flags.shm_size.unwrap_or(0),
+        init: flags.init,
+        runtime: refusals.of(runtime(&flags.runtime)),
+        groups: flags.group_add.clone(),
+        dns: flags.dns.clone(),
+        dns_search: flags.dns_search.clone(),
+        dns_options: [flags.dns_option.as_slice(), &flags.dns_opt].concat(),
+        extra_hosts: flags.add_host.clone(),
         restart,
         auto_remove,
-        stop_timeout: refusals.of(stop_timeout(matches)),
-        log: refusals.of(log(matches)),
-        oom_score_adj: refusals.of(oom_score_adj(matches)),
-        annotations: pairs("annotation"),
+        stop_timeout: flags.stop_timeout,
+        log: refusals.of(log(flags)),
+        oom_score_adj: refusals.of(oom_score_adj(flags.oom_score_adj)),
+        annotations: pairs(&flags.annotation),
     };
     refusals.over(spec)
 }
@@ -177,22 +171,19 @@ fn runtime(name: &str) -> Result<String, Failure> {
 
 /// Each value of a flag through a parser.
 pub(super) fn each<T>(
-    matches: &Matches,
-    flag: &str,
+    texts: &[String],
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Result<Vec<T>, Failure> {
-    matches
-        .all(flag)
+    texts
         .iter()
         .map(|text| parse(text).map_err(Failure::plain))
         .collect()
 }
 
-fn attach(matches: &Matches, interactive: bool, detached: bool) -> Attach {
+fn attach(named: &[String], interactive: bool, detached: bool) -> Attach {
     if detached {
         return Attach::default();
     }
-    let named = matches.all("attach");
     let has = |stream: &str| named.iter().any(|name| name.eq_ignore_ascii_case(stream));
     let all = named.is_empty();
     Attach {
@@ -204,49 +195,43 @@ fn attach(matches: &Matches, interactive: bool, detached: bool) -> Attach {
 
 /// The variables of `--env-file` and `--env`, in the order that lets the
 /// latter win.
-pub(crate) fn environment(matches: &Matches) -> Result<Vec<String>, Failure> {
+pub(crate) fn environment(flags: &Process) -> Result<Vec<String>, Failure> {
     let lookup = |name: &str| env::var(name).ok();
     let mut pairs = Vec::new();
-    for path in matches.all("env-file") {
-        let content = output::read_file(&path)?;
-        pairs.extend(parse::env::file(&path, &content, Some(&lookup)).map_err(Failure::plain)?);
+    for path in &flags.env_file {
+        let content = output::read_file(path)?;
+        pairs.extend(parse::env::file(path, &content, Some(&lookup)).map_err(Failure::plain)?);
     }
-    pairs.extend(
-        matches
-            .all("env")
-            .iter()
-            .map(|text| parse::env::complete(text, &lookup)),
-    );
+    let given = flags.env.iter();
+    pairs.extend(given.map(|text| parse::env::complete(text, &lookup)));
     Ok(pairs)
 }
 
-fn run_config(matches: &Matches) -> Result<RunConfig, Failure> {
+fn run_config(flags: &CreateFlags) -> Result<RunConfig, Failure> {
     let mut labels = Vec::new();
-    for path in matches.all("label-file") {
-        let content = output::read_file(&path)?;
-        labels.extend(parse::env::file(&path, &content, None).map_err(Failure::plain)?);
+    for path in &flags.label_file {
+        let content = output::read_file(path)?;
+        labels.extend(parse::env::file(path, &content, None).map_err(Failure::plain)?);
     }
-    labels.extend(matches.all("label"));
-    let ports = each(matches, "expose", parse::port::expose)?;
-    let stop_signal = matches
-        .get("stop-signal")
-        .filter(|signal| !signal.is_empty());
+    labels.extend_from_slice(&flags.label);
+    let ports = each(&flags.expose, parse::port::expose)?;
+    let stop_signal = Some(flags.stop_signal.as_str()).filter(|signal| !signal.is_empty());
     if let Some(signal) = stop_signal {
         cove_engine::signals::parse(signal)?;
     }
     Ok(RunConfig {
-        user: matches.text("user").to_owned(),
+        user: flags.user.clone(),
         exposed_ports: ports
             .into_iter()
             .flatten()
             .map(|port| (port, Empty {}))
             .collect(),
-        env: environment(matches)?,
-        working_dir: working_dir(matches.text("workdir")),
+        env: environment(&flags.process)?,
+        working_dir: working_dir(&flags.process.workdir),
         labels: labels.iter().map(|text| parse::env::pair(text)).collect(),
         stop_signal: stop_signal.map(str::to_owned),
-        healthcheck: matches
-            .on("no-healthcheck")
+        healthcheck: flags
+            .no_healthcheck
             .then(|| serde_json::json!({"Test": ["NONE"]})),
         ..RunConfig::default()
     })
@@ -261,25 +246,25 @@ fn working_dir(text: &str) -> String {
     }
 }
 
-fn mounts(matches: &Matches) -> Result<Vec<Mount>, Failure> {
+fn mounts(flags: &CreateFlags) -> Result<Vec<Mount>, Failure> {
     let cwd =
         env::current_dir().map_err(|error| Failure::plain(go::path_error("getwd", ".", &error)))?;
-    let mut volumes: Vec<String> = Vec::new();
+    let mut volumes: Vec<&String> = Vec::new();
     // Said twice is said once, as to Docker's client.
-    for text in matches.all("volume") {
+    for text in &flags.volume {
         if !volumes.contains(&text) {
             volumes.push(text);
         }
     }
-    let volume = |text: &String| parse::volume::parse(text, &cwd).map_err(Failure::plain);
+    let volume = |text: &&String| parse::volume::parse(text, &cwd).map_err(Failure::plain);
     let mut mounts: Vec<_> = volumes.iter().map(volume).collect::<Result<_, _>>()?;
-    for text in matches.all("mount") {
+    for text in &flags.mount {
         // It is Docker's daemon that looks at what a mount needs.
-        mounts.push(parse::mount::parse(&text).map_err(Failure::error)?);
+        mounts.push(parse::mount::parse(text).map_err(Failure::error)?);
     }
     let mut tmpfs: Vec<Mount> = Vec::new();
-    for text in matches.all("tmpfs") {
-        let mount = parse::volume::tmpfs(&text).map_err(Failure::error)?;
+    for text in &flags.tmpfs {
+        let mount = parse::volume::tmpfs(text).map_err(Failure::error)?;
         // Of several for one place the last counts, as to Docker's client.
         tmpfs.retain(|other| other.target != mount.target);
         tmpfs.push(mount);
@@ -294,9 +279,8 @@ fn joined(session: &Session, text: &str) -> Option<Result<InstanceId, Failure>> 
     Some(record(session, name).map(|record| record.id))
 }
 
-fn network(session: &Session, matches: &Matches) -> Result<NetworkMode, Failure> {
-    let mut names = matches.all("network");
-    names.extend(matches.all("net"));
+fn network(session: &Session, flags: &CreateFlags) -> Result<NetworkMode, Failure> {
+    let names = [flags.network.as_slice(), &flags.net].concat();
     let [name] = names.as_slice() else {
         return match names.as_slice() {
             [] => Ok(NetworkMode::None),
@@ -319,7 +303,7 @@ fn network(session: &Session, matches: &Matches) -> Result<NetworkMode, Failure>
     }
 }
 
-fn namespaces(session: &Session, matches: &Matches) -> Result<Namespaces, Failure> {
+fn namespaces(session: &Session, flags: &CreateFlags) -> Result<Namespaces, Failure> {
     let mode = |text: &str, invalid: &str| match text {
         "" => Ok(NamespaceMode::Private),
         "host" => Ok(NamespaceMode::Host),
@@ -328,9 +312,9 @@ fn namespaces(session: &Session, matches: &Matches) -> Result<Namespaces, Failur
             None => Err(Failure::plain(invalid.to_owned())),
         },
     };
-    let own_or_host = |flag: &str, kind: &str| {
+    let own_or_host = |text: &str, flag: &str, kind: &str| {
         let invalid = || Err(Failure::plain(format!("--{flag}: invalid {kind} mode")));
-        match matches.text(flag) {
+        match text {
             "" => Ok(NamespaceMode::Private),
             "host" => Ok(NamespaceMode::Host),
             "private" if flag == "cgroupns" => Ok(NamespaceMode::Private),
@@ -338,10 +322,10 @@ fn namespaces(session: &Session, matches: &Matches) -> Result<Namespaces, Failur
         }
     };
     // Containers run in the host's user namespace, which is what `host` asks for.
-    if !matches!(matches.text("userns"), "" | "host") {
+    if !matches!(flags.userns.as_str(), "" | "host") {
         return Err(Failure::plain("--userns: invalid USER mode"));
     }
-    let ipc = match matches.text("ipc") {
+    let ipc = match flags.ipc.as_str() {
         "private" => NamespaceMode::Private,
         "shareable" => NamespaceMode::Shareable,
         "none" => NamespaceMode::Bare,
@@ -352,36 +336,34 @@ fn namespaces(session: &Session, matches: &Matches) -> Result<Namespaces, Failur
         })?,
     };
     Ok(Namespaces {
-        pid: mode(matches.text("pid"), "--pid: invalid PID mode")?,
+        pid: mode(&flags.pid, "--pid: invalid PID mode")?,
         ipc,
-        uts: own_or_host("uts", "UTS")?,
-        cgroup: own_or_host("cgroupns", "CGROUP")?,
+        uts: own_or_host(&flags.uts, "uts", "UTS")?,
+        cgroup: own_or_host(&flags.cgroupns, "cgroupns", "CGROUP")?,
     })
 }
 
 /// What belongs to the container whose network is shared cannot be said of this one.
-fn whose_network(matches: &Matches) -> Result<(), Failure> {
-    for (flag, words) in [
-        ("dns", "dns and the network mode"),
-        ("add-host", "custom host-to-IP mapping and the network mode"),
+fn whose_network(flags: &CreateFlags) -> Result<(), Failure> {
+    for (given, words) in [
+        (&flags.dns, "dns and the network mode"),
         (
-            "expose",
+            &flags.add_host,
+            "custom host-to-IP mapping and the network mode",
+        ),
+        (
+            &flags.expose,
             "port exposing and the container type network mode",
         ),
     ] {
-        if !matches.all(flag).is_empty() {
+        if !given.is_empty() {
             return Err(Failure::error(format!("conflicting options: {words}")));
         }
     }
     Ok(())
 }
 
-fn hostname(
-    matches: &Matches,
-    network: &NetworkMode,
-    namespaces: &Namespaces,
-) -> Result<String, Failure> {
-    let name = matches.text("hostname");
+fn hostname(name: &str, network: &NetworkMode, namespaces: &Namespaces) -> Result<String, Failure> {
     if name.is_empty() {
         // On the host's network, and in its UTS namespace, it is the host's name.
         let host = matches!(network, NetworkMode::Host) || namespaces.uts == NamespaceMode::Host;
@@ -407,56 +389,16 @@ fn hostname(
     Ok(name.to_owned())
 }
 
-/// The size a flag says; 0 means as if it was not given, as with Docker.
-fn size(matches: &Matches, flag: &str) -> Result<Option<u64>, Failure> {
-    let Some(text) = matches.get(flag) else {
-        return Ok(None);
-    };
-    let bytes = cove_model::size::parse(text).map_err(Failure::plain)?;
-    Ok((bytes > 0).then_some(bytes))
+/// A number that is 0 means as if it was not given, as with Docker.
+fn given<T: Default + PartialEq>(value: Option<T>) -> Option<T> {
+    value.filter(|value| *value != T::default())
 }
 
-/// The number a flag says, 0 as if it was not given.
-fn number(matches: &Matches, flag: &str) -> Result<Option<i64>, Failure> {
-    let Some(text) = matches.get(flag) else {
-        return Ok(None);
-    };
-    let value = go::parse_int(text).map_err(Failure::plain)?;
-    Ok((value != 0).then_some(value))
-}
-
-fn positive(matches: &Matches, flag: &str) -> Result<Option<u64>, Failure> {
-    number(matches, flag)?
-        .map(|value| {
-            u64::try_from(value)
-                .map_err(|_| Failure::error(format!("--{flag}: {value} must not be negative")))
-        })
-        .transpose()
-}
-
-fn shares(matches: &Matches) -> Result<Option<u64>, Failure> {
-    let value = number(matches, "cpu-shares")?;
-    let unsigned = value.map(|value| {
-        u64::try_from(value).map_err(|_| {
-            Failure::error(format!(
-                "invalid CPU shares ({value}): value must be a positive integer"
-            ))
-        })
-    });
-    unsigned.transpose()
-}
-
-/// The limits that flags of `run` and `update` say.
-pub(crate) fn limits(matches: &Matches) -> Result<Limits, Failure> {
-    let text = |flag: &str| {
-        Some(matches.text(flag))
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned)
-    };
-    let swappiness = match matches.get("memory-swappiness").map(go::parse_int) {
-        None | Some(Ok(-1)) => None,
+/// The limits that the flags of `run` and `create` say.
+fn create_limits(flags: &CreateFlags) -> Result<Limits, Failure> {
+    let memory_swappiness = match flags.memory_swappiness {
+        None | Some(-1) => None,
         Some(value) => {
-            let value = value.map_err(Failure::plain)?;
             let valid = u64::try_from(value).ok().filter(|value| *value <= 100);
             Some(valid.ok_or_else(|| {
                 Failure::plain(format!(
@@ -465,60 +407,53 @@ pub(crate) fn limits(matches: &Matches) -> Result<Limits, Failure> {
             })?)
         }
     };
-    let blkio_weight = match matches
-        .get("blkio-weight")
-        .map(|text| go::parse_uint(text, 16))
-    {
-        None | Some(Ok(0)) => None,
+    Ok(Limits {
+        memory_swappiness,
+        oom_kill_disable: flags.oom_kill_disable,
+        cgroup_parent: Some(flags.cgroup_parent.clone()).filter(|parent| !parent.is_empty()),
+        ..limits(&flags.limits, flags.memory_swap)?
+    })
+}
+
+/// The limits that the flags of `update` say, which are among those of `run`.
+pub(crate) fn limits(flags: &shared::Limits, memory_swap: Option<i64>) -> Result<Limits, Failure> {
+    let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let blkio_weight = match given(flags.blkio_weight) {
+        None => None,
         Some(weight) => {
-            let weight = weight.map_err(Failure::plain)?;
             let valid = u16::try_from(weight)
                 .ok()
                 .filter(|weight| (10..=1000).contains(weight));
             Some(valid.ok_or_else(|| Failure::error("Range of blkio weight is from 10 to 1000"))?)
         }
     };
-    let memory_swap = match matches.get("memory-swap") {
-        None => None,
-        Some(text) => {
-            let swap = cove_model::size::parse_swap(text).map_err(Failure::plain)?;
-            (swap != 0).then_some(swap)
-        }
+    let unsigned = |value: Option<i64>, refusal: fn(i64) -> String| {
+        let value = given(value)
+            .map(|value| u64::try_from(value).map_err(|_| Failure::error(refusal(value))));
+        value.transpose()
     };
     Ok(Limits {
-        memory: size(matches, "memory")?,
-        memory_reservation: size(matches, "memory-reservation")?,
-        memory_swap,
-        memory_swappiness: swappiness,
-        oom_kill_disable: matches.on("oom-kill-disable"),
-        nano_cpus: nano_cpus(matches)?,
-        cpu_shares: shares(matches)?,
-        cpu_quota: number(matches, "cpu-quota")?,
-        cpu_period: positive(matches, "cpu-period")?,
-        cpuset_cpus: text("cpuset-cpus"),
-        cpuset_mems: text("cpuset-mems"),
+        memory: given(flags.memory),
+        memory_reservation: given(flags.memory_reservation),
+        memory_swap: given(memory_swap),
+        // Fewer than none are too few, which the engine says.
+        nano_cpus: given(flags.cpus.map(|nano| u64::try_from(nano).unwrap_or(1))),
+        cpu_shares: unsigned(flags.cpu_shares, |value| {
+            format!("invalid CPU shares ({value}): value must be a positive integer")
+        })?,
+        cpu_quota: given(flags.cpu_quota),
+        cpu_period: unsigned(flags.cpu_period, |value| {
+            format!("--cpu-period: {value} must not be negative")
+        })?,
+        cpuset_cpus: text(&flags.cpuset_cpus),
+        cpuset_mems: text(&flags.cpuset_mems),
         // Docker's 0 is "no limit", ours is −1; saying nothing is our default.
-        pids: match matches.get("pids-limit").map(go::parse_int) {
-            None => None,
-            Some(limit) => Some(
-                Some(limit.map_err(Failure::plain)?)
-                    .filter(|n| *n > 0)
-                    .unwrap_or(-1),
-            ),
-        },
+        pids: flags
+            .pids_limit
+            .map(|limit| if limit > 0 { limit } else { -1 }),
         blkio_weight,
-        cgroup_parent: text("cgroup-parent"),
+        ..Limits::default()
     })
-}
-
-fn nano_cpus(matches: &Matches) -> Result<Option<u64>, Failure> {
-    let Some(text) = matches.get("cpus") else {
-        return Ok(None);
-    };
-    let nano = parse::cpus::parse(text).map_err(Failure::plain)?;
-    // Fewer than none are too few, which the engine says.
-    let nano = u64::try_from(nano).unwrap_or(1);
-    Ok((nano > 0).then_some(nano))
 }
 
 /// The restart policy that a text says.
@@ -540,13 +475,8 @@ pub(crate) fn restart(text: &str) -> Result<RestartPolicy, Failure> {
     })
 }
 
-fn stop_timeout(matches: &Matches) -> Result<Option<i64>, Failure> {
-    let seconds = matches.get("stop-timeout").map(go::parse_int);
-    seconds.transpose().map_err(Failure::plain)
-}
-
-fn oom_score_adj(matches: &Matches) -> Result<Option<i32>, Failure> {
-    let Some(value) = number(matches, "oom-score-adj")? else {
+fn oom_score_adj(value: Option<i64>) -> Result<Option<i32>, Failure> {
+    let Some(value) = given(value) else {
         return Ok(None);
     };
     match i32::try_from(value)
@@ -560,12 +490,15 @@ fn oom_score_adj(matches: &Matches) -> Result<Option<i32>, Failure> {
     }
 }
 
-fn log(matches: &Matches) -> Result<LogConfig, Failure> {
-    // As with Docker, what comes later of an option wins.
-    let options = matches.all("log-opt");
+fn log(flags: &CreateFlags) -> Result<LogConfig, Failure> {
     Ok(LogConfig {
-        driver: cove_engine::logging::driver(matches.text("log-driver"))?,
-        options: options.iter().map(|text| parse::env::pair(text)).collect(),
+        driver: cove_engine::logging::driver(&flags.log_driver)?,
+        // As with Docker, what comes later of an option wins.
+        options: flags
+            .log_opt
+            .iter()
+            .map(|text| parse::env::pair(text))
+            .collect(),
     })
 }
 

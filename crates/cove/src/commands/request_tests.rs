@@ -5,26 +5,21 @@ use std::path::Path;
 use cove_model::instance::MountSource;
 
 use super::*;
-use crate::flags::{self, Stop};
+use crate::commands::tables::run::RunFlags;
 use crate::settings::Session;
-use crate::spec::run::RUN;
 
-fn matches(args: &[&str]) -> Result<Matches, String> {
-    let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
-    flags::parse(RUN.flags, false, &args).map_err(|stop| match stop {
-        Stop::Help => "help".to_owned(),
-        Stop::Error(message) => message,
-    })
-}
-
-fn request(args: &[&str]) -> Result<CreateRequest, String> {
+fn request(words: &[&str]) -> Result<CreateRequest, String> {
     let directory = tempfile::tempdir().unwrap();
     let roots = cove_engine::Roots {
         root: directory.path().join("root"),
         runroot: directory.path().join("run"),
     };
     let session = Session::new("cove", "cove run".to_owned(), roots);
-    resolve(&session, &matches(args)?).map_err(|failure| failure.message)
+    let mut flags = RunFlags::default();
+    let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+    let args = cove_flags::parse(&mut flags, false, &words)
+        .map_err(|stop| crate::cli::in_pflags_words(&stop))?;
+    resolve(&session, &flags.create, flags.detach, &args).map_err(|failure| failure.message)
 }
 
 #[test]

@@ -7,9 +7,9 @@ use cove_model::control::Attach;
 use cove_model::instance::Record;
 use cove_supervisor::client::Attachment;
 
+use super::tables::run::{CreateFlags, RunFlags};
 use super::{record, request};
 use crate::attach::Role;
-use crate::flags::Matches;
 use crate::format::go;
 use crate::outcome::{Failure, Outcome, Voice};
 use crate::progress::Report;
@@ -19,21 +19,22 @@ use crate::{hello, output, parse, terminal};
 
 /// Makes a container and runs it: in front with its exit status as ours, or
 /// behind with its id as the answer.
-pub(crate) fn run(session: &Session, matches: &Matches) -> Outcome {
-    let detached = matches.on("detach");
-    if detached && matches.given("attach") {
+pub(crate) fn run(session: &Session, flags: &RunFlags, args: &[String]) -> Outcome {
+    let detached = flags.detach;
+    if detached && !flags.create.attach.is_empty() {
         return Err(Failure::plain(
             "conflicting options: cannot specify both --attach and --detach",
         ));
     }
     // Before anything is made.
-    detach_keys(matches).map_err(Failure::of_run)?;
-    let request = request::resolve(session, matches).map_err(Failure::of_run)?;
+    detach_keys(&flags.detach_keys).map_err(Failure::of_run)?;
+    let request =
+        request::resolve(session, &flags.create, detached, args).map_err(Failure::of_run)?;
     let spec = &request.spec;
     if spec.attach.stdin && spec.terminal && !terminal::stdin_is_terminal() {
         return Err(Failure::plain("the input device is not a TTY"));
     }
-    let created = make(session, matches, &request).map_err(Failure::of_run)?;
+    let created = make(session, &flags.create, &request).map_err(Failure::of_run)?;
     let record = record(session, created.id.as_str()).map_err(Failure::of_run)?;
     // What did not start does not stay, with --rm; what did is no longer ours to end.
     let not_started = |failure: Failure| {
@@ -48,15 +49,15 @@ pub(crate) fn run(session: &Session, matches: &Matches) -> Outcome {
         started.map_err(|error| not_started(error.into()))?;
         return Ok(0);
     }
-    let (role, signals, attachment) = front(engine, matches, &record).map_err(not_started)?;
+    let (role, signals, attachment) = front(engine, flags, &record).map_err(not_started)?;
     let end = role.play(engine, &record, attachment, signals)?;
     Ok(end.code().unwrap_or(0))
 }
 
 /// Makes a container and prints its id.
-pub(crate) fn create(session: &Session, matches: &Matches) -> Outcome {
-    let made = request::resolve(session, matches)
-        .and_then(|request| make(session, matches, &request))
+pub(crate) fn create(session: &Session, flags: &CreateFlags, args: &[String]) -> Outcome {
+    let made = request::resolve(session, flags, false, args)
+        .and_then(|request| make(session, flags, &request))
         .and_then(|created| output::line(created.id.as_str()));
     made.map(|()| 0).map_err(|failure| match failure.voice {
         // What Docker's daemon refuses is no mistake of the command line.
@@ -65,8 +66,12 @@ pub(crate) fn create(session: &Session, matches: &Matches) -> Outcome {
     })
 }
 
-fn make(session: &Session, matches: &Matches, request: &CreateRequest) -> Result<Created, Failure> {
-    let cidfile = matches.text("cidfile");
+fn make(
+    session: &Session,
+    flags: &CreateFlags,
+    request: &CreateRequest,
+) -> Result<Created, Failure> {
+    let cidfile = flags.cidfile.as_str();
     if !cidfile.is_empty() {
         request::check_cidfile(cidfile)?;
     }
@@ -78,7 +83,7 @@ fn make(session: &Session, matches: &Matches, request: &CreateRequest) -> Result
         }
     }
     hello::provide(session, &request.image, request.pull)?;
-    let report = Report::of_run(matches.on("quiet"));
+    let report = Report::of_run(flags.quiet);
     let created = session.instances()?.create(request, &report)?;
     for warning in &created.warnings {
         output::note(&format!("WARNING: {warning}"));
@@ -100,7 +105,7 @@ fn make(session: &Session, matches: &Matches, request: &CreateRequest) -> Result
 /// Starts a container with us in front of it.
 fn front(
     engine: &Engine,
-    matches: &Matches,
+    flags: &RunFlags,
     record: &Record,
 ) -> Result<(Role, Signals, Attachment), Failure> {
     let attach = record.spec.attach;
@@ -108,8 +113,8 @@ fn front(
     let role = Role {
         stdin: attach.stdin,
         tty,
-        proxy: matches.switch_or("sig-proxy", true),
-        keys: detach_keys(matches)?,
+        proxy: flags.sig_proxy.unwrap_or(true),
+        keys: detach_keys(&flags.detach_keys)?,
     };
     let signals = role.signals()?;
     let attachment = engine.instances().start_attached(
@@ -127,8 +132,8 @@ fn front(
 }
 
 /// The keys that detach: the flag's, or Docker's.
-pub(crate) fn detach_keys(matches: &Matches) -> Result<Vec<u8>, Failure> {
-    match matches.text("detach-keys") {
+pub(crate) fn detach_keys(keys: &str) -> Result<Vec<u8>, Failure> {
+    match keys {
         "" => Ok(parse::detach::DEFAULT.to_vec()),
         keys => parse::detach::parse(keys).map_err(Failure::plain),
     }

@@ -6,22 +6,22 @@ use std::path::Path;
 use cove_model::instance::{SeccompProfile, Security};
 
 use super::request::each;
-use crate::flags::Matches;
+use super::tables::run::CreateFlags;
 use crate::format::go;
 use crate::outcome::Failure;
 use crate::output;
 use crate::parse;
 
 /// The privileges that flags of `run` and `create` say.
-pub(super) fn security(matches: &Matches) -> Result<Security, Failure> {
+pub(super) fn security(flags: &CreateFlags) -> Result<Security, Failure> {
     let mut security = Security {
-        privileged: matches.on("privileged"),
-        cap_add: capabilities(matches, "cap-add", "CapAdd")?,
-        cap_drop: capabilities(matches, "cap-drop", "CapDrop")?,
+        privileged: flags.privileged,
+        cap_add: capabilities(&flags.cap_add, "CapAdd")?,
+        cap_drop: capabilities(&flags.cap_drop, "CapDrop")?,
         ..Security::default()
     };
-    for option in matches.all("security-opt") {
-        apply(&mut security, &option)?;
+    for option in &flags.security_opt {
+        apply(&mut security, option)?;
     }
     Ok(security)
 }
@@ -43,7 +43,7 @@ fn apply(security: &mut Security, option: &str) -> Result<(), Failure> {
     let mut said = option.to_owned();
     match (key, value) {
         ("no-new-privileges", value) => {
-            security.no_new_privileges = crate::flags::parse_bool(value).ok_or_else(unknown)?;
+            security.no_new_privileges = go::parse_bool(value).ok_or_else(unknown)?;
         }
         ("seccomp", "unconfined") => security.seccomp = SeccompProfile::Unconfined,
         ("seccomp", "builtin") => security.seccomp = SeccompProfile::Default,
@@ -97,8 +97,8 @@ fn each_path(paths: &str) -> Result<Vec<String>, Failure> {
 }
 
 /// It is Docker's daemon that knows the names.
-fn capabilities(matches: &Matches, flag: &str, list: &str) -> Result<Vec<String>, Failure> {
-    each(matches, flag, |text| parse::capability::parse(text, list))
+fn capabilities(names: &[String], list: &str) -> Result<Vec<String>, Failure> {
+    each(names, |text| parse::capability::parse(text, list))
         .map_err(|failure| Failure::error(failure.message))
 }
 

@@ -9,9 +9,12 @@ use serde_json::{Value, json};
 use super::container::is_active;
 use super::image::check_platform;
 use super::list::status_text;
+use super::tables::system::{
+    ContainerInspectFlags, FormatFlags, ImageInspectFlags, InspectFlags, SystemDfFlags,
+    SystemFsckFlags, SystemPruneFlags,
+};
 use super::{container, image};
 use crate::build;
-use crate::flags::Matches;
 use crate::format::template::{Failure as TemplateFailure, Missing, Template};
 use crate::format::{human, json as text, tabs, time};
 use crate::inspect;
@@ -27,9 +30,17 @@ enum Kind {
     Image,
 }
 
+/// What is to be shown of what is named.
+struct Wanted<'a> {
+    kind: Kind,
+    format: &'a str,
+    size: bool,
+    platform: &'a str,
+}
+
 /// Shows everything about containers and images.
-pub(crate) fn inspect(session: &Session, matches: &Matches) -> Outcome {
-    let kind = match matches.text("type") {
+pub(crate) fn inspect(session: &Session, flags: &InspectFlags, args: &[String]) -> Outcome {
+    let kind = match flags.r#type.as_str() {
         "" => Kind::Any,
         "container" => Kind::Container,
         "image" => Kind::Image,
@@ -39,30 +50,56 @@ pub(crate) fn inspect(session: &Session, matches: &Matches) -> Outcome {
             )));
         }
     };
-    inspect_all(session, matches, kind)
+    let wanted = Wanted {
+        kind,
+        format: &flags.format,
+        size: flags.size,
+        platform: "",
+    };
+    inspect_all(session, &wanted, args)
 }
 
 /// Shows everything about containers.
-pub(crate) fn container_inspect(session: &Session, matches: &Matches) -> Outcome {
-    inspect_all(session, matches, Kind::Container)
+pub(crate) fn container_inspect(
+    session: &Session,
+    flags: &ContainerInspectFlags,
+    args: &[String],
+) -> Outcome {
+    let wanted = Wanted {
+        kind: Kind::Container,
+        format: &flags.format,
+        size: flags.size,
+        platform: "",
+    };
+    inspect_all(session, &wanted, args)
 }
 
 /// Shows everything about images.
-pub(crate) fn image_inspect(session: &Session, matches: &Matches) -> Outcome {
-    inspect_all(session, matches, Kind::Image)
+pub(crate) fn image_inspect(
+    session: &Session,
+    flags: &ImageInspectFlags,
+    args: &[String],
+) -> Outcome {
+    let wanted = Wanted {
+        kind: Kind::Image,
+        format: &flags.format,
+        size: false,
+        platform: &flags.platform,
+    };
+    inspect_all(session, &wanted, args)
 }
 
-fn inspect_all(session: &Session, matches: &Matches, kind: Kind) -> Outcome {
+fn inspect_all(session: &Session, wanted: &Wanted<'_>, names: &[String]) -> Outcome {
     let engine = session.engine()?;
     // All documents are one list, unless a template takes them one by one.
-    let template = match matches.text("format") {
+    let template = match wanted.format {
         "json" => None,
-        _ => template(matches)?,
+        format => template(format)?,
     };
     let mut found = Vec::new();
     let mut failed = Vec::new();
-    for name in &matches.args {
-        match find(engine, name, kind, matches) {
+    for name in names {
+        match find(engine, name, wanted) {
             Ok(one) => found.push(one),
             Err(failure) => failed.push(failure),
         }
@@ -70,7 +107,7 @@ fn inspect_all(session: &Session, matches: &Matches, kind: Kind) -> Outcome {
     match &template {
         None => {
             let documents = found.into_iter().map(|(document, _)| document).collect();
-            output::line(&if matches.text("format") == "json" {
+            output::line(&if wanted.format == "json" {
                 text::escaped(&documents)
             } else {
                 text::pretty(&documents)
@@ -105,12 +142,12 @@ fn inspect_all(session: &Session, matches: &Matches, kind: Kind) -> Outcome {
 /// A document, and what gives what it does not show.
 type Found = (Value, fn(&Value) -> Value);
 
-fn find(engine: &Engine, name: &str, kind: Kind, matches: &Matches) -> Result<Found, Failure> {
+fn find(engine: &Engine, name: &str, wanted: &Wanted<'_>) -> Result<Found, Failure> {
+    let kind = wanted.kind;
     if kind != Kind::Image {
         match engine.instances().get(name) {
             Ok(instance) => {
-                let sized = matches.on("size");
-                let document = inspect::container::document(engine, &instance, sized);
+                let document = inspect::container::document(engine, &instance, wanted.size);
                 return Ok((document, inspect::hidden::of_container));
             }
             Err(error) if kind == Kind::Any && error.kind() == ErrorKind::NotFound => {}
@@ -119,7 +156,7 @@ fn find(engine: &Engine, name: &str, kind: Kind, matches: &Matches) -> Result<Fo
     }
     match engine.images().get(name) {
         Ok(image) => {
-            check_platform(&image, name, matches)?;
+            check_platform(&image, name, wanted.platform)?;
             let document = inspect::image::document(&image, &engine.roots().root);
             Ok((document, inspect::hidden::of_image))
         }
@@ -131,8 +168,8 @@ fn find(engine: &Engine, name: &str, kind: Kind, matches: &Matches) -> Result<Fo
 }
 
 /// The template of `--format`, if there is one.
-fn template(matches: &Matches) -> Result<Option<Template>, Failure> {
-    let source = match matches.text("format") {
+fn template(format: &str) -> Result<Option<Template>, Failure> {
+    let source = match format {
         "" => return Ok(None),
         "json" => "{{json .}}",
         source => source,
@@ -154,8 +191,8 @@ fn template_failure(error: TemplateFailure) -> Failure {
 }
 
 /// Prints a document through `--format`, or else as `plain` says.
-pub(super) fn show(matches: &Matches, document: &Value, plain: impl FnOnce() -> String) -> Outcome {
-    match template(matches)? {
+pub(super) fn show(format: &str, document: &Value, plain: impl FnOnce() -> String) -> Outcome {
+    match template(format)? {
         Some(template) => {
             let line = template
                 .render(document, &Value::Null)
@@ -168,7 +205,7 @@ pub(super) fn show(matches: &Matches, document: &Value, plain: impl FnOnce() -> 
 }
 
 /// Shows which Cove this is.
-pub(crate) fn version(_session: &Session, matches: &Matches) -> Outcome {
+pub(crate) fn version(_: &Session, flags: &FormatFlags, _: &[String]) -> Outcome {
     let version = build::VERSION;
     let built = build::date();
     let uname = rustix::system::uname();
@@ -184,7 +221,7 @@ pub(crate) fn version(_session: &Session, matches: &Matches) -> Outcome {
         "KernelVersion": kernel,
     });
     let document = json!({"Client": own, "Server": own});
-    show(matches, &document, || {
+    show(&flags.format, &document, || {
         format!(
             "Cove:\n Version:           {version}\n Git commit:        {}\n Built:             {}\n OS/Arch:           linux/{}\n Kernel version:    {kernel}\n",
             build::short_commit(),
@@ -203,8 +240,8 @@ pub(super) fn go_architecture() -> &'static str {
 }
 
 /// Verifies every stored image.
-pub(crate) fn system_fsck(session: &Session, matches: &Matches) -> Outcome {
-    let repair = matches.on("repair");
+pub(crate) fn system_fsck(session: &Session, flags: &SystemFsckFlags, _: &[String]) -> Outcome {
+    let repair = flags.repair;
     let engine = session.engine()?;
     let problems = engine.fsck(repair)?;
     // A damaged record, which is one of the problems, only hides the names.
@@ -274,8 +311,8 @@ struct Usage {
 }
 
 /// Shows what takes how much of the disk.
-pub(crate) fn system_df(session: &Session, matches: &Matches) -> Outcome {
-    if matches.on("verbose") && !matches.text("format").is_empty() {
+pub(crate) fn system_df(session: &Session, flags: &SystemDfFlags, _: &[String]) -> Outcome {
+    if flags.verbose && !flags.format.is_empty() {
         return Err(Failure::plain(
             "the verbose and the format options conflict",
         ));
@@ -337,7 +374,7 @@ pub(crate) fn system_df(session: &Session, matches: &Matches) -> Outcome {
                 .sum(),
         },
     ];
-    if matches.on("verbose") {
+    if flags.verbose {
         let mut images_used = std::collections::BTreeMap::new();
         for instance in &instances {
             *images_used
@@ -384,7 +421,7 @@ pub(crate) fn system_df(session: &Session, matches: &Matches) -> Outcome {
     }
     let rows: Vec<crate::format::rows::Row> = usages.iter().map(usage_row).collect();
     let default = ["Type", "TotalCount", "Active", "Size", "Reclaimable"];
-    output::text(&USAGE.render(matches.text("format"), &default, &rows)?)?;
+    output::text(&USAGE.render(&flags.format, &default, &rows)?)?;
     Ok(0)
 }
 
@@ -419,9 +456,9 @@ fn usage_row(usage: &Usage) -> crate::format::rows::Row {
 }
 
 /// Removes containers that are down and images that nothing needs.
-pub(crate) fn system_prune(session: &Session, matches: &Matches) -> Outcome {
-    let all = matches.on("all");
-    if !matches.on("force") {
+pub(crate) fn system_prune(session: &Session, flags: &SystemPruneFlags, _: &[String]) -> Outcome {
+    let all = flags.all;
+    if !flags.force {
         let images = if all {
             "all images without at least one container associated to them"
         } else {
@@ -434,9 +471,8 @@ pub(crate) fn system_prune(session: &Session, matches: &Matches) -> Outcome {
             return Ok(0);
         }
     }
-    let filters = matches.all("filter");
-    let (own, code) = container::prune(session, &filters)?;
-    let (lines, theirs) = image::prune(session, all, &filters)?;
+    let (own, code) = container::prune(session, &flags.filter)?;
+    let (lines, theirs) = image::prune(session, all, &flags.filter)?;
     output::text(&lines)?;
     output::line(&format!(
         "Total reclaimed space: {}",

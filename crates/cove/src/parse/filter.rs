@@ -71,7 +71,7 @@ impl Filters {
         let values = self.get(name);
         match values.first() {
             None => Ok(None),
-            Some(value) => crate::flags::parse_bool(value)
+            Some(value) => crate::format::go::parse_bool(value)
                 .map(Some)
                 .ok_or_else(|| format!("Invalid filter '{name}=[{}]'", values.join(" "))),
         }

@@ -105,19 +105,19 @@ pub(crate) fn has_word_of(group: &str, word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec;
+    use crate::commands::tables;
 
     #[test]
     fn what_is_built_is_not_planned() {
         for word in TOP {
-            assert!(spec::TOP.iter().all(|(name, _)| name != word), "{word}");
+            assert!(tables::TOP.iter().all(|(name, _)| name != word), "{word}");
             assert!(
-                spec::GROUPS.iter().all(|group| group.name != *word),
+                tables::GROUPS.iter().all(|group| group.name != *word),
                 "{word}"
             );
         }
         for (name, words) in GROUPS {
-            let group = spec::GROUPS
+            let group = tables::GROUPS
                 .iter()
                 .find(|group| group.name == *name)
                 .unwrap();

@@ -1,7 +1,8 @@
 //! The help of a command, laid out as cobra and pflag do it.
 
-use super::{Flag, Kind};
-use crate::spec::Command;
+use cove_flags::{Flag, Table, Takes};
+
+use crate::commands::tables::Command;
 
 /// The whole help text of `command`, called `path` (`cove run`), for a
 /// terminal of `columns`.
@@ -15,16 +16,10 @@ pub(crate) fn of_command(program: &str, path: &str, command: &Command, columns: 
             .collect();
         text.push_str(&format!("\nAliases:\n  {}\n", names.join(", ")));
     }
-    let mut flags: Vec<&Flag> = command
-        .flags
-        .iter()
-        .flat_map(|set| set.iter())
-        .filter(|flag| !flag.usage.is_empty())
-        .collect();
-    if !flags.is_empty() {
-        flags.sort_by_key(|flag| flag.long);
+    let options = options(command.call.flags, columns);
+    if !options.is_empty() {
         text.push_str("\nOptions:\n");
-        text.push_str(&options(&flags, columns));
+        text.push_str(&options);
     }
     text
 }
@@ -40,13 +35,15 @@ pub(crate) fn usage_line(path: &str, command: &Command) -> String {
 }
 
 /// The table of flags, its right column wrapped before `columns`.
-pub(crate) fn options(flags: &[&Flag], columns: usize) -> String {
+pub(crate) fn options(table: &Table, columns: usize) -> String {
+    let mut flags = table.sorted();
+    flags.retain(|flag| !flag.help.is_empty());
     let left: Vec<String> = flags.iter().map(|flag| left_column(flag)).collect();
     let widest = left.iter().map(String::len).max().unwrap_or(0) + 1;
     let mut text = String::new();
     for (flag, left) in flags.iter().zip(&left) {
         let spaces = " ".repeat(widest - left.len());
-        let usage = wrap(widest + 2, columns.saturating_sub(1), flag.usage);
+        let usage = wrap(widest + 2, columns.saturating_sub(1), flag.help);
         text.push_str(&format!("{left} {spaces} {usage}\n"));
     }
     text
@@ -58,11 +55,9 @@ fn left_column(flag: &Flag) -> String {
     } else {
         format!("  -{}, --{}", flag.short, flag.long)
     };
-    if let Kind::Value { type_name, .. } = flag.kind
-        && !type_name.is_empty()
-    {
+    if let Takes::Value(name) = flag.takes {
         line.push(' ');
-        line.push_str(type_name);
+        line.push_str(name);
     }
     line
 }
@@ -114,27 +109,10 @@ fn split(at: usize, slop: usize, text: &str) -> (&str, &str) {
 mod tests {
     use super::*;
 
-    fn any(_: &str) -> Result<(), String> {
-        Ok(())
-    }
-
     #[test]
     fn the_table_is_what_docker_prints_at_80_columns() {
-        // `docker start --help`, without the checkpoint flags, and one of `docker attach`.
-        let flags = [
-            Flag::switch('a', "attach", "Attach STDOUT/STDERR and forward signals"),
-            Flag::value(
-                '\0',
-                "detach-keys",
-                "string",
-                any,
-                "Override the key sequence for detaching a container",
-            ),
-            Flag::switch('i', "interactive", "Attach container's STDIN"),
-        ];
-        let flags: Vec<&Flag> = flags.iter().collect();
         assert_eq!(
-            options(&flags, 80),
+            options(crate::commands::tables::container::StartFlags::TABLE, 80),
             "  -a, --attach               Attach STDOUT/STDERR and forward signals\n\
              \x20     --detach-keys string   Override the key sequence for detaching a\n\
              \x20                            container\n\
