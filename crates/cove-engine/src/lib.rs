@@ -6,6 +6,7 @@
 //! instance's own supervisor). All calls are synchronous; the engine holds no
 //! state between them and no lock over slow work.
 
+mod driver;
 mod error;
 mod host;
 mod images;
@@ -13,11 +14,13 @@ pub mod init;
 mod instances;
 pub mod logging;
 mod progress;
+mod receipts;
 mod roots;
 pub mod settle;
 pub mod signals;
 pub mod spec;
 pub mod supervise;
+mod turn;
 pub mod users;
 
 use std::fs;

@@ -81,10 +81,22 @@ pub struct Record {
     pub name: String,
     /// RFC 3339 time of creation, with nanoseconds.
     pub created: String,
+    /// What runs it; older records do not say.
+    #[serde(default)]
+    pub driver: Driver,
     /// The image it was made from.
     pub image: ImageUse,
     /// What runs, and how.
     pub spec: InstanceSpec,
+}
+
+/// What turns the spec of an instance into something running.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// Namespaces and cgroups.
+    #[default]
+    Process,
 }
 
 /// The image behind an instance, pinned by content.
@@ -402,5 +414,30 @@ impl LogDriver {
             Self::Local => "local",
             Self::None => "none",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_before_there_were_drivers_is_of_a_container() {
+        let record = Record {
+            id: InstanceId::from_random([7; 32]),
+            name: "old".to_owned(),
+            created: String::new(),
+            driver: Driver::Process,
+            image: ImageUse {
+                name: "i".to_owned(),
+                id: Digest::from_bytes([1; 32]),
+                layers: Vec::new(),
+            },
+            spec: InstanceSpec::default(),
+        };
+        let mut old = serde_json::to_value(&record).unwrap();
+        assert_eq!(old["driver"], "process");
+        old.as_object_mut().unwrap().remove("driver");
+        assert_eq!(serde_json::from_value::<Record>(old).unwrap(), record);
     }
 }

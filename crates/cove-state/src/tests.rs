@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cove_model::Digest;
-use cove_model::instance::{ImageUse, InstanceSpec};
+use cove_model::instance::{Driver, ImageUse, InstanceSpec};
 
 use super::*;
 
@@ -17,6 +17,7 @@ fn record(id: &InstanceId, name: &str) -> Record {
         id: id.clone(),
         name: name.to_owned(),
         created: "2026-01-01T00:00:00Z".to_owned(),
+        driver: Driver::Process,
         image: ImageUse {
             name: "busybox".to_owned(),
             id: Digest::from_bytes([0; 32]),

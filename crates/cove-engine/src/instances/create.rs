@@ -6,7 +6,7 @@ use std::path::Path;
 
 use cove_model::image::{Platform, RunConfig};
 use cove_model::instance::{
-    ImageUse, InstanceId, InstanceSpec, MountSource, NamespaceMode, NetworkMode, Record,
+    Driver, ImageUse, InstanceId, InstanceSpec, MountSource, NamespaceMode, NetworkMode, Record,
 };
 
 use cove_storage::Lease;
@@ -114,6 +114,7 @@ impl Instances<'_> {
             id: id.clone(),
             name: reservation.name().to_owned(),
             created: jiff::Timestamp::now().to_string(),
+            driver: Driver::default(),
             image: ImageUse {
                 name: request.image.clone(),
                 id: image.id,

@@ -9,9 +9,9 @@ use cove_model::instance::Record;
 use cove_model::{Digest, Reference};
 pub use cove_storage::{Change, ChangeKind};
 use cove_storage::{Lease, Snapshot};
-use rustix::fs::{Mode, OFlags};
 
 use super::Instances;
+use crate::driver;
 use crate::error::{Error, Result};
 use crate::images::changes;
 
@@ -149,13 +149,7 @@ impl Instances<'_> {
     pub(crate) fn root_of(&self, record: &Record) -> Result<OwnedFd> {
         let status = self.status(record)?;
         if let Some(init) = status.init.filter(|_| status.state.is_running()) {
-            let path = format!("/proc/{}/root", init.pid);
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            return rustix::fs::open(&path, flags, Mode::empty()).map_err(|errno| Error::File {
-                action: "open",
-                path: path.into(),
-                source: errno.into(),
-            });
+            return driver::process::root(init.pid);
         }
         let snapshot = Snapshot::in_directory(&self.directory(record));
         self.engine

@@ -9,9 +9,9 @@ use cove_supervisor::hold::Hold;
 use rustix::fs::FlockOperation;
 
 use super::Instances;
-use super::recover::take_turn;
 use crate::error::{Error, Result};
 use crate::supervise::{self, Begin};
+use crate::turn::take_turn;
 
 /// The step in which a supervisor fails because there is one already.
 const LOCKED: &str = "lock";
@@ -293,10 +293,6 @@ impl Instances<'_> {
         self.ask(record, &Request::Resize(size))
     }
 
-    pub(crate) fn is_down(&self, record: &Record) -> Result<bool> {
-        Ok(is_down(self.status(record)?.state))
-    }
-
     pub(crate) fn client(&self, record: &Record) -> Client {
         Client::new(&self.runtime_dir(record))
     }
@@ -310,14 +306,6 @@ impl Instances<'_> {
             Ok(Reply::Failed(failure)) => Err(Error::Supervisor { failure }),
             Err(error) => Err(refused(record, error)),
         }
-    }
-}
-
-/// Whether there is nothing of an instance that a supervisor could be asked about.
-pub(super) fn is_down(state: State) -> bool {
-    match state {
-        State::Created | State::Exited | State::Dead => true,
-        State::Running | State::Paused | State::Restarting => false,
     }
 }
 

@@ -9,7 +9,6 @@ mod limits;
 mod recover;
 mod remove;
 mod status;
-mod top;
 mod update;
 mod view;
 
@@ -19,16 +18,12 @@ use cove_model::instance::Record;
 
 use crate::Engine;
 
+pub use crate::driver::process::{ExecRequest, Processes};
 pub use copy::{Extract, Owner, PathStat, extract, pack};
 pub use create::{CreateRequest, Created};
-pub use exec::ExecRequest;
 pub use files::{Change, ChangeKind, CommitRequest, size_of_tree};
 pub use remove::PrunedInstances;
 pub use status::Instance;
-pub use top::Processes;
-
-pub(crate) use recover::{RecordLock, VOLATILE_MARK};
-pub(crate) use remove::{Remains, forget, forget_sandbox};
 
 /// The instances of an installation: see [`Engine::instances`].
 #[derive(Debug, Clone, Copy)]

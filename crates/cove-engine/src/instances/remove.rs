@@ -2,22 +2,16 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 
 use cove_model::control::{Request, StopTimeout};
 use cove_model::instance::Record;
 use cove_model::status::State as Life;
-use cove_state::State;
 use cove_supervisor::state::take_over;
-use rustix::fs::FlockOperation;
 
 use super::Instances;
-use super::lifecycle::is_down;
-use super::recover::take_turn;
-use super::status::Instance;
-use crate::Roots;
+use super::status::{Instance, is_down};
 use crate::error::{Error, ErrorKind, Result};
-use crate::supervise::remove_tree;
+use crate::receipts::{Receipts, forget};
 
 /// How often a supervisor that appears is ended before that is an error.
 const ATTEMPTS: usize = 4;
@@ -49,7 +43,7 @@ impl Instances<'_> {
         }
         // Nobody starts it while it is removed.
         let _lock = self.without_supervisor(record, force || status.state == Life::Created)?;
-        match forget(&self.engine.roots, record).and_then(Remains::clear) {
+        match forget(&self.engine.roots, record).and_then(Receipts::undo) {
             // With --rm its supervisor removes it, too.
             Err(Error::State(cove_state::Error::NotFound { .. })) if record.spec.auto_remove => {
                 Ok(())
@@ -117,69 +111,6 @@ impl Instances<'_> {
             }
         }
         Ok(pruned)
-    }
-}
-
-/// Removes an instance that is down, in one step: it exists no longer, and its
-/// name is free. What still lies on the disk is for the caller to clear away.
-pub(crate) fn forget(roots: &Roots, record: &Record) -> Result<Remains> {
-    let state = State::open(&roots.root).map_err(Error::State)?;
-    let trash = roots
-        .root
-        .join("tmp")
-        .join(format!("removed-{}", record.id));
-    state.remove(record, &trash).map_err(Error::State)?;
-    let turn = take_turn(&trash, FlockOperation::LockExclusive)?;
-    Ok(Remains {
-        roots: roots.clone(),
-        id: record.id.to_string(),
-        trash,
-        _turn: turn,
-    })
-}
-
-/// What lies on the disk of an instance that exists no longer. Dropped without
-/// being cleared, or by a crash, it is left to the next command.
-#[derive(Debug)]
-pub(crate) struct Remains {
-    roots: Roots,
-    id: String,
-    trash: PathBuf,
-    /// Not swept by others meanwhile.
-    _turn: Option<OwnedFd>,
-}
-
-impl Remains {
-    /// Removes the files. Every block that is freed may be a discard that is
-    /// waited for, so this can take as long as a whole run.
-    pub(crate) fn clear(self) -> Result<()> {
-        remove_tree(&self.trash).map_err(|source| Error::File {
-            action: "remove",
-            path: self.trash,
-            source,
-        })?;
-        forget_runtime(&self.roots, &self.id)
-    }
-}
-
-/// Removes what an instance had that dies with a boot.
-pub(super) fn forget_runtime(roots: &Roots, id: &str) -> Result<()> {
-    forget_sandbox(roots, id)?;
-    let path = roots.runtime_dir(id);
-    remove_tree(&path).map_err(|source| Error::File {
-        action: "remove",
-        path,
-        source,
-    })
-}
-
-/// Removes what the sandbox has of an instance, its processes included.
-pub(crate) fn forget_sandbox(roots: &Roots, id: &str) -> Result<()> {
-    let container = cove_sandbox::Container::load(&roots.sandbox(), id);
-    match container.and_then(|container| container.delete(true)) {
-        // Somebody may have been faster.
-        Ok(_) | Err(cove_sandbox::Error::NotFound(_)) => Ok(()),
-        Err(error) => Err(Error::Sandbox(error)),
     }
 }
 

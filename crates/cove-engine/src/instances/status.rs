@@ -1,20 +1,22 @@
 //! How instances are: read from what their supervisors publish, without
 //! asking one of them, so that a list of hundreds costs milliseconds.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
 use cove_model::instance::Record;
 use cove_model::status::{State, Status};
 use cove_supervisor::paths;
-use cove_supervisor::state::{Observed, observe};
+use cove_supervisor::state::{Observed, observe, take_over};
 use rustix::fs::FlockOperation;
 
 use super::Instances;
-use super::lifecycle::is_down;
-use super::recover::take_turn;
+use crate::driver;
 use crate::error::{Error, Result};
+use crate::receipts::Receipts;
 use crate::supervise::{self, Begin};
+use crate::turn::take_turn;
 
 /// A status is a few hundred bytes.
 const MAX_STATUS: u64 = 64 << 10;
@@ -99,11 +101,47 @@ impl Instances<'_> {
         supervise::spawn(self.engine, record, &Begin::Adopt)
     }
 
+    pub(crate) fn is_down(&self, record: &Record) -> Result<bool> {
+        Ok(is_down(self.status(record)?.state))
+    }
+
     /// Whether anything of an instance may run, for who holds what others wait for: no
     /// supervisor is put beside it, though of an orphan only one could tell.
     pub(crate) fn may_run(&self, record: &Record) -> Result<bool> {
         let seen = self.look(record)?;
         Ok(seen.is_some_and(|seen| is_orphan(&seen) || !is_down(seen.status.state)))
+    }
+
+    /// The ids of which there is anything that dies with a boot. All others are
+    /// down for certain.
+    pub(super) fn awake(&self) -> Result<BTreeSet<String>> {
+        let mut ids = names(&self.engine.roots.runroot.join("containers"))?;
+        ids.extend(names(&self.engine.roots.sandbox())?);
+        Ok(ids)
+    }
+
+    /// Removes what the sandbox has of an instance that is down, because its
+    /// supervisor was killed while it made or removed it. What cannot be
+    /// removed is no reason not to say how the instance is; a start says why.
+    fn clear_sandbox(&self, record: &Record) {
+        if driver::of(&self.engine.roots, record).exists() {
+            drop(self.try_clear_sandbox(record.id.as_str()));
+        }
+    }
+
+    /// Leaves an instance alone that somebody starts now.
+    fn try_clear_sandbox(&self, id: &str) -> Result<()> {
+        let runtime = self.engine.roots.runtime_dir(id);
+        let turn = take_turn(&runtime, FlockOperation::NonBlockingLockExclusive)?;
+        let lock = take_over(&runtime).map_err(|source| Error::File {
+            action: "lock",
+            path: runtime,
+            source,
+        })?;
+        if turn.is_none() || lock.is_none() {
+            return Ok(());
+        }
+        Receipts::of_run(&self.engine.roots, id).undo()
     }
 
     /// What is published of an instance since the boot.
@@ -134,11 +172,41 @@ impl Instances<'_> {
     }
 }
 
+/// Whether there is nothing of an instance that a supervisor could be asked about.
+pub(super) fn is_down(state: State) -> bool {
+    match state {
+        State::Created | State::Exited | State::Dead => true,
+        State::Running | State::Paused | State::Restarting => false,
+    }
+}
+
 /// Whether the supervisor that the status speaks of was killed.
 pub(super) fn is_orphan(seen: &Observed) -> bool {
     let settled = matches!(seen.status.state, State::Exited | State::Dead)
         || (seen.status.state == State::Created && seen.status.init.is_none());
     !settled && !seen.supervised
+}
+
+/// The names in a directory, which need not be there.
+fn names(path: &Path) -> Result<BTreeSet<String>> {
+    let fail = |source| Error::File {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    };
+    let entries = match std::fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        other => other.map_err(fail)?,
+    };
+    entries
+        .map(|entry| {
+            Ok(entry
+                .map_err(fail)?
+                .file_name()
+                .to_string_lossy()
+                .into_owned())
+        })
+        .collect()
 }
 
 fn read(path: &Path) -> Result<Option<Status>> {

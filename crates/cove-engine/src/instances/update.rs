@@ -2,16 +2,14 @@
 
 use cove_model::control::Request;
 use cove_model::instance::{InstanceSpec, Limits, Record, RestartPolicy};
-use cove_sandbox::cgroup::Former;
 use rustix::fs::FlockOperation;
 
 use super::Instances;
-use super::lifecycle::is_down;
 use super::limits;
-use super::recover::{RecordLock, take_turn};
-use super::status::is_orphan;
+use super::status::{is_down, is_orphan};
+use crate::driver::{self, FormerLimits};
 use crate::error::{Error, Result};
-use crate::spec;
+use crate::turn::{RecordLock, take_turn};
 
 impl Instances<'_> {
     /// Gives an instance another name.
@@ -103,7 +101,7 @@ impl Instances<'_> {
             after.restart = policy;
         }
         let former = if after.limits == before.limits {
-            Former::default()
+            FormerLimits::default()
         } else {
             self.limit(record, &after).map_err(cannot)?
         };
@@ -119,7 +117,7 @@ impl Instances<'_> {
         let _held = RecordLock::take(&self.directory(record))?;
         let restored = changed.former.restore();
         self.keep(record, &changed.before)?;
-        restored.map_err(|source| Error::Sandbox(cove_sandbox::Error::Cgroup { source }))
+        restored
     }
 
     /// Writes limits and restart policy into the record.
@@ -135,20 +133,8 @@ impl Instances<'_> {
 
     /// Sets the limits of what runs. While the record is locked nothing of the instance is
     /// being created, so what does not run now will begin with the record.
-    fn limit(&self, record: &Record, spec: &InstanceSpec) -> Result<Former> {
-        let resources = spec::without_devices(spec::resources(spec, &[], None)?);
-        let container =
-            cove_sandbox::Container::load(&self.engine.roots.sandbox(), record.id.as_str());
-        match container.and_then(|container| container.update(&resources)) {
-            Err(
-                cove_sandbox::Error::NotFound(_)
-                | cove_sandbox::Error::WrongStatus {
-                    status: cove_sandbox::Status::Stopped,
-                    ..
-                },
-            ) => Ok(Former::default()),
-            other => other.map_err(Error::Sandbox),
-        }
+    fn limit(&self, record: &Record, spec: &InstanceSpec) -> Result<FormerLimits> {
+        driver::of(&self.engine.roots, record).update(spec)
     }
 
     /// Tells the supervisor. One that has gone meanwhile need not know: the next begins with
@@ -168,7 +154,7 @@ impl Instances<'_> {
 #[derive(Debug)]
 struct Changed {
     before: InstanceSpec,
-    former: Former,
+    former: FormerLimits,
 }
 
 fn cannot_update(record: &Record, source: Error) -> Error {

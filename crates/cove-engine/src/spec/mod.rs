@@ -1,4 +1,4 @@
-//! From an instance's record to an OCI runtime specification: pure, so that a
+//! From the spec of an instance to an OCI runtime specification: pure, so that a
 //! plan can be tested by looking at it. What must be read from the host or the
 //! image comes in as [`Facts`].
 
@@ -8,10 +8,11 @@ mod resources;
 mod security;
 
 use std::collections::HashMap;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use cove_model::control::TerminalSize;
-use cove_model::instance::{InstanceSpec, NamespaceMode, NetworkMode, Record, Security};
+use cove_model::instance::{InstanceSpec, NamespaceMode, NetworkMode, Security};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
     BoxBuilder, LinuxBuilder, LinuxDevice, LinuxNamespace, LinuxNamespaceBuilder,
@@ -48,7 +49,7 @@ pub struct Facts<'a> {
     pub files: &'a Path,
     /// Where the `/dev/shm` of a joined IPC namespace lies while the instance is made.
     pub shm: PathBuf,
-    /// Files of other instances' namespaces that are joined.
+    /// Namespaces of others that are joined.
     pub joined: Joined,
     /// Device nodes of the host that the instance gets.
     pub devices: Vec<Device>,
@@ -68,23 +69,22 @@ pub struct Device {
     pub access: String,
 }
 
-/// Namespaces of other instances, as files in `/proc`.
+/// Namespaces of others that are joined, held by descriptors of this process.
 #[derive(Debug, Default)]
 pub struct Joined {
     /// Process ids.
-    pub pid: Option<PathBuf>,
+    pub pid: Option<OwnedFd>,
     /// IPC.
-    pub ipc: Option<PathBuf>,
+    pub ipc: Option<OwnedFd>,
     /// Network.
-    pub network: Option<PathBuf>,
+    pub network: Option<OwnedFd>,
 }
 
-/// The runtime specification of an instance.
+/// The runtime specification of what an instance, or anything else, is to run.
 ///
 /// # Errors
-/// When the record holds a value that the specification cannot express.
-pub fn runtime_spec(record: &Record, facts: &Facts<'_>) -> Result<Spec> {
-    let spec = &record.spec;
+/// When the spec holds a value that the specification cannot express.
+pub fn runtime_spec(spec: &InstanceSpec, facts: &Facts<'_>) -> Result<Spec> {
     let nodes = facts.devices.iter().map(|device| device.node.clone());
     let mut linux = LinuxBuilder::default()
         .namespaces(namespaces(spec, &facts.joined)?)
@@ -111,7 +111,7 @@ pub fn runtime_spec(record: &Record, facts: &Facts<'_>) -> Result<Spec> {
         .version("1.3.0")
         .root(root)
         .mounts(mounts::mounts(spec, facts)?)
-        .process(process(record, facts.identity, facts.size)?)
+        .process(process(spec, facts.identity, facts.size)?)
         .linux(linux.build().map_err(invalid)?)
         .annotations(
             spec.annotations
@@ -129,8 +129,11 @@ pub fn runtime_spec(record: &Record, facts: &Facts<'_>) -> Result<Spec> {
     Ok(plan)
 }
 
-fn process(record: &Record, identity: &Identity, size: Option<TerminalSize>) -> Result<Process> {
-    let spec = &record.spec;
+fn process(
+    spec: &InstanceSpec,
+    identity: &Identity,
+    size: Option<TerminalSize>,
+) -> Result<Process> {
     let mut argv = spec.argv.clone();
     if spec.init == Some(true) {
         argv.splice(0..0, [INIT_PATH.to_owned(), "--".to_owned()]);
@@ -260,10 +263,10 @@ fn environment(
 
 fn namespaces(spec: &InstanceSpec, joined: &Joined) -> Result<Vec<LinuxNamespace>> {
     let mut list = Vec::new();
-    let mut add = |typ, path: Option<&PathBuf>| {
+    let mut add = |typ, held: Option<&OwnedFd>| {
         let mut builder = LinuxNamespaceBuilder::default().typ(typ);
-        if let Some(path) = path {
-            builder = builder.path(path.clone());
+        if let Some(held) = held {
+            builder = builder.path(format!("/proc/self/fd/{}", held.as_raw_fd()));
         }
         list.push(builder.build().map_err(invalid)?);
         Ok::<_, Error>(())

@@ -1,26 +1,12 @@
 //! The runtime specification of typical instances.
 
-use cove_model::instance::{ImageUse, Mount, MountSource, Security, Ulimit};
-use cove_model::{Digest, InstanceId};
+use cove_model::InstanceId;
+use cove_model::instance::{Mount, MountSource, Security, Ulimit};
 use oci_spec::runtime::{Capability, LinuxCapabilities};
 
 use super::*;
 
-fn record(spec: InstanceSpec) -> Record {
-    Record {
-        id: InstanceId::from_random([7; 32]),
-        name: "test".to_owned(),
-        created: "2026-01-01T00:00:00Z".to_owned(),
-        image: ImageUse {
-            name: "busybox".to_owned(),
-            id: Digest::from_bytes([1; 32]),
-            layers: Vec::new(),
-        },
-        spec,
-    }
-}
-
-fn build(spec: InstanceSpec, uid: u32) -> Spec {
+fn build(spec: &InstanceSpec, uid: u32) -> Spec {
     let identity = Identity {
         uid,
         gid: uid,
@@ -38,7 +24,7 @@ fn build(spec: InstanceSpec, uid: u32) -> Spec {
         default_pids: Some(DEFAULT_PIDS),
         executable: "/usr/bin/cove".into(),
     };
-    runtime_spec(&record(spec), &facts).unwrap()
+    runtime_spec(spec, &facts).unwrap()
 }
 
 fn plain() -> InstanceSpec {
@@ -67,7 +53,7 @@ fn kinds(spec: &Spec) -> Vec<String> {
 
 #[test]
 fn a_plain_container_is_isolated_and_hardened() {
-    let spec = build(plain(), 0);
+    let spec = build(&plain(), 0);
     assert_eq!(kinds(&spec), ["mnt", "pid", "ipc", "uts", "net", "cgroup"]);
     let linux = spec.linux().as_ref().unwrap();
     assert!(
@@ -106,7 +92,7 @@ fn a_plain_container_is_isolated_and_hardened() {
 
 #[test]
 fn an_ordinary_user_holds_no_capability() {
-    let spec = build(plain(), 1000);
+    let spec = build(&plain(), 1000);
     let capabilities = capabilities_of(&spec);
     assert!(capabilities.effective().as_ref().unwrap().is_empty());
     assert!(capabilities.permitted().as_ref().unwrap().is_empty());
@@ -175,7 +161,7 @@ fn an_apparmor_profile_is_the_processs_privileged_or_not() {
         let mut spec = plain();
         spec.security.apparmor = Some("tight".to_owned());
         spec.security.privileged = privileged;
-        let spec = build(spec, 0);
+        let spec = build(&spec, 0);
         let process = spec.process().as_ref().unwrap();
         assert_eq!(process.apparmor_profile().as_deref(), Some("tight"));
     }
@@ -188,7 +174,7 @@ fn privileged_is_without_protection() {
         ..Security::default()
     };
     let spec = build(
-        InstanceSpec {
+        &InstanceSpec {
             security,
             ..plain()
         },
@@ -209,7 +195,7 @@ fn host_namespaces_are_left_out() {
     spec.network = NetworkMode::Host;
     spec.namespaces.pid = NamespaceMode::Host;
     spec.namespaces.uts = NamespaceMode::Host;
-    let spec = build(spec, 0);
+    let spec = build(&spec, 0);
     assert_eq!(kinds(&spec), ["mnt", "ipc", "cgroup"]);
     assert!(spec.hostname().is_none());
     assert!(has_no_sysctls(&spec));
@@ -222,10 +208,10 @@ fn has_no_sysctls(spec: &Spec) -> bool {
 
 #[test]
 fn a_network_that_is_joined_is_not_set_up_again() {
-    assert!(!has_no_sysctls(&build(plain(), 0)));
+    assert!(!has_no_sysctls(&build(&plain(), 0)));
     let mut spec = plain();
     spec.network = NetworkMode::Instance(InstanceId::from_random([8; 32]));
-    assert!(has_no_sysctls(&build(spec, 0)));
+    assert!(has_no_sysctls(&build(&spec, 0)));
 }
 
 #[test]
@@ -253,7 +239,7 @@ fn the_users_mounts_come_last_outer_first_and_replace_ours() {
         ),
         mount("/etc/hosts", bind("/my/hosts")),
     ];
-    let spec = build(spec, 0);
+    let spec = build(&spec, 0);
     let mounts = spec.mounts().as_ref().unwrap();
     let targets: Vec<_> = mounts
         .iter()
@@ -275,7 +261,7 @@ fn the_users_mounts_come_last_outer_first_and_replace_ours() {
 #[test]
 fn an_init_goes_before_the_program() {
     let spec = build(
-        InstanceSpec {
+        &InstanceSpec {
             init: Some(true),
             ..plain()
         },
@@ -304,7 +290,7 @@ fn unknown_ulimits_are_refused() {
         groups: Vec::new(),
         home: "/".to_owned(),
     };
-    let error = process(&record(spec), &identity, None).unwrap_err();
+    let error = process(&spec, &identity, None).unwrap_err();
     assert_eq!(error.to_string(), "invalid ulimit type: wings");
 }
 
@@ -313,7 +299,7 @@ fn a_read_only_root_has_read_only_files_of_ours() {
     for (read_only, expected) in [(false, "rw"), (true, "ro")] {
         let mut spec = plain();
         spec.read_only_root = read_only;
-        let spec = build(spec, 0);
+        let spec = build(&spec, 0);
         for name in ["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"] {
             let mounts = spec.mounts().as_ref().unwrap();
             let mut mounts = mounts.iter();
@@ -345,7 +331,7 @@ fn a_root_lets_through_what_the_users_mounts_ask_for() {
             target: "/b".to_owned(),
             read_only: false,
         }];
-        let spec = build(spec, 0);
+        let spec = build(&spec, 0);
         let linux = spec.linux().as_ref().unwrap();
         assert_eq!(linux.rootfs_propagation().as_deref(), expected, "{word:?}");
     }
@@ -363,7 +349,7 @@ fn shared_memory_goes_with_the_ipc_namespace() {
     ] {
         let mut spec = plain();
         spec.namespaces.ipc = mode.clone();
-        let spec = build(spec, 0);
+        let spec = build(&spec, 0);
         let mut mounts = spec.mounts().as_ref().unwrap().iter();
         let mount = mounts.find(|mount| mount.destination() == Path::new("/dev/shm"));
         let source = mount.and_then(|mount| mount.source().as_deref());

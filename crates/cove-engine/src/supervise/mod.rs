@@ -1,9 +1,5 @@
 //! Supervisors: how a command starts one, and what runs inside it.
 
-mod devices;
-mod files;
-mod propagation;
-mod shm;
 mod workload;
 
 use std::ffi::CString;
@@ -11,7 +7,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use cove_model::control::{Failure, TerminalSize};
-use cove_model::instance::Record;
+use cove_model::instance::{InstanceId, Record};
 use cove_model::status::Status;
 use cove_supervisor::ExitReason;
 use cove_supervisor::config::Config;
@@ -22,8 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::{Engine, Roots};
-
-pub(crate) use workload::{Container, remove_tree};
+use workload::Supervised;
 
 /// The name under which the binary runs as a supervisor: its `argv[0]`.
 pub const ARGV0: &str = "cove-supervisor";
@@ -57,7 +52,8 @@ struct Task {
     executable: PathBuf,
     /// The image's layers as overlayfs wants them.
     lowers: Vec<PathBuf>,
-    record: Record,
+    /// Its record is read when it is run: it may change until then.
+    id: InstanceId,
     config: Config,
 }
 
@@ -76,7 +72,7 @@ pub(crate) fn spawn(engine: &Engine, record: &Record, begin: &Begin) -> Result<S
     };
     let runtime_dir = engine.roots.runtime_dir(id);
     if *begin != Begin::Adopt {
-        super::make_private(&runtime_dir)?;
+        crate::make_private(&runtime_dir)?;
     }
     let task = Task {
         root: engine.roots.root.clone(),
@@ -88,7 +84,7 @@ pub(crate) fn spawn(engine: &Engine, record: &Record, begin: &Begin) -> Result<S
             .lowers(&record.image.layers)
             .map_err(Error::Storage)?,
         config: config(engine, record, begin, runtime_dir)?,
-        record: record.clone(),
+        id: record.id.clone(),
     };
     let task = serde_json::to_vec(&task).map_err(|error| fail(SpawnError::Config(error.into())))?;
     let image =
@@ -118,7 +114,7 @@ fn environment() -> Vec<CString> {
 fn config(engine: &Engine, record: &Record, begin: &Begin, runtime_dir: PathBuf) -> Result<Config> {
     let spec = &record.spec;
     let mut config = Config::new(record.id.as_str(), runtime_dir);
-    config.log = crate::logging::config(&engine.instances().directory(record), record)?;
+    config.log = crate::logging::config(&engine.state.directory(&record.id), record)?;
     config.tty = spec.terminal;
     config.open_stdin = spec.open_stdin;
     config.stdin_once = spec.stdin_once;
@@ -174,21 +170,19 @@ pub fn main() -> i32 {
         runroot,
         executable,
         lowers,
-        record,
+        id,
         config,
     } = task;
-    let last_status = root
-        .join("containers")
-        .join(record.id.as_str())
-        .join(paths::STATUS);
-    let mut container = Container::new(Roots { root, runroot }, record, executable, lowers);
-    match cove_supervisor::run(&config, &mut container, ready) {
+    let roots = Roots { root, runroot };
+    let last_status = directory(&roots, &id).join(paths::STATUS);
+    let mut supervised = Supervised::new(roots, id, executable, lowers);
+    match cove_supervisor::run(&config, &mut supervised, ready) {
         ExitReason::Down(_) => {
             keep_status(&config, &last_status);
             0
         }
         ExitReason::Removed(_) => {
-            container.clear();
+            supervised.clear();
             0
         }
         ExitReason::Failed(_) => {
@@ -198,6 +192,11 @@ pub fn main() -> i32 {
             125
         }
     }
+}
+
+/// The directory of an instance that lasts.
+fn directory(roots: &Roots, id: &InstanceId) -> PathBuf {
+    roots.root.join("containers").join(id.as_str())
 }
 
 /// What a caller's service manager says of it to the out-of-memory killer is not said of an instance.

@@ -19,20 +19,19 @@ use crate::error::{Error, Result};
 /// Where it lies below the instance's directory while the instance is made.
 pub(super) const PLACE: &str = "shm";
 
-/// Does `work` while the `/dev/shm` of process `pid` lies at `at`. The process
-/// must have one thread.
+/// Does `work` while the `/dev/shm` of the mount namespace `theirs` lies at `at`. The
+/// process must have one thread.
 ///
 /// # Errors
 /// Those of `work`; when a namespace cannot be entered or the mount be made.
-pub(super) fn with<T>(pid: i32, at: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let own = namespace("/proc/self/ns/mnt")?;
-    let theirs = namespace(&format!("/proc/{pid}/ns/mnt"))?;
+pub(super) fn with<T>(theirs: &OwnedFd, at: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let own = own_namespace()?;
     fs::create_dir_all(at).map_err(|source| Error::File {
         action: "make",
         path: at.to_owned(),
         source,
     })?;
-    let copied = enter(&theirs).and_then(|()| copy());
+    let copied = enter(theirs).and_then(|()| copy());
     let done = enter(&own).and(copied).and_then(|mount| {
         attach(&mount, at)?;
         work()
@@ -40,7 +39,8 @@ pub(super) fn with<T>(pid: i32, at: &Path, work: impl FnOnce() -> Result<T>) -> 
     enter(&own).and(done)
 }
 
-fn namespace(path: &str) -> Result<OwnedFd> {
+fn own_namespace() -> Result<OwnedFd> {
+    let path = "/proc/self/ns/mnt";
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| Error::File {
         action: "open",

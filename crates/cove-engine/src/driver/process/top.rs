@@ -3,9 +3,6 @@
 use std::collections::HashSet;
 use std::process::Command;
 
-use cove_model::instance::Record;
-
-use super::Instances;
 use crate::error::{Error, Result};
 
 /// A table of processes.
@@ -17,27 +14,15 @@ pub struct Processes {
     pub rows: Vec<Vec<String>>,
 }
 
-impl Instances<'_> {
+impl super::Process<'_> {
     /// The processes of a running instance as ps(1) with `arguments` (by
     /// default `-ef`) shows them.
     ///
     /// # Errors
-    /// When the instance does not run, or ps fails or can show no process ids.
-    pub fn top(&self, record: &Record, arguments: &[String]) -> Result<Processes> {
-        if !self.status(record)?.state.is_running() {
-            return Err(Error::Conflict(format!(
-                "Container {} is not running",
-                record.id
-            )));
-        }
-        let container =
-            cove_sandbox::Container::load(&self.engine.roots.sandbox(), record.id.as_str())
-                .map_err(Error::Sandbox)?;
-        let ids: HashSet<i32> = container
-            .ps()
-            .map_err(Error::Sandbox)?
-            .into_iter()
-            .collect();
+    /// When ps fails or can show no process ids.
+    pub(crate) fn top(&self, arguments: &[String]) -> Result<Processes> {
+        let processes = self.load()?.ps().map_err(Error::Sandbox)?;
+        let ids: HashSet<i32> = processes.into_iter().collect();
         let default = ["-ef".to_owned()];
         let arguments = if arguments.is_empty() {
             &default
