@@ -17,7 +17,7 @@ const USAGE: &str = "\
 cargo xtask COMMAND
 
   check-deps         dependencies between our crates follow the floors
-  tidy               headers, lengths, forgotten files, fixed sleeps
+  tidy               headers, lengths, forgotten files, fixed sleeps, circles of modules
   test               runs all tests, with each line named after its crate
   lab -- COMMAND     runs COMMAND in a virtual machine with cgroup v2
   lab-tests          runs the tests that need that machine
