@@ -6,7 +6,6 @@ use cove_model::Digest;
 use cove_model::image::Platform;
 
 use crate::auth::AuthError;
-pub use crate::client::BlobError;
 pub use crate::client::DocumentError;
 pub use crate::http::tls::CertificateError;
 pub use crate::http::transport::TransportError;
@@ -225,6 +224,57 @@ pub enum Error {
     },
 }
 
+/// Why a blob's stream failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// The registry's blob has another length than the manifest says.
+    #[error("the manifest says {expected} bytes, the registry {actual}")]
+    Length {
+        /// The descriptor's size.
+        expected: u64,
+        /// The `Content-Length` or total of `Content-Range`.
+        actual: u64,
+    },
+    /// More bytes came than the manifest says.
+    #[error("more than the {0} bytes that the manifest says")]
+    Excess(u64),
+    /// It broke off too often.
+    #[error("gave up at byte {offset} of {size} after {attempts} attempts")]
+    GaveUp {
+        /// Bytes that were delivered.
+        offset: u64,
+        /// The descriptor's size.
+        size: u64,
+        /// Attempts in a row without progress.
+        attempts: u32,
+        /// Why the last one failed.
+        #[source]
+        source: Box<Error>,
+    },
+    /// The registry refuses to go on.
+    #[error("cannot continue at byte {offset} of {size}")]
+    Refused {
+        /// Bytes that were delivered.
+        offset: u64,
+        /// The descriptor's size.
+        size: u64,
+        /// What it said.
+        #[source]
+        source: Box<Error>,
+    },
+    /// The body ended early.
+    #[error("ended at byte {0}")]
+    Ended(u64),
+    /// A `206` for another range than was asked for.
+    #[error("asked for byte {asked}, got \"{range}\"")]
+    Range {
+        /// The first byte that was asked for.
+        asked: u64,
+        /// The `Content-Range`.
+        range: String,
+    },
+}
+
 impl Error {
     /// Whether the same request may succeed a moment later.
     pub(crate) fn is_transient(&self) -> bool {
@@ -232,7 +282,27 @@ impl Error {
             Self::Transport { source, .. } => source.is_transient(),
             Self::Status { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
             Self::Body { .. } => true,
-            _ => false,
+            Self::Url(_)
+            | Self::ManifestUnknown { .. }
+            | Self::RepositoryUnknown { .. }
+            | Self::AccessDenied { .. }
+            | Self::Unauthorized { .. }
+            | Self::BlobUnknown { .. }
+            | Self::Challenge { .. }
+            | Self::Realm { .. }
+            | Self::Token { .. }
+            | Self::Redirect { .. }
+            | Self::Credentials { .. }
+            | Self::TooLarge { .. }
+            | Self::Digest { .. }
+            | Self::Size { .. }
+            | Self::Document { .. }
+            | Self::NoPlatform { .. }
+            | Self::OtherPlatform { .. }
+            | Self::OperatingSystem(_)
+            | Self::NoCandidates
+            | Self::Candidates { .. }
+            | Self::Blob { .. } => false,
         }
     }
 
@@ -243,9 +313,10 @@ impl Error {
 
     /// How long the registry asks us to wait.
     pub(crate) const fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Status { retry_after, .. } => *retry_after,
-            _ => None,
+        if let Self::Status { retry_after, .. } = self {
+            *retry_after
+        } else {
+            None
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod control;
 pub mod digest;
 pub mod dockerfile;
 pub mod duration;
+pub mod entry;
 pub mod error;
 pub mod glob;
 pub mod go;

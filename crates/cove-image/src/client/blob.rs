@@ -14,10 +14,11 @@ use cove_model::image::Descriptor;
 use ureq::BodyReader;
 use ureq::http::{HeaderValue, header};
 
-use super::request::Headers;
+use super::Client;
+use super::request::Inner;
 use super::token::Session;
-use super::{Client, Inner};
-use crate::error::Error;
+use super::wire::Headers;
+use crate::error::{BlobError, Error};
 use crate::registries::Endpoint;
 
 /// Progress that makes earlier failures forgotten.
@@ -26,57 +27,6 @@ const PROGRESS: u64 = 256 << 10;
 const CONNECTIONS: u32 = 200;
 /// Read at once when known bytes are skipped.
 const SKIP: usize = 16 << 10;
-
-/// Why a blob's stream failed.
-#[derive(Debug, thiserror::Error)]
-pub enum BlobError {
-    /// The registry's blob has another length than the manifest says.
-    #[error("the manifest says {expected} bytes, the registry {actual}")]
-    Length {
-        /// The descriptor's size.
-        expected: u64,
-        /// The `Content-Length` or total of `Content-Range`.
-        actual: u64,
-    },
-    /// More bytes came than the manifest says.
-    #[error("more than the {0} bytes that the manifest says")]
-    Excess(u64),
-    /// It broke off too often.
-    #[error("gave up at byte {offset} of {size} after {attempts} attempts")]
-    GaveUp {
-        /// Bytes that were delivered.
-        offset: u64,
-        /// The descriptor's size.
-        size: u64,
-        /// Attempts in a row without progress.
-        attempts: u32,
-        /// Why the last one failed.
-        #[source]
-        source: Box<Error>,
-    },
-    /// The registry refuses to go on.
-    #[error("cannot continue at byte {offset} of {size}")]
-    Refused {
-        /// Bytes that were delivered.
-        offset: u64,
-        /// The descriptor's size.
-        size: u64,
-        /// What it said.
-        #[source]
-        source: Box<Error>,
-    },
-    /// The body ended early.
-    #[error("ended at byte {0}")]
-    Ended(u64),
-    /// A `206` for another range than was asked for.
-    #[error("asked for byte {asked}, got \"{range}\"")]
-    Range {
-        /// The first byte that was asked for.
-        asked: u64,
-        /// The `Content-Range`.
-        range: String,
-    },
-}
 
 /// A blob's bytes. An [`io::Error`] of it wraps an [`Error`].
 pub struct BlobReader {
@@ -256,7 +206,7 @@ impl BlobReader {
             self.failed_at = offset;
         }
         self.failed += 1;
-        let policy = &self.inner.options.retry;
+        let policy = &self.inner.wire.options.retry;
         if self.failed >= policy.attempts || self.connections >= CONNECTIONS {
             if offset == 0 && !matches!(error, Error::Blob { .. }) {
                 return Err(error);
@@ -269,7 +219,7 @@ impl BlobReader {
                 source,
             }));
         }
-        let clock = &*self.inner.options.clock;
+        let clock = &*self.inner.wire.options.clock;
         clock.sleep(policy.delay(self.failed, error.retry_after(), clock.chance()));
         Ok(())
     }

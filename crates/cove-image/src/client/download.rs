@@ -21,9 +21,8 @@ impl Client {
         } else {
             SchemePolicy::HttpsThenHttp
         };
-        let answer = self
-            .inner
-            .patiently(|| self.inner.follow(&first, policy, &Vec::new(), None))?;
+        let wire = &self.inner.wire;
+        let answer = wire.patiently(|| wire.follow(&first, policy, &Vec::new(), None))?;
         if !answer.status().is_success() {
             return Err(Error::Status {
                 url: without_query(&first),

@@ -2,9 +2,11 @@
 
 use ureq::http::StatusCode;
 
-use super::{Client, Inner};
+use super::Client;
+use super::request::Inner;
+use super::token::{self, Session};
+use super::wire::Answer;
 use crate::auth::{Credential, Secret};
-use crate::client::token::Session;
 use crate::error::Error;
 use crate::registries::{Endpoint, SchemePolicy};
 
@@ -43,13 +45,13 @@ impl Client {
         let answer = self.inner.ping(&session)?;
         match answer.status() {
             StatusCode::OK | StatusCode::UNAUTHORIZED => Ok(()),
-            _ => Err(self.inner.status_error(answer)),
+            _ => Err(self.inner.wire.status_error(answer)),
         }
     }
 }
 
 impl Inner {
-    fn ping(&self, session: &Session) -> Result<super::request::Answer, Error> {
+    fn ping(&self, session: &Session) -> Result<Answer, Error> {
         self.get_plain(session, "/v2/")
     }
 
@@ -59,7 +61,7 @@ impl Inner {
             // A registry without users takes everybody, as with Docker.
             StatusCode::OK => return Ok(credential.clone()),
             StatusCode::UNAUTHORIZED => {}
-            _ => return Err(self.status_error(answer)),
+            _ => return Err(self.wire.status_error(answer)),
         }
         let challenge = session.choose(&answer)?;
         if challenge.scheme == "basic" {
@@ -69,11 +71,11 @@ impl Inner {
                     "the registry wants a username and a password",
                 ));
             };
-            let header = super::token::basic(username, password);
+            let header = token::basic(username, password);
             return self.accepted(session, &header).map(|()| credential.clone());
         }
         let tls = answer.url.tls;
-        let token = session.token(self, &challenge, tls, Some(credential), true)?;
+        let token = session.token(&self.wire, &challenge, tls, Some(credential), true)?;
         self.accepted(session, token.header())?;
         Ok(token.refresh.map_or_else(|| credential.clone(), keep))
     }
@@ -94,7 +96,7 @@ impl Inner {
                     },
                 ))
             }
-            _ => Err(self.status_error(answer)),
+            _ => Err(self.wire.status_error(answer)),
         }
     }
 }

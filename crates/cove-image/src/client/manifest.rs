@@ -4,11 +4,11 @@ use cove_model::image::{Descriptor, media_type};
 use cove_model::{Digest, Reference};
 use ureq::http::{HeaderName, HeaderValue, header};
 
-use super::Inner;
 use super::document::{Document, DocumentError};
-use super::request::{Answer, Headers};
+use super::request::Inner;
 use super::token::Session;
 use super::verified::digest;
+use super::wire::{Answer, Headers};
 use crate::error::Error;
 
 /// What is asked for; a registry converts to schema 1 when it is left out.
@@ -60,7 +60,7 @@ impl Inner {
             &path,
             &headers,
             &what,
-            self.options.limits.manifest,
+            self.wire.options.limits.manifest,
             |answer| self.no_manifest(session, name, wanted, answer),
         )?;
         let actual = digest(&bytes);
@@ -140,8 +140,8 @@ impl Inner {
         limit: u64,
         refused: impl Fn(Answer) -> Error,
     ) -> Result<Small, Error> {
-        let policy = &self.options.retry;
-        let clock = &*self.options.clock;
+        let policy = &self.wire.options.retry;
+        let clock = &*self.wire.options.clock;
         let mut failed = 0;
         loop {
             let answer = self.get(session, path, headers)?;
@@ -196,7 +196,7 @@ impl Inner {
                     }
                 }
             }
-            _ => self.status_error(answer),
+            _ => self.wire.status_error(answer),
         }
     }
 
@@ -208,7 +208,7 @@ impl Inner {
                 digest,
                 repository: session.repository.clone(),
             },
-            _ => self.status_error(answer),
+            _ => self.wire.status_error(answer),
         }
     }
 }

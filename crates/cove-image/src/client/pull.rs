@@ -3,10 +3,11 @@
 use cove_model::image::{Compression, Descriptor, ImageConfig, Manifest, Platform};
 use cove_model::{Digest, Reference};
 
+use super::Client;
 use super::document::{self, Document, DocumentError};
 use super::manifest::Fetched;
+use super::request::Inner;
 use super::token::Session;
-use super::{Client, Inner};
 use crate::error::Error;
 use crate::registries::{Candidate, Endpoint};
 
@@ -149,7 +150,7 @@ impl Inner {
         };
         self.check_layers(&manifest).map_err(invalid)?;
         let config_bytes =
-            self.small_blob(&session, &manifest.config, self.options.limits.config)?;
+            self.small_blob(&session, &manifest.config, self.wire.options.limits.config)?;
         let config = document::parse_config(&config_bytes).map_err(|source| Error::Document {
             what: format!("configuration {}", manifest.config.digest),
             source,
@@ -206,7 +207,7 @@ impl Inner {
     }
 
     fn check_layers(&self, manifest: &Manifest) -> Result<(), DocumentError> {
-        let limits = &self.options.limits;
+        let limits = &self.wire.options.limits;
         if !document::is_config(&manifest.config.media_type) {
             return Err(DocumentError::MediaType(manifest.config.media_type.clone()));
         }

@@ -1,122 +1,50 @@
-//! One request to a registry: scheme, authorization, redirects, retries.
+//! One request to a registry: scheme and authorization.
 
-use std::io::Read;
-use std::sync::{Arc, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use cove_model::nullable;
-use serde::Deserialize;
-use ureq::http::{HeaderName, HeaderValue, Response, StatusCode, header};
-use ureq::{Body, BodyReader};
+use ureq::http::{HeaderValue, StatusCode};
 
-use super::Inner;
+use super::options::Options;
 use super::token::Session;
+use super::wire::{Answer, Headers, Wire};
+use crate::auth::CredentialStore;
+use crate::environment::Environment;
 use crate::error::Error;
-use crate::http::transport::{Call, TransportError, Trust};
-use crate::http::url::{Url, without_query};
-use crate::registries::{Endpoint, SchemePolicy, is_loopback};
-use crate::retry::parse_retry_after;
+use crate::http::transport::{Transport, TransportError};
+use crate::http::url::Url;
+use crate::registries::{Endpoint, SchemePolicy};
 
-/// Redirects that are followed; Go's figure.
-const HOPS: usize = 10;
-/// The most that is read of an error's body.
-const ERROR_BODY: u64 = 64 << 10;
+/// Host, policy, registry and repository: all that decides what is shown to whom.
+type SessionKey = (String, SchemePolicy, String, String);
 
-pub(super) type Headers = Vec<(HeaderName, HeaderValue)>;
-
-/// An answer and who gave it.
-pub(super) struct Answer {
-    pub(super) response: Response<Body>,
-    pub(super) url: Url,
-}
-
-impl Answer {
-    pub(super) fn status(&self) -> StatusCode {
-        self.response.status()
-    }
-
-    pub(super) fn header(&self, name: &HeaderName) -> Option<&str> {
-        self.response.headers().get(name)?.to_str().ok()
-    }
-
-    /// The body, if it is no longer than `limit`.
-    pub(super) fn bytes(self, what: &str, limit: u64) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::new();
-        let url = without_query(&self.url);
-        let mut body = self.response.into_body().into_reader().take(limit + 1);
-        body.read_to_end(&mut bytes)
-            .map_err(|source| Error::Body { url, source })?;
-        if bytes.len() as u64 > limit {
-            return Err(Error::TooLarge {
-                what: what.to_owned(),
-                limit,
-            });
-        }
-        Ok(bytes)
-    }
-
-    /// The body as a stream.
-    pub(super) fn reader(self) -> BodyReader<'static> {
-        self.response.into_body().into_reader()
-    }
-
-    /// What the registry says about an error.
-    pub(super) fn complaint(self) -> Complaint {
-        let mut bytes = Vec::new();
-        // A body that breaks off says less; the status is what counts.
-        drop(
-            self.response
-                .into_body()
-                .into_reader()
-                .take(ERROR_BODY)
-                .read_to_end(&mut bytes),
-        );
-        Complaint::parse(&bytes)
-    }
-}
-
-/// The first error of a registry's error document.
-#[derive(Debug, Default, Deserialize, PartialEq, Eq)]
-pub(super) struct Complaint {
-    #[serde(default)]
-    pub(super) code: String,
-    #[serde(default)]
-    pub(super) message: String,
-}
-
-impl Complaint {
-    fn parse(bytes: &[u8]) -> Self {
-        #[derive(Deserialize)]
-        struct Errors {
-            #[serde(default)]
-            errors: Vec<Complaint>,
-        }
-        let parsed = nullable::from_slice::<Errors>(bytes).ok();
-        let mut first = parsed
-            .and_then(|e| e.errors.into_iter().next())
-            .unwrap_or_default();
-        // It is shown on a terminal.
-        first.message.retain(|c| !c.is_control());
-        first
-            .message
-            .truncate(first.message.floor_char_boundary(500));
-        first.code.retain(|c| c.is_ascii_alphanumeric() || c == '_');
-        first
-    }
-
-    /// `manifest unknown: no such tag`, as Docker prints it.
-    pub(super) fn text(&self, default: &str) -> String {
-        match (self.code.is_empty(), self.message.is_empty()) {
-            (true, true) => default.to_owned(),
-            (true, false) => self.message.clone(),
-            (false, _) => {
-                let code = self.code.to_lowercase().replace('_', " ");
-                format!("{code}: {}", self.message)
-            }
-        }
-    }
+/// A client's connections, and what is known about those it spoke to.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) wire: Wire,
+    /// Whether a `host[:port]` was found to speak TLS.
+    schemes: Mutex<HashMap<String, bool>>,
+    sessions: Mutex<HashMap<SessionKey, Arc<Session>>>,
 }
 
 impl Inner {
+    pub(super) fn new(
+        environment: Environment,
+        credentials: CredentialStore,
+        options: Options,
+    ) -> Self {
+        let transport = Transport::new(environment, options.timeouts.clone());
+        Self {
+            wire: Wire {
+                transport,
+                credentials,
+                options,
+            },
+            schemes: Mutex::default(),
+            sessions: Mutex::default(),
+        }
+    }
+
     /// The session of a repository, one for all threads.
     pub(super) fn session(&self, endpoint: &Endpoint) -> Arc<Session> {
         let reference = &endpoint.reference;
@@ -144,7 +72,8 @@ impl Inner {
         path: &str,
         headers: &Headers,
     ) -> Result<Answer, Error> {
-        self.patiently(|| self.get_once(session, path, headers))
+        self.wire
+            .patiently(|| self.get_once(session, path, headers))
     }
 
     /// One attempt: authorized as the registry wants it, redirects followed.
@@ -155,22 +84,25 @@ impl Inner {
         path: &str,
         headers: &Headers,
     ) -> Result<Answer, Error> {
-        let authorization = session.current(self)?;
+        let authorization = session.current(&self.wire)?;
         let answer = self.ask(session, path, headers, authorization.as_ref())?;
         let own = answer.url.authority() == self.base(session, answer.url.tls, path)?.authority();
         if answer.status() != StatusCode::UNAUTHORIZED || !own {
-            return self.not_later(answer);
+            return self.wire.not_later(answer);
         }
-        let Some(fresh) = session.authenticate(self, &answer, authorization.as_ref())? else {
+        let Some(fresh) = session.authenticate(&self.wire, &answer, authorization.as_ref())? else {
             return Ok(answer);
         };
         let answer = self.ask(session, path, headers, Some(&fresh))?;
-        self.not_later(answer)
+        self.wire.not_later(answer)
     }
 
     /// One request without answering a challenge, retried.
     pub(super) fn get_plain(&self, session: &Session, path: &str) -> Result<Answer, Error> {
-        self.patiently(|| self.not_later(self.ask(session, path, &Vec::new(), None)?))
+        self.wire.patiently(|| {
+            self.wire
+                .not_later(self.ask(session, path, &Vec::new(), None)?)
+        })
     }
 
     /// One request with this authorization and no other, retried.
@@ -180,30 +112,10 @@ impl Inner {
         path: &str,
         header: &HeaderValue,
     ) -> Result<Answer, Error> {
-        self.patiently(|| self.not_later(self.ask(session, path, &Vec::new(), Some(header))?))
-    }
-
-    /// Tries again while there is hope. A host that refuses the connection is
-    /// given up at once.
-    pub(super) fn patiently(
-        &self,
-        mut attempt: impl FnMut() -> Result<Answer, Error>,
-    ) -> Result<Answer, Error> {
-        let policy = &self.options.retry;
-        let clock = &*self.options.clock;
-        let mut failed = 0;
-        loop {
-            match attempt() {
-                Err(error) if error.is_transient() && !error.is_refusal() => {
-                    failed += 1;
-                    if failed >= policy.attempts {
-                        return Err(error);
-                    }
-                    clock.sleep(policy.delay(failed, error.retry_after(), clock.chance()));
-                }
-                result => return result,
-            }
-        }
+        self.wire.patiently(|| {
+            self.wire
+                .not_later(self.ask(session, path, &Vec::new(), Some(header))?)
+        })
     }
 
     /// Finds the scheme at first contact: TLS, and plain HTTP only where the
@@ -217,17 +129,23 @@ impl Inner {
     ) -> Result<Answer, Error> {
         if session.policy == SchemePolicy::HttpsOnly {
             let url = self.base(session, true, path)?;
-            return self.follow(&url, session.policy, headers, authorization);
+            return self
+                .wire
+                .follow(&url, session.policy, headers, authorization);
         }
         let schemes = || self.schemes.lock().unwrap_or_else(PoisonError::into_inner);
         let known = schemes().get(&session.host).copied();
         if let Some(tls) = known {
             let url = self.base(session, tls, path)?;
-            return self.follow(&url, session.policy, headers, authorization);
+            return self
+                .wire
+                .follow(&url, session.policy, headers, authorization);
         }
         let mut tls = true;
         let url = self.base(session, tls, path)?;
-        let mut result = self.follow(&url, session.policy, headers, authorization);
+        let mut result = self
+            .wire
+            .follow(&url, session.policy, headers, authorization);
         if let Err(Error::Transport { source, .. }) = &result
             && !matches!(
                 source,
@@ -236,7 +154,9 @@ impl Inner {
         {
             tls = false;
             let url = self.base(session, tls, path)?;
-            result = self.follow(&url, session.policy, headers, authorization);
+            result = self
+                .wire
+                .follow(&url, session.policy, headers, authorization);
         }
         // A TLS server answers 400 to plain HTTP: its handshake failed for
         // another reason, which may pass.
@@ -254,138 +174,5 @@ impl Inner {
             to: path.to_owned(),
             reason: "this is no URL",
         })
-    }
-
-    /// One request and its answer, whatever that says.
-    pub(super) fn send(&self, call: &Call<'_>) -> Result<Answer, Error> {
-        let url = call.url;
-        let response = self
-            .transport
-            .send(call)
-            .map_err(|source| Error::Transport {
-                url: without_query(url),
-                source,
-            })?;
-        Ok(Answer {
-            response,
-            url: url.clone(),
-        })
-    }
-
-    /// Sends and follows redirects by hand. The authorization goes to the
-    /// origin of the first URL only; once on TLS there is no way back to
-    /// plain HTTP, unless the policy allows plain HTTP anyway.
-    pub(super) fn follow(
-        &self,
-        first: &Url,
-        policy: SchemePolicy,
-        headers: &Headers,
-        authorization: Option<&HeaderValue>,
-    ) -> Result<Answer, Error> {
-        let mut url = first.clone();
-        for _ in 0..HOPS {
-            let own = url.same_origin(first);
-            let mut all = headers.clone();
-            if let Some(value) = authorization.filter(|_| own) {
-                all.push((header::AUTHORIZATION, value.clone()));
-            }
-            let insecure =
-                policy == SchemePolicy::HttpsThenHttp && (own || is_loopback(&url.authority()));
-            let trust = Trust {
-                insecure,
-                named_by_user: url.host == first.host,
-            };
-            let call = Call {
-                url: &url,
-                trust,
-                headers: &all,
-                form: None,
-            };
-            let answer = self.send(&call)?;
-            let redirects = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-            if !redirects {
-                return Ok(answer);
-            }
-            let location = answer.header(&header::LOCATION).unwrap_or_default();
-            let refuse = |to: &str, reason| Error::Redirect {
-                from: without_query(&url),
-                to: to.to_owned(),
-                reason,
-            };
-            let target = Some(location).filter(|location| !location.is_empty());
-            let target = target
-                .and_then(|location| url.join(location))
-                .ok_or_else(|| refuse(location, "this is no URL of http or https"))?;
-            if !target.tls && policy == SchemePolicy::HttpsOnly {
-                return Err(refuse(
-                    &without_query(&target),
-                    "plain HTTP is not allowed for this registry",
-                ));
-            }
-            url = target;
-        }
-        Err(Error::Redirect {
-            from: without_query(first),
-            to: without_query(&url),
-            reason: "too many redirects",
-        })
-    }
-
-    /// Turns "later" into an error that says when.
-    pub(super) fn not_later(&self, answer: Answer) -> Result<Answer, Error> {
-        if !matches!(answer.status().as_u16(), 408 | 429 | 500..=599) {
-            return Ok(answer);
-        }
-        Err(self.status_error(answer))
-    }
-
-    /// The error of an unexpected status.
-    pub(super) fn status_error(&self, answer: Answer) -> Error {
-        let url = without_query(&answer.url);
-        let status = answer.status().as_u16();
-        let wall = self.options.clock.wall();
-        let retry_after = answer
-            .header(&header::RETRY_AFTER)
-            .and_then(|text| parse_retry_after(text, wall));
-        let text = answer.complaint().text("");
-        let message = if text.is_empty() {
-            text
-        } else {
-            format!(": {text}")
-        };
-        Error::Status {
-            url,
-            status,
-            message,
-            retry_after,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn complaints_are_dockers_words_and_harmless() {
-        for (body, text) in [
-            (
-                r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no tag"}]}"#,
-                "manifest unknown: no tag",
-            ),
-            (
-                r#"{"errors":[{"code":"DENIED","message":"a\u001b[2Jb\n"}]}"#,
-                "denied: a[2Jb",
-            ),
-            (r#"{"errors":[]}"#, "default"),
-            ("<html>", "default"),
-            (r#"{"errors":[{"message":"m"}]}"#, "m"),
-            (r#"{"errors":[{"code":null,"message":"m"}]}"#, "m"),
-            (r#"{"errors":[{"code":"C","message":null}]}"#, "c: "),
-            (r#"{"errors":null}"#, "default"),
-            (r#"{"errors":[null]}"#, "default"),
-        ] {
-            assert_eq!(Complaint::parse(body.as_bytes()).text("default"), text);
-        }
     }
 }

@@ -12,8 +12,7 @@ use cove_model::nullable;
 use serde::Deserialize;
 use ureq::http::{HeaderValue, header};
 
-use super::Inner;
-use super::request::Answer;
+use super::wire::{Answer, Wire};
 use crate::auth::{Credential, Secret};
 use crate::error::Error;
 use crate::http::challenge::{self, Challenge};
@@ -84,12 +83,11 @@ impl Session {
         self
     }
 
-    pub(super) fn credential(&self, inner: &Inner) -> Result<Option<Credential>, Error> {
+    pub(super) fn credential(&self, wire: &Wire) -> Result<Option<Credential>, Error> {
         if self.credential.is_some() {
             return Ok(self.credential.clone());
         }
-        inner
-            .credentials
+        wire.credentials
             .lookup(&self.registry, &self.repository)
             .map_err(|source| Error::Credentials {
                 registry: self.registry.clone(),
@@ -98,15 +96,15 @@ impl Session {
     }
 
     /// The header that worked last, renewed when its time is over.
-    pub(super) fn current(&self, inner: &Inner) -> Result<Option<HeaderValue>, Error> {
+    pub(super) fn current(&self, wire: &Wire) -> Result<Option<HeaderValue>, Error> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state
             .expires
-            .is_some_and(|expires| expires <= inner.options.clock.now())
+            .is_some_and(|expires| expires <= wire.options.clock.now())
             && let Some((challenge, tls)) = state.challenge.clone()
         {
             state.header = None;
-            self.renew(inner, &challenge, tls, &mut state)?;
+            self.renew(wire, &challenge, tls, &mut state)?;
         }
         Ok(state.header.clone())
     }
@@ -114,7 +112,7 @@ impl Session {
     /// Answers a 401. `None` when there is nothing that could be shown.
     pub(super) fn authenticate(
         &self,
-        inner: &Inner,
+        wire: &Wire,
         answer: &Answer,
         refused: Option<&HeaderValue>,
     ) -> Result<Option<HeaderValue>, Error> {
@@ -124,7 +122,7 @@ impl Session {
         }
         let challenge = self.choose(answer)?;
         state.header = None;
-        self.renew(inner, &challenge, answer.url.tls, &mut state)?;
+        self.renew(wire, &challenge, answer.url.tls, &mut state)?;
         let fresh = state.header.clone();
         Ok(fresh.filter(|header| Some(header) != refused))
     }
@@ -151,12 +149,12 @@ impl Session {
 
     fn renew(
         &self,
-        inner: &Inner,
+        wire: &Wire,
         challenge: &Challenge,
         tls: bool,
         state: &mut State,
     ) -> Result<(), Error> {
-        let credential = self.credential(inner)?;
+        let credential = self.credential(wire)?;
         state.challenge = Some((challenge.clone(), tls));
         state.expires = None;
         state.header = match &credential {
@@ -166,9 +164,9 @@ impl Session {
             }
             _ if challenge.scheme == "basic" => None,
             _ => {
-                let token = self.token(inner, challenge, tls, credential.as_ref(), false)?;
+                let token = self.token(wire, challenge, tls, credential.as_ref(), false)?;
                 // Renewed a little early, so that it does not expire on the way.
-                state.expires = Some(inner.options.clock.now() + token.life * 9 / 10);
+                state.expires = Some(wire.options.clock.now() + token.life * 9 / 10);
                 Some(token.header)
             }
         };
@@ -178,7 +176,7 @@ impl Session {
     /// Asks the token service. `offline` asks for an identity token as well.
     pub(super) fn token(
         &self,
-        inner: &Inner,
+        wire: &Wire,
         challenge: &Challenge,
         tls: bool,
         credential: Option<&Credential>,
@@ -204,7 +202,7 @@ impl Session {
         }
         let answer = match credential {
             Some(Credential::IdentityToken(token)) => {
-                self.post(inner, &realm, &pairs, scope.as_deref(), token)?
+                self.post(wire, &realm, &pairs, scope.as_deref(), token)?
             }
             Some(Credential::Basic { username, password }) => {
                 pairs.push(("account", username));
@@ -213,18 +211,18 @@ impl Session {
                     pairs.push(("client_id", "cove"));
                 }
                 let header = basic(username, password);
-                self.ask(inner, realm.clone(), &pairs, Some(&header))?
+                self.ask(wire, realm.clone(), &pairs, Some(&header))?
             }
             Some(Credential::RegistryToken(_)) | None => {
-                self.ask(inner, realm.clone(), &pairs, None)?
+                self.ask(wire, realm.clone(), &pairs, None)?
             }
         };
-        self.read_token(inner, answer, &realm, credential.is_some())
+        self.read_token(wire, answer, &realm, credential.is_some())
     }
 
     fn ask(
         &self,
-        inner: &Inner,
+        wire: &Wire,
         mut url: Url,
         pairs: &[(&str, &str)],
         header: Option<&HeaderValue>,
@@ -232,12 +230,12 @@ impl Session {
         for (key, value) in pairs {
             url.push_query(key, value);
         }
-        inner.follow_token(&url, self, header)
+        wire.follow_token(&url, self, header)
     }
 
     fn post(
         &self,
-        inner: &Inner,
+        wire: &Wire,
         realm: &Url,
         pairs: &[(&str, &str)],
         scope: Option<&str>,
@@ -255,7 +253,7 @@ impl Session {
             .map(|(key, value)| format!("{key}={}", encode(value)))
             .collect();
         let form = form.join("&");
-        inner.send(&Call {
+        wire.send(&Call {
             url: realm,
             trust: self.realm_trust(realm),
             headers: &[],
@@ -306,12 +304,12 @@ impl Session {
 
     fn read_token(
         &self,
-        inner: &Inner,
+        wire: &Wire,
         answer: Answer,
         realm: &Url,
         secret: bool,
     ) -> Result<Token, Error> {
-        let answer = inner.not_later(answer)?;
+        let answer = wire.not_later(answer)?;
         let status = answer.status().as_u16();
         let shown = without_query(realm);
         let gave_none = |reason: String| Error::Token {
@@ -336,7 +334,7 @@ impl Session {
                 let text = answer.complaint().text("");
                 return Err(self.denied(&text));
             }
-            _ => return Err(inner.status_error(answer)),
+            _ => return Err(wire.status_error(answer)),
         }
         let bytes = answer.bytes("the answer of the token service", TOKEN_LIMIT)?;
         let document: TokenDocument = nullable::from_slice(&bytes)
@@ -388,8 +386,8 @@ impl Token {
     }
 }
 
-impl Inner {
-    /// Like [`Inner::follow`], with the trust that a token service has.
+impl Wire {
+    /// Like [`Wire::follow`], with the trust that a token service has.
     fn follow_token(
         &self,
         url: &Url,

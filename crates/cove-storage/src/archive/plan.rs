@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use cove_model::entry::nearest;
 use cove_model::image::{Descriptor, ImageConfig, Index, Manifest, Platform, media_type};
-use cove_model::platform::nearest;
 use cove_model::{Digest, Reference};
 
 use super::contents::{Contents, Document, Known};
