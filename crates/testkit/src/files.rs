@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Reads at most `limit` bytes of the file at `path`.
 ///
@@ -51,4 +51,17 @@ pub fn remove_tree(path: &Path) {
         }
         _ => {}
     }
+}
+
+/// Mount points of this namespace at or beneath a path, outermost first.
+#[must_use]
+pub fn mounts_beneath(path: &Path) -> Vec<PathBuf> {
+    // This thread's: it may have mounts of its own (see [`crate::power`]).
+    let table = text("/proc/thread-self/mounts".as_ref()).unwrap_or_default();
+    table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .map(|point| PathBuf::from(point.replace("\\040", " ")))
+        .filter(|point| point.starts_with(path))
+        .collect()
 }

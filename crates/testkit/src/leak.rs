@@ -171,19 +171,6 @@ pub fn key(runroot: &Path) -> String {
     format!("cove-{hash:016x}")
 }
 
-/// Mount points of this namespace at or beneath a path, outermost first.
-#[must_use]
-pub fn mounts_beneath(path: &Path) -> Vec<PathBuf> {
-    // This thread's: it may have mounts of its own (see [`crate::power`]).
-    let table = files::text("/proc/thread-self/mounts".as_ref()).unwrap_or_default();
-    table
-        .lines()
-        .filter_map(|line| line.split(' ').nth(1))
-        .map(|point| PathBuf::from(point.replace("\\040", " ")))
-        .filter(|point| point.starts_with(path))
-        .collect()
-}
-
 fn processes(path: &Path) -> BTreeSet<String> {
     let line = |pid: u32| {
         let text = files::text(format!("/proc/{pid}/cmdline").as_ref()).unwrap_or_default();

@@ -5,6 +5,7 @@
 //!   real binary run with them.
 //! - [`registry`], [`image`]: a loopback registry and the images to fill it
 //!   with, made from Debian packages.
+//! - [`supervisor`]: the one of an instance, looked at and stood for.
 //! - [`nulls`]: documents as careless programs write them.
 //! - [`leak`]: what a command left behind on the machine.
 //! - [`fault`], [`power`]: kills at chosen moments, power cuts, full disks.
@@ -35,6 +36,7 @@ pub mod race;
 pub mod registry;
 pub mod rng;
 pub mod roots;
+pub mod supervisor;
 pub mod tied;
 
 use std::path::PathBuf;

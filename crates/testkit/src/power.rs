@@ -161,7 +161,7 @@ impl Disk {
 
     fn detach(&self) {
         end_users(self.directory.path());
-        for point in crate::leak::mounts_beneath(&self.path()).iter().rev() {
+        for point in crate::files::mounts_beneath(&self.path()).iter().rev() {
             release(point);
         }
         Cmd::new("losetup").args(["--detach", &self.device]).ok();
@@ -183,7 +183,7 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         end_users(self.directory.path());
-        for point in crate::leak::mounts_beneath(&self.path()).iter().rev() {
+        for point in crate::files::mounts_beneath(&self.path()).iter().rev() {
             let _gone = unmount(point, UnmountFlags::DETACH);
         }
         let _gone = Cmd::new("losetup").args(["--detach", &self.device]).run();

@@ -113,7 +113,7 @@ impl Roots {
                 break;
             }
         }
-        for mount in crate::leak::mounts_beneath(self.path()).iter().rev() {
+        for mount in files::mounts_beneath(self.path()).iter().rev() {
             let _busy = rustix::mount::unmount(mount, rustix::mount::UnmountFlags::DETACH);
         }
     }

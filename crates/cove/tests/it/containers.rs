@@ -310,12 +310,11 @@ fn a_prune_leaves_alone_what_another_command_has() {
     let id = cove.ok(&["inspect", "-f", "{{.Id}}", "starting"]);
     let runtime = cove.roots().runroot().join("containers").join(id);
     // As a supervisor that begins.
-    let lock = cove_supervisor::state::take_over(&runtime).unwrap();
+    let lock = testkit::supervisor::hold(&runtime);
     let output = cove.cmd(["container", "prune", "-f"]).ok();
     assert_eq!(output.out().lines().count(), 5, "{output}");
     assert_eq!(output.err(), "");
     assert_eq!(cove.ok(&["ps", "-a", "--format", "{{.Names}}"]), "starting");
-    assert!(lock.is_some());
     drop(lock);
     cove.ok(&["rm", "starting"]);
 }

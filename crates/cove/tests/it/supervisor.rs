@@ -4,11 +4,11 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use cove_model::status::{State, Status};
-use cove_supervisor::state::{Observed, observe};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use testkit::cmd::readable;
 use testkit::cove::Cove;
 use testkit::leak::{Snapshot, assert_no_leaks};
+use testkit::supervisor::{Seen, seen};
 
 use crate::support::{IMAGE, cove};
 
@@ -365,9 +365,9 @@ fn inspect(cove: &Cove, format: &str) -> String {
 }
 
 /// What the supervisor has published, without a command that could start one.
-fn look(cove: &Cove, id: &str) -> Observed {
+fn look(cove: &Cove, id: &str) -> Seen {
     let directory = cove.roots().runroot().join("containers").join(id);
-    observe(&directory).unwrap().unwrap()
+    seen(&directory)
 }
 
 /// Kills the supervisor of a running container; what it published last.

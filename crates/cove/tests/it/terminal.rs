@@ -95,8 +95,8 @@ fn the_terminal_is_as_before_whatever_ends_the_client() {
             "supervisor" => {
                 let directory = cove.roots().runroot().join("containers");
                 let id = cove.ok(&["ps", "-q", "--no-trunc"]);
-                let seen = cove_supervisor::state::observe(&directory.join(id));
-                let pid = Pid::from_raw(seen.unwrap().unwrap().status.supervisor);
+                let seen = testkit::supervisor::seen(&directory.join(id));
+                let pid = Pid::from_raw(seen.status.supervisor);
                 let pidfd = pidfd_open(pid.unwrap(), PidfdFlags::empty()).unwrap();
                 kill_process(pid.unwrap(), Signal::KILL).unwrap();
                 // What is typed before it is gone may go with it.

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use super::LabError;
+use super::error::{LabError, file};
 use super::kernel::Kernel;
 use crate::files;
 
@@ -95,7 +95,7 @@ pub(super) fn make(kernel: &Kernel) -> Result<PathBuf, LabError> {
     for directory in ["bin", "dev", "host", "m", "new", "proc", "rw", "sys"] {
         archive.add(directory, 0o040_755, b"");
     }
-    let read = |path: PathBuf| files::read(&path, 64 << 20).map_err(super::file(&path));
+    let read = |path: PathBuf| files::read(&path, 64 << 20).map_err(file(&path));
     archive.add("bin/busybox", 0o100_755, &read("/bin/busybox".into())?);
     archive.add("init", 0o100_755, init.as_bytes());
     for module in MODULES {

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::LabError;
+use super::error::{LabError, file};
 use crate::cache;
 use crate::cmd::Cmd;
 
@@ -46,7 +46,7 @@ pub(super) fn fetch() -> Result<Kernel, LabError> {
     }
     let directory = cache::entry("lab-kernel-1", unpack);
     let release = std::fs::read_dir(directory.join("lib/modules"))
-        .map_err(super::file(&directory))?
+        .map_err(file(&directory))?
         .flatten()
         .next()
         .map(|entry| entry.file_name().to_string_lossy().into_owned())

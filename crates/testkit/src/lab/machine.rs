@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::error::{LabError, file};
 use super::kernel::Kernel;
-use super::{Lab, LabError};
+use super::{Lab, initrd, kernel};
 use crate::cmd::{Output, pidfd, readable};
 use crate::files;
 
@@ -33,6 +34,27 @@ pub struct Machine {
     line: String,
 }
 
+impl Lab {
+    /// Boots, runs one command in the project directory to its end, and
+    /// powers off.
+    ///
+    /// # Errors
+    /// When the machine cannot be started or ends without a status.
+    pub fn run<S: AsRef<str>>(&self, command: &[S]) -> Result<Output, LabError> {
+        self.start(command)?.wait()
+    }
+
+    /// Boots and starts one command, for [`Machine::wait`] or [`Machine::kill`].
+    ///
+    /// # Errors
+    /// When the machine cannot be started.
+    pub fn start<S: AsRef<str>>(&self, command: &[S]) -> Result<Machine, LabError> {
+        let kernel = kernel::fetch()?;
+        let initrd = initrd::make(&kernel)?;
+        Machine::boot(self, &kernel, &initrd, command)
+    }
+}
+
 impl Machine {
     pub(super) fn boot<S: AsRef<str>>(
         lab: &Lab,
@@ -43,7 +65,7 @@ impl Machine {
         let job = tempfile::Builder::new()
             .prefix("cvlab")
             .tempdir()
-            .map_err(super::file(&std::env::temp_dir()))?;
+            .map_err(file(&std::env::temp_dir()))?;
         let work = crate::workspace();
         let line = command
             .iter()
@@ -52,7 +74,7 @@ impl Machine {
             .join(" ");
         let put = |name: &str, text: String| {
             let path = job.path().join(name);
-            std::fs::write(&path, text).map_err(super::file(&path))
+            std::fs::write(&path, text).map_err(file(&path))
         };
         let place = |path: &Path| quote(&path.to_string_lossy());
         put(
@@ -117,7 +139,7 @@ impl Machine {
         }
 
         let log = job.path().join("qemu");
-        let log = std::fs::File::create(&log).map_err(super::file(&log))?;
+        let log = std::fs::File::create(&log).map_err(file(&log))?;
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let qemu = crate::tied::spawn(QEMU, &words, |command| {
             command

@@ -10,62 +10,16 @@
 //! It is emulated (TCG): about six seconds to a shell, and code runs an order
 //! of magnitude slower than on the host. Speed is not measured here.
 
+mod error;
 mod initrd;
 mod kernel;
 mod machine;
 
-use std::io;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
+pub use error::LabError;
 pub use machine::Machine;
 
-use crate::cmd::Output;
-
-/// Why the lab could not say how a command ended.
-#[derive(Debug, thiserror::Error)]
-pub enum LabError {
-    /// A package or program that the lab needs is missing.
-    #[error("the lab needs {what}: apt-get install {package}")]
-    Missing {
-        /// The program.
-        what: &'static str,
-        /// Debian's package.
-        package: &'static str,
-    },
-    /// A file of the lab could not be written or read.
-    #[error("cannot prepare the lab's {path}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// QEMU could not be started.
-    #[error("cannot start {program}")]
-    Start {
-        /// The program.
-        program: &'static str,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// The machine ended before the command did.
-    #[error("the machine ended without a status of the command; its console:\n{console}")]
-    Died {
-        /// The last lines of the console.
-        console: String,
-    },
-    /// The time limit passed.
-    #[error("the command did not end within {seconds} s; the machine's console:\n{console}")]
-    Late {
-        /// The limit.
-        seconds: u64,
-        /// The last lines of the console.
-        console: String,
-    },
-}
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A machine to boot.
 #[derive(Debug, Clone)]
@@ -118,35 +72,10 @@ impl Lab {
         self.environment.push((key.to_owned(), value.to_owned()));
         self
     }
-
-    /// Boots, runs one command in the project directory to its end, and
-    /// powers off.
-    ///
-    /// # Errors
-    /// When the machine cannot be started or ends without a status.
-    pub fn run<S: AsRef<str>>(&self, command: &[S]) -> Result<Output, LabError> {
-        self.start(command)?.wait()
-    }
-
-    /// Boots and starts one command, for [`Machine::wait`] or [`Machine::kill`].
-    ///
-    /// # Errors
-    /// When the machine cannot be started.
-    pub fn start<S: AsRef<str>>(&self, command: &[S]) -> Result<Machine, LabError> {
-        let kernel = kernel::fetch()?;
-        let initrd = initrd::make(&kernel)?;
-        Machine::boot(self, &kernel, &initrd, command)
-    }
 }
 
 impl Default for Lab {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Says which file an error is about.
-fn file(path: &Path) -> impl FnOnce(io::Error) -> LabError {
-    let path = path.to_owned();
-    move |source| LabError::File { path, source }
 }

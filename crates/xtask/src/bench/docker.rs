@@ -104,7 +104,7 @@ impl Drop for Docker {
         for pid in testkit::roots::processes_of(self.directory.path()) {
             let _gone = Cmd::new("kill").args(["-KILL", &pid.to_string()]).run();
         }
-        for mount in testkit::leak::mounts_beneath(self.directory.path())
+        for mount in testkit::files::mounts_beneath(self.directory.path())
             .iter()
             .rev()
         {

@@ -181,7 +181,7 @@ impl Drop for Podman {
         for pid in testkit::roots::processes_of(self.0.path()) {
             let _gone = Cmd::new("kill").args(["-KILL", &pid.to_string()]).run();
         }
-        for mount in testkit::leak::mounts_beneath(self.0.path()).iter().rev() {
+        for mount in testkit::files::mounts_beneath(self.0.path()).iter().rev() {
             let _gone = Cmd::new("umount").arg("--lazy").arg(mount).run();
         }
     }
