@@ -130,9 +130,10 @@ impl Target<'_> {
         let (parent, name) = names::split(&entry.path);
         if name.is_empty() {
             // The target itself stays as it is.
-            return match entry.kind {
-                Kind::Directory => Ok(()),
-                _ => Err(refused(TarError::Root)),
+            return if entry.kind == Kind::Directory {
+                Ok(())
+            } else {
+                Err(refused(TarError::Root))
             };
         }
         let parent = match self.parent.take() {
@@ -243,7 +244,7 @@ impl Target<'_> {
         let (major, minor) = entry.device;
         let device = match entry.kind {
             Kind::Char | Kind::Block => rustix::fs::makedev(major, minor),
-            _ => 0,
+            Kind::File | Kind::HardLink | Kind::Symlink | Kind::Directory | Kind::Fifo => 0,
         };
         let mode = Mode::from_raw_mode(0o600);
         let made = self.make(entry, parent, name, || {

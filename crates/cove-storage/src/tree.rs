@@ -334,7 +334,9 @@ impl Tree {
         let (kind, device) = match entry.kind {
             Kind::Char => (FileType::CharacterDevice, entry.device),
             Kind::Block => (FileType::BlockDevice, entry.device),
-            _ => (FileType::Fifo, (0, 0)),
+            Kind::File | Kind::HardLink | Kind::Symlink | Kind::Directory | Kind::Fifo => {
+                (FileType::Fifo, (0, 0))
+            }
         };
         let device = rustix::fs::makedev(device.0, device.1);
         let mode = Mode::from_raw_mode(0o600);

@@ -196,11 +196,11 @@ pub enum CgroupError {
 }
 
 fn hint(source: Errno) -> &'static str {
-    match source {
-        Errno::BUSY => {
-            " (that cgroup has processes of its own; give the container an absolute cgroups path elsewhere)"
-        }
-        Errno::OPNOTSUPP => " (that cgroup is threaded)",
-        _ => "",
+    if source == Errno::BUSY {
+        " (that cgroup has processes of its own; give the container an absolute cgroups path elsewhere)"
+    } else if source == Errno::OPNOTSUPP {
+        " (that cgroup is threaded)"
+    } else {
+        ""
     }
 }

@@ -58,11 +58,23 @@ pub enum SeccompError {
     },
 }
 
+/// What a refusal of the kernel's means here.
+const HINTS: [(Errno, &str); 3] = [
+    (
+        Errno::ACCESS,
+        " (it needs CAP_SYS_ADMIN or noNewPrivileges)",
+    ),
+    (
+        Errno::INVAL,
+        " (this kernel does not know one of its actions or flags)",
+    ),
+    (
+        Errno::BUSY,
+        " (a filter with a listener is in force already)",
+    ),
+];
+
 fn hint(source: Errno) -> &'static str {
-    match source {
-        Errno::ACCESS => " (it needs CAP_SYS_ADMIN or noNewPrivileges)",
-        Errno::INVAL => " (this kernel does not know one of its actions or flags)",
-        Errno::BUSY => " (a filter with a listener is in force already)",
-        _ => "",
-    }
+    let known = HINTS.iter().find(|(errno, _)| *errno == source);
+    known.map_or("", |(_, hint)| hint)
 }

@@ -55,6 +55,16 @@ pub(super) enum Kind {
     Leaving,
 }
 
+impl Kind {
+    fn attached(&self) -> Option<&Attached> {
+        if let Self::Attached(attached) = self {
+            Some(attached)
+        } else {
+            None
+        }
+    }
+}
+
 /// The state of an attachment.
 #[derive(Debug)]
 pub(super) struct Attached {
@@ -231,30 +241,26 @@ impl Conn {
         if self.deaf {
             return false;
         }
-        let output = match &self.kind {
-            Kind::Attached(attached) => attached.place < ring.end().min(attached.until),
-            _ => false,
-        };
+        let attached = self.kind.attached();
+        let output =
+            attached.is_some_and(|attached| attached.place < ring.end().min(attached.until));
         output || !self.before.bytes.is_empty() || self.after.is_some()
     }
 
     /// Where the oldest output it still needs begins.
     pub(super) fn needs(&self) -> Option<u64> {
-        match &self.kind {
-            Kind::Attached(attached) if !self.deaf => Some(attached.place.min(attached.until)),
-            _ => None,
-        }
+        let attached = self.kind.attached().filter(|_| !self.deaf)?;
+        Some(attached.place.min(attached.until))
     }
 
     /// How far behind it is, when it may hold up the instance (`true`) or must not (`false`).
     pub(super) fn lag(&self, ring: &Ring) -> Option<(u64, bool)> {
-        match &self.kind {
-            Kind::Attached(attached) if !self.deaf && self.after.is_none() => Some((
-                ring.end().saturating_sub(attached.place),
-                attached.options.when_slow == WhenSlow::Wait,
-            )),
-            _ => None,
-        }
+        let hears = !self.deaf && self.after.is_none();
+        let attached = self.kind.attached().filter(|_| hears)?;
+        Some((
+            ring.end().saturating_sub(attached.place),
+            attached.options.when_slow == WhenSlow::Wait,
+        ))
     }
 }
 

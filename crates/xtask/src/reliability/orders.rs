@@ -233,9 +233,10 @@ impl World {
                 Effect::NoImage(pick(others, rng)?)
             }
         };
-        let source = match kind {
-            Kind::Commit => pick(self.containers.keys(), rng)?,
-            _ => String::new(),
+        let source = if kind == Kind::Commit {
+            pick(self.containers.keys(), rng)?
+        } else {
+            String::new()
         };
         match (kind, &effect) {
             (Kind::Pull, Effect::Image(name)) => list.extend(["pull", "-q", name]),
