@@ -1,9 +1,10 @@
 //! What no compiler checks: file headers, lengths, forgotten files, fixed sleeps,
-//! circles of modules, a document that a list has outrun.
+//! circles of modules, arms that hide variants, a document that a list has outrun.
 
 mod circles;
 mod modules;
 mod source;
+mod wildcards;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -94,11 +95,6 @@ const CIRCLES: &[(&str, &[&str])] = &[
     ("cove-storage", &["tree", "tree::metadata"]),
     ("cove-supervisor", &["logs::json", "logs::record"]),
     (
-        "testkit",
-        &["lab", "lab::initrd", "lab::kernel", "lab::machine"],
-    ),
-    ("testkit", &["leak", "roots"]),
-    (
         "xtask",
         &[
             "bench",
@@ -140,6 +136,9 @@ const CIRCLES: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Files in which `_ =>` still hides variants of ours: this list only gets shorter.
+const WILDCARDS: &[&str] = &["crates/cove-engine/src/error.rs"];
+
 /// Checks every source file of the workspace.
 pub(crate) fn check() -> Result<String, String> {
     let root = testkit::workspace();
@@ -166,6 +165,7 @@ pub(crate) fn check() -> Result<String, String> {
         }
     }
     wrong.extend(circles::judge(&texts, CIRCLES));
+    wrong.extend(wildcards::judge(&texts, WILDCARDS));
     wrong.extend(crate::differ::check().err());
     if wrong.is_empty() {
         Ok(format!("tidy: {} files", files.len()))
