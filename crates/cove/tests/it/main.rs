@@ -9,6 +9,7 @@ mod containers;
 mod copy;
 mod copy_kinds;
 mod create_checks;
+mod documents;
 mod environment;
 mod given;
 mod help;
