@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use cove_model::InstanceId;
-use regex::Regex;
+use cove_model::go;
+use jiff::Timestamp;
+
+use crate::time::Clock;
 
 /// Whether a text is a filter.
 ///
 /// # Errors
 /// Docker's words.
-pub(crate) fn check(text: &str) -> Result<(), String> {
+pub fn check(text: &str) -> Result<(), String> {
     if text.is_empty() || text.contains('=') {
         return Ok(());
     }
@@ -18,14 +20,14 @@ pub(crate) fn check(text: &str) -> Result<(), String> {
 
 /// Filters by name.
 #[derive(Debug, Default)]
-pub(crate) struct Filters(BTreeMap<String, Vec<String>>);
+pub struct Filters(BTreeMap<String, Vec<String>>);
 
 impl Filters {
     /// Collects `texts`, all of them names in `known`.
     ///
     /// # Errors
     /// Docker's words.
-    pub(crate) fn new(texts: &[String], known: &[&str]) -> Result<Self, String> {
+    pub fn new(texts: &[String], known: &[&str]) -> Result<Self, String> {
         let mut filters: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for text in texts {
             let Some((name, value)) = text.split_once('=') else {
@@ -44,18 +46,18 @@ impl Filters {
     }
 
     /// The values of the filter `name`.
-    pub(crate) fn get(&self, name: &str) -> &[String] {
+    pub fn get(&self, name: &str) -> &[String] {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// Whether a filter is absent, or one of its values is accepted.
-    pub(crate) fn any(&self, name: &str, accepts: impl Fn(&str) -> bool) -> bool {
+    pub fn any(&self, name: &str, accepts: impl Fn(&str) -> bool) -> bool {
         let values = self.get(name);
         values.is_empty() || values.iter().any(|value| accepts(value))
     }
 
     /// Whether every `label=` is met by `labels`, and no `label!=` is.
-    pub(crate) fn labels(&self, labels: &BTreeMap<String, String>) -> bool {
+    pub fn labels(&self, labels: &BTreeMap<String, String>) -> bool {
         let has = |wanted: &String| match wanted.split_once('=') {
             Some((key, value)) => labels.get(key).is_some_and(|found| found == value),
             None => labels.contains_key(wanted),
@@ -63,15 +65,30 @@ impl Filters {
         self.get("label").iter().all(has) && !self.get("label!").iter().any(has)
     }
 
+    /// The moment of the filter `until`, if it is there.
+    ///
+    /// # Errors
+    /// Docker's words.
+    pub fn until(&self, clock: &Clock) -> Result<Option<Timestamp>, String> {
+        match self.get("until") {
+            [] => Ok(None),
+            [text] => clock.moment(text).map(Some).ok_or_else(|| {
+                let text = go::quote(text);
+                format!("failed to parse value as time or duration: {text}")
+            }),
+            _ => Err("more than one until filter specified".to_owned()),
+        }
+    }
+
     /// The truth value of the filter `name`, if it is there.
     ///
     /// # Errors
     /// Docker's words.
-    pub(crate) fn truth(&self, name: &str) -> Result<Option<bool>, String> {
+    pub fn truth(&self, name: &str) -> Result<Option<bool>, String> {
         let values = self.get(name);
         match values.first() {
             None => Ok(None),
-            Some(value) => crate::format::go::parse_bool(value)
+            Some(value) => go::parse_bool(value)
                 .map(Some)
                 .ok_or_else(|| format!("Invalid filter '{name}=[{}]'", values.join(" "))),
         }
@@ -80,7 +97,7 @@ impl Filters {
 
 /// What `before=` and `since=` leave of a list, by time of creation in RFC 3339.
 #[derive(Debug, Default)]
-pub(crate) struct Between {
+pub struct Between {
     before: Option<String>,
     since: Option<String>,
 }
@@ -90,7 +107,7 @@ impl Between {
     ///
     /// # Errors
     /// Those of `created`.
-    pub(crate) fn new<E>(
+    pub fn new<E>(
         filters: &Filters,
         created: impl Fn(&str) -> Result<String, E>,
     ) -> Result<Self, E> {
@@ -105,52 +122,10 @@ impl Between {
     }
 
     /// Whether something that was created then stays in the list.
-    pub(crate) fn holds(&self, created: &str) -> bool {
+    pub fn holds(&self, created: &str) -> bool {
         let before = self.before.as_deref();
         let since = self.since.as_deref();
         before.is_none_or(|other| created < other) && since.is_none_or(|other| created > other)
-    }
-}
-
-/// What the filters `name` and `id` pick of containers, where they are given.
-#[derive(Debug)]
-pub(crate) struct Picked {
-    names: Option<Vec<Regex>>,
-    ids: Option<Vec<InstanceId>>,
-}
-
-impl Picked {
-    /// As with Docker, a name is a regular expression, and a text that is none
-    /// picks nothing; an id is the start of one id of `all`.
-    pub(crate) fn new(filters: &Filters, all: &[&InstanceId]) -> Self {
-        let given = |name| Some(filters.get(name)).filter(|values| !values.is_empty());
-        let id = |start: &String| {
-            let mut ids = all.iter().filter(|id| id.as_str().starts_with(start));
-            match (ids.next(), ids.next()) {
-                (Some(&id), None) if !start.is_empty() => Some(id.clone()),
-                _ => None,
-            }
-        };
-        let names = given("name").map(|values| values.iter());
-        Self {
-            names: names.map(|names| names.flat_map(|name| Regex::new(name)).collect()),
-            ids: given("id").map(|values| values.iter().filter_map(id).collect()),
-        }
-    }
-
-    /// A name is matched with Docker's slash before it and without.
-    pub(crate) fn name(&self, name: &str) -> bool {
-        self.names.as_ref().is_none_or(|names| {
-            let slashed = format!("/{name}");
-            names
-                .iter()
-                .any(|regex| regex.is_match(&slashed) || regex.is_match(name))
-        })
-    }
-
-    /// Whether an id is picked.
-    pub(crate) fn id(&self, id: &InstanceId) -> bool {
-        self.ids.as_ref().is_none_or(|ids| ids.contains(id))
     }
 }
 
@@ -206,50 +181,5 @@ mod tests {
         let filters = Filters::new(&["since=x".to_owned()], &["since"]).unwrap();
         let unknown = Between::new(&filters, |other| Err(other.to_owned()));
         assert_eq!(unknown.unwrap_err(), "x");
-    }
-
-    #[test]
-    fn names_and_ids_are_picked_as_docker_picks_them() {
-        let ids = ["aa0", "ab0"].map(|start| format!("{start:0<64}").parse().unwrap());
-        let pick = |texts: &[&str]| {
-            let texts: Vec<String> = texts.iter().map(|&text| text.to_owned()).collect();
-            Picked::new(
-                &Filters::new(&texts, &["name", "id"]).unwrap(),
-                &ids.each_ref(),
-            )
-        };
-        for (pattern, want) in [
-            ("we", true),
-            ("^web$", true),
-            ("^/web$", true),
-            ("^/", true),
-            ("^eb", false),
-            ("b$", true),
-            ("x", false),
-            ("^w.b$", true),
-            ("x|(?i)WE+", true),
-            ("WEB", false),
-            ("", true),
-            // No regular expression: it matches nothing, and says nothing.
-            ("(", false),
-        ] {
-            let filter = format!("name={pattern}");
-            assert_eq!(pick(&[&filter]).name("web"), want, "{pattern}");
-        }
-        assert!(pick(&[]).name("web"));
-        assert!(pick(&["name=(", "name=b"]).name("web"));
-        for (filters, want) in [
-            (&[] as &[&str], true),
-            (&["id=aa"], true),
-            (&["id=x", "id=aa0"], true),
-            // The start of one other, of none, of two, a part, no text at all.
-            (&["id=ab"], false),
-            (&["id=b"], false),
-            (&["id=a"], false),
-            (&["id=a0"], false),
-            (&["id="], false),
-        ] {
-            assert_eq!(pick(filters).id(&ids[0]), want, "{filters:?}");
-        }
     }
 }

@@ -1,22 +1,25 @@
-//! Sizes and spans of time as Docker's go-units prints them.
+//! Sizes and spans of time as Docker's go-units prints them, and long texts.
 
-use super::go::general;
+use cove_model::go::general;
 
 const DECIMAL: &[&str] = &["B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"];
 const BINARY: &[&str] = &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"];
 
 /// `4.261MB`: powers of 1000, four digits.
-pub(crate) fn size(bytes: u64) -> String {
+#[must_use]
+pub fn size(bytes: u64) -> String {
     scaled(bytes, 1000.0, DECIMAL, 4)
 }
 
 /// `4.26MB`: powers of 1000, three digits, as images are listed.
-pub(crate) fn short_size(bytes: u64) -> String {
+#[must_use]
+pub fn short_size(bytes: u64) -> String {
     scaled(bytes, 1000.0, DECIMAL, 3)
 }
 
 /// `23.54GiB`: powers of 1024.
-pub(crate) fn binary_size(bytes: u64) -> String {
+#[must_use]
+pub fn binary_size(bytes: u64) -> String {
     scaled(bytes, 1024.0, BINARY, 4)
 }
 
@@ -32,7 +35,8 @@ fn scaled(bytes: u64, base: f64, units: &[&str], digits: usize) -> String {
 }
 
 /// `About a minute`, `3 hours`, …: a span of so many milliseconds.
-pub(crate) fn duration(milliseconds: i64) -> String {
+#[must_use]
+pub fn duration(milliseconds: i64) -> String {
     let seconds = milliseconds / 1000;
     let minutes = seconds / 60;
     // go-units rounds hours and nothing else.
@@ -62,9 +66,29 @@ pub(crate) fn duration(milliseconds: i64) -> String {
     }
 }
 
+/// At most `most` characters, the last one three dots when there were more.
+#[must_use]
+pub fn ellipsis(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(most.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_end_in_dots() {
+        assert_eq!(
+            ellipsis("sleep 1000 and something", 20),
+            "sleep 1000 and some…"
+        );
+        assert_eq!(ellipsis("short", 20), "short");
+    }
 
     #[test]
     fn sizes() {

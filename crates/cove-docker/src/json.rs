@@ -1,18 +1,20 @@
 //! JSON as Go's encoding/json writes it.
 
-use serde_json::Value;
+use serde::Serialize;
 
 /// Without line breaks; `<`, `>` and `&` as they are.
-pub(crate) fn compact(value: &Value) -> String {
-    value.to_string()
+#[must_use]
+pub fn compact(value: &impl Serialize) -> String {
+    // What is written here has texts as keys, and so can be written.
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// Without line breaks; `<`, `>` and `&` escaped, as a row of a table is written.
-pub(crate) fn escaped(value: &Value) -> String {
+#[must_use]
+pub fn escaped(value: &impl Serialize) -> String {
     // Inside JSON these characters only stand in strings, so replacing them
     // in the text is safe.
-    value
-        .to_string()
+    compact(value)
         .replace('<', "\\u003c")
         .replace('>', "\\u003e")
         .replace('&', "\\u0026")
@@ -21,14 +23,14 @@ pub(crate) fn escaped(value: &Value) -> String {
 }
 
 /// Indented by four blanks, as `inspect` prints.
-pub(crate) fn pretty(value: &Value) -> String {
+#[must_use]
+pub fn pretty(value: &impl Serialize) -> String {
     let mut out = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
-    match serde::Serialize::serialize(value, &mut serializer) {
+    match value.serialize(&mut serializer) {
         Ok(()) => String::from_utf8_lossy(&out).into_owned(),
-        // A value that is already JSON always serializes.
-        Err(_) => value.to_string(),
+        Err(_) => compact(value),
     }
 }
 

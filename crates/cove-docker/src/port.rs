@@ -1,10 +1,12 @@
 //! Ports that an image or container says it listens on: `80`, `80-90/udp`.
 
+use cove_model::go;
+
 /// The ports as `80/tcp`.
 ///
 /// # Errors
 /// Docker's words.
-pub(crate) fn expose(text: &str) -> Result<Vec<String>, String> {
+pub fn expose(text: &str) -> Result<Vec<String>, String> {
     if text.contains(':') {
         return Err(format!("invalid port format for --expose: {text}"));
     }
@@ -19,7 +21,7 @@ pub(crate) fn expose(text: &str) -> Result<Vec<String>, String> {
     if range.is_empty() {
         return Err(wrong("empty string specified for ports."));
     }
-    let port = |text: &str| crate::format::go::parse_uint(text, 16).map_err(|error| wrong(&error));
+    let port = |text: &str| go::parse_uint(text, 16).map_err(|error| wrong(&error));
     let (first, last) = match range.split_once('-') {
         Some((first, last)) => (port(first)?, port(last)?),
         None => (port(range)?, port(range)?),

@@ -5,13 +5,15 @@
 //! a cell there, which is why this is recursive.
 
 /// Docker's parameters: at least ten wide, three blanks between columns.
-pub(crate) fn docker(text: &str) -> String {
+#[must_use]
+pub fn docker(text: &str) -> String {
     align(text, 10, 3)
 }
 
 /// Aligns `text` with columns at least `least` wide, `padding` included in what
 /// is wider.
-pub(crate) fn align(text: &str, least: usize, padding: usize) -> String {
+#[must_use]
+pub fn align(text: &str, least: usize, padding: usize) -> String {
     let lines: Vec<Vec<&str>> = text
         .lines()
         .map(|line| line.split('\t').collect())

@@ -169,8 +169,7 @@ impl Engine {
 
     /// The kind of file system that images and containers are kept on, by the names that
     /// Docker has for them.
-    #[must_use]
-    pub fn backing_file_system(&self) -> &'static str {
+    pub(crate) fn backing_file_system(&self) -> &'static str {
         let magic = rustix::fs::statfs(&self.roots.root).map_or(0, |stat| i128::from(stat.f_type));
         match magic {
             0xEF53 => "extfs",

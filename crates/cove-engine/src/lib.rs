@@ -13,6 +13,7 @@ mod images;
 pub mod init;
 mod instances;
 pub mod logging;
+mod machine;
 mod progress;
 mod receipts;
 mod roots;
@@ -33,6 +34,7 @@ pub use error::{Error, ErrorKind, Result, sentence};
 pub use host::{HostAbilities, Index};
 pub use images::*;
 pub use instances::*;
+pub use machine::{Machine, Overlay};
 pub use progress::{LayerState, Progress, PullEvent, Silent};
 pub use roots::Roots;
 

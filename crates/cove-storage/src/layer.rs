@@ -119,6 +119,12 @@ impl Store {
         digests_in(&self.path("layers"))
     }
 
+    /// Where the files of a layer are, or would be.
+    #[must_use]
+    pub fn layer_files(&self, diff_id: &Digest) -> PathBuf {
+        self.layer_path(diff_id).join("diff")
+    }
+
     pub(crate) fn layer_path(&self, diff_id: &Digest) -> PathBuf {
         self.path("layers").join(diff_id.hex())
     }

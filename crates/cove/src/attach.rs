@@ -9,6 +9,7 @@ use std::io::{self, Write as _};
 
 use cove_engine::Engine;
 use cove_model::control::{Attach, WaitUntil};
+use cove_model::go;
 use cove_model::instance::Record;
 use cove_model::status::State;
 use cove_supervisor::client::{Attachment, Event, Input};
@@ -16,7 +17,6 @@ use cove_sys::terminal::Raw;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use crate::format::go;
 use crate::outcome::Failure;
 use crate::signals::{Heard, Proxy, Signals};
 use crate::terminal;

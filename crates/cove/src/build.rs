@@ -1,5 +1,6 @@
 //! Which build this is: version, commit and date, as the build script found them.
 
+use cove_docker::version::Build;
 use jiff::Timestamp;
 
 /// The version.
@@ -18,6 +19,15 @@ pub(crate) fn short_commit() -> &'static str {
 pub(crate) fn date() -> Option<Timestamp> {
     let seconds = env!("COVE_EPOCH").trim().parse().ok()?;
     Timestamp::from_second(seconds).ok()
+}
+
+/// All of it.
+pub(crate) fn this() -> Build {
+    Build {
+        version: VERSION,
+        commit: COMMIT,
+        date: date(),
+    }
 }
 
 #[cfg(test)]

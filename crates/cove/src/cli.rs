@@ -3,10 +3,10 @@
 use std::io::Write as _;
 
 use cove_flags::{Flags, Stop};
+use cove_model::go::quote;
 
 use crate::build;
 use crate::commands::tables::{self, Args, Command, Group, planned};
-use crate::format::go::quote;
 use crate::help;
 use crate::outcome::{Failure, Outcome, Voice};
 use crate::output;

@@ -5,10 +5,8 @@ mod attach;
 mod build;
 mod cli;
 mod commands;
-mod format;
 mod hello;
 mod help;
-mod inspect;
 mod outcome;
 mod output;
 mod parse;
@@ -16,6 +14,7 @@ mod progress;
 mod settings;
 mod signals;
 mod terminal;
+mod zone;
 
 use std::ffi::OsString;
 use std::path::Path;

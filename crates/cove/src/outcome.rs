@@ -103,3 +103,12 @@ impl From<cove_engine::Error> for Failure {
         }
     }
 }
+
+impl From<cove_docker::Error> for Failure {
+    fn from(error: cove_docker::Error) -> Self {
+        match error {
+            cove_docker::Error::Invalid(message) => Self::error(message),
+            cove_docker::Error::Engine(error) => error.into(),
+        }
+    }
+}

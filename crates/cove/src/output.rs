@@ -3,7 +3,8 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use crate::format::go;
+use cove_model::go;
+
 use crate::outcome::Failure;
 
 /// The most that a file of variables, labels, profiles or passwords may hold.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use cove_engine::{LayerState, Progress, PullEvent};
 
-use crate::format::human;
+use cove_docker::human;
 
 /// Bars are redrawn at most so often.
 const REDRAW: Duration = Duration::from_millis(50);

@@ -2,9 +2,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use cove_model::go;
 use cove_sys::signalfd::SignalFd;
 
-use crate::format::go;
 use crate::outcome::Failure;
 
 /// SIGWINCH.

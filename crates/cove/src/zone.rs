@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+use cove_docker::time::Clock;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 /// The host's own zone.
@@ -14,8 +16,16 @@ const DIRECTORIES: [&str; 3] = ["/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/et
 /// A zone file has a few KiB.
 const LIMIT: u64 = 1 << 20;
 
-/// The zone in which times are shown and read; UTC where none can be had.
-pub(crate) fn local() -> TimeZone {
+/// When it is, and in which zone times are shown and read.
+pub(crate) fn clock() -> Clock {
+    Clock {
+        now: Timestamp::now(),
+        zone: local(),
+    }
+}
+
+/// The user's zone; UTC where none can be had.
+fn local() -> TimeZone {
     let variable = std::env::var_os("TZ");
     let variable = variable.as_ref().map(|text| text.to_string_lossy());
     of(variable.as_deref(), &DIRECTORIES, HOST)
@@ -50,8 +60,6 @@ fn file(name: &str, path: &Path) -> Option<TimeZone> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
 
     /// A zone file without rules: `XYZ`, three hours and a quarter east.

@@ -1,93 +1,93 @@
-//! The documents that `inspect` prints: Docker's fields, in Docker's order.
+//! `Config`: how a container runs wherever it does, and what its image says of it.
 
-pub(crate) mod container;
-pub(crate) mod hidden;
-pub(crate) mod image;
+use std::collections::BTreeMap;
 
-use cove_model::image::RunConfig;
-use serde_json::{Map, Value, json};
+use cove_model::image::{Empty, RunConfig};
+use cove_model::instance::Record;
+use cove_model::nullable;
+use serde::Deserialize;
 
-/// What Docker's `Config` has besides the run configuration.
-#[derive(Debug, Default)]
-pub(crate) struct Frame<'a> {
-    /// Host name.
-    pub(crate) hostname: &'a str,
-    /// Domain name.
-    pub(crate) domainname: &'a str,
-    /// The attached streams.
-    pub(crate) attach: cove_model::instance::Attach,
-    /// Whether there is a terminal.
-    pub(crate) tty: bool,
-    /// Whether standard input stays open.
-    pub(crate) open_stdin: bool,
-    /// Whether it closes with its first client.
-    pub(crate) stdin_once: bool,
-    /// The image's name.
-    pub(crate) image: &'a str,
-    /// Seconds between stop signal and kill.
-    pub(crate) stop_timeout: Option<i64>,
+use crate::document::{document, list, map};
+
+document! {
+    /// Docker's `Config` of a container or an image.
+    pub struct Config {
+        hostname: String = "Hostname",
+        domainname: String = "Domainname",
+        user: String = "User",
+        attach_stdin: bool = "AttachStdin",
+        attach_stdout: bool = "AttachStdout",
+        attach_stderr: bool = "AttachStderr",
+        exposed_ports: Option<BTreeMap<String, Empty>> = "ExposedPorts" omitempty,
+        tty: bool = "Tty",
+        open_stdin: bool = "OpenStdin",
+        stdin_once: bool = "StdinOnce",
+        env: Option<Vec<String>> = "Env",
+        cmd: Option<Vec<String>> = "Cmd",
+        healthcheck: Option<Healthcheck> = "Healthcheck" omitempty,
+        args_escaped: bool = "ArgsEscaped" omitempty,
+        image: String = "Image",
+        volumes: Option<BTreeMap<String, Empty>> = "Volumes",
+        working_dir: String = "WorkingDir",
+        entrypoint: Option<Vec<String>> = "Entrypoint",
+        network_disabled: bool = "NetworkDisabled" omitempty,
+        mac_address: String = "MacAddress" omitempty,
+        on_build: Option<Vec<String>> = "OnBuild",
+        labels: BTreeMap<String, String> = "Labels",
+        stop_signal: String = "StopSignal" omitempty,
+        stop_timeout: Option<i64> = "StopTimeout" omitempty,
+        shell: Option<Vec<String>> = "Shell" omitempty,
+    }
+
+    /// How health is checked; times in nanoseconds.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase", default)]
+    pub struct Healthcheck {
+        test: Option<Vec<String>> = "Test" omitempty,
+        interval: i64 = "Interval" omitempty,
+        timeout: i64 = "Timeout" omitempty,
+        start_period: i64 = "StartPeriod" omitempty,
+        start_interval: i64 = "StartInterval" omitempty,
+        retries: i64 = "Retries" omitempty,
+    }
 }
 
-/// Docker's `Config` of a container or an image.
-pub(crate) fn config(run: &RunConfig, frame: &Frame<'_>) -> Value {
-    let mut fields = Map::new();
-    let mut put = |name: &str, value: Value| {
-        fields.insert(name.to_owned(), value);
-    };
-    put("Hostname", frame.hostname.into());
-    put("Domainname", frame.domainname.into());
-    put("User", run.user.as_str().into());
-    put("AttachStdin", frame.attach.stdin.into());
-    put("AttachStdout", frame.attach.stdout.into());
-    put("AttachStderr", frame.attach.stderr.into());
-    if !run.exposed_ports.is_empty() {
-        put("ExposedPorts", json!(run.exposed_ports));
+impl Config {
+    /// What an image, or the plan of a container, says.
+    pub(crate) fn of(run: &RunConfig) -> Self {
+        let healthcheck = run.healthcheck.clone();
+        Self {
+            user: run.user.clone(),
+            exposed_ports: map(&run.exposed_ports),
+            env: list(&run.env),
+            cmd: run.cmd.clone(),
+            // What makes no sense checks nothing.
+            healthcheck: healthcheck.map(|check| nullable::from_value(check).unwrap_or_default()),
+            volumes: map(&run.volumes),
+            working_dir: run.working_dir.clone(),
+            entrypoint: run.entrypoint.clone(),
+            on_build: run.on_build.clone(),
+            labels: run.labels.clone(),
+            stop_signal: run.stop_signal.clone().unwrap_or_default(),
+            shell: run.shell.clone(),
+            ..Self::default()
+        }
     }
-    put("Tty", frame.tty.into());
-    put("OpenStdin", frame.open_stdin.into());
-    put("StdinOnce", frame.stdin_once.into());
-    put("Env", nullable(&run.env));
-    put("Cmd", json!(run.cmd));
-    if let Some(healthcheck) = &run.healthcheck {
-        put("Healthcheck", healthcheck.clone());
-    }
-    put("Image", frame.image.into());
-    put(
-        "Volumes",
-        if run.volumes.is_empty() {
-            Value::Null
-        } else {
-            json!(run.volumes)
-        },
-    );
-    put("WorkingDir", run.working_dir.as_str().into());
-    put("Entrypoint", json!(run.entrypoint));
-    put("OnBuild", json!(run.on_build));
-    put(
-        "Labels",
-        if run.labels.is_empty() {
-            json!({})
-        } else {
-            json!(run.labels)
-        },
-    );
-    if let Some(signal) = &run.stop_signal {
-        put("StopSignal", signal.as_str().into());
-    }
-    if let Some(timeout) = frame.stop_timeout {
-        put("StopTimeout", timeout.into());
-    }
-    if let Some(shell) = &run.shell {
-        put("Shell", json!(shell));
-    }
-    Value::Object(fields)
-}
 
-/// A list as Go prints it: one that was never set is null.
-pub(crate) fn nullable(list: &[String]) -> Value {
-    if list.is_empty() {
-        Value::Null
-    } else {
-        json!(list)
+    pub(super) fn of_container(record: &Record) -> Self {
+        let spec = &record.spec;
+        Self {
+            hostname: spec.hostname.clone(),
+            domainname: spec.domainname.clone(),
+            attach_stdin: spec.attach.stdin,
+            attach_stdout: spec.attach.stdout,
+            attach_stderr: spec.attach.stderr,
+            tty: spec.terminal,
+            open_stdin: spec.open_stdin,
+            stdin_once: spec.stdin_once,
+            image: record.image.name.clone(),
+            stop_timeout: spec.stop_timeout,
+            ..Self::of(&spec.run)
+        }
     }
 }

@@ -1,88 +1,105 @@
-//! Docker's document of an image.
+//! Images: the document of one, the rows of their list and of their history.
 
-use std::path::Path;
+mod history;
+mod list;
 
-use cove_engine::ImageInfo;
+use cove_engine::{Engine, ImageInfo};
 use cove_model::Reference;
-use serde_json::{Map, Value, json};
 
-use super::{Frame, config};
-use crate::format::time::ZERO;
+use crate::container::{Config, GraphDriver};
+use crate::document::document;
+use crate::time::ZERO;
 
-/// The document; layers are below `root`.
-pub(crate) fn document(image: &ImageInfo, root: &Path) -> Value {
-    let mut fields = Map::new();
-    let mut put = |name: &str, value: Value| {
-        fields.insert(name.to_owned(), value);
-    };
-    let names = |references: &[Reference]| {
-        references
-            .iter()
-            .map(|name| name.familiar().into())
-            .collect::<Vec<Value>>()
-    };
-    let document = &image.config;
-    let comment = document
-        .history
-        .last()
-        .and_then(|step| step.comment.clone());
-    put("Id", image.id.to_string().into());
-    put("RepoTags", names(&image.tags).into());
-    put("RepoDigests", names(&image.repo_digests).into());
-    put(
-        "Parent",
-        image
-            .parent
-            .map_or_else(String::new, |parent| parent.to_string())
-            .into(),
-    );
-    put("Comment", comment.unwrap_or_default().into());
-    put(
-        "Created",
-        if image.created.is_empty() {
-            ZERO
-        } else {
-            &image.created
-        }
-        .into(),
-    );
-    put("DockerVersion", "".into());
-    put("Author", document.author.clone().unwrap_or_default().into());
-    put("Config", config(&document.config, &Frame::default()));
-    put("Architecture", document.architecture.as_str().into());
-    if let Some(variant) = &document.variant {
-        put("Variant", variant.as_str().into());
+pub use history::Step;
+pub use list::{Filter, Named, Row, id};
+
+document! {
+    /// Docker's document of an image.
+    pub struct Image {
+        id: String = "Id" / "ID",
+        repo_tags: Vec<String> = "RepoTags",
+        repo_digests: Vec<String> = "RepoDigests",
+        parent: String = "Parent",
+        comment: String = "Comment",
+        created: String = "Created",
+        container: String = "Container" hidden,
+        container_config: Config = "ContainerConfig" hidden,
+        docker_version: String = "DockerVersion",
+        author: String = "Author",
+        config: Config = "Config",
+        architecture: String = "Architecture",
+        variant: String = "Variant" omitempty,
+        os: String = "Os",
+        os_version: String = "OsVersion" omitempty,
+        size: u64 = "Size",
+        virtual_size: u64 = "VirtualSize" hidden,
+        graph_driver: GraphDriver = "GraphDriver",
+        root_fs: RootFs = "RootFS",
+        metadata: Metadata = "Metadata",
     }
-    put("Os", document.os.as_str().into());
-    put("Size", image.size.into());
-    put(
-        "GraphDriver",
-        json!({"Data": layers(image, root), "Name": "overlay2"}),
-    );
-    let diff_ids: Vec<String> = image.layers.iter().map(ToString::to_string).collect();
-    put("RootFS", json!({"Type": "layers", "Layers": diff_ids}));
-    put("Metadata", json!({"LastTagTime": ZERO}));
-    Value::Object(fields)
+
+    /// The layers.
+    pub struct RootFs {
+        kind: String = "Type",
+        layers: Vec<String> = "Layers",
+        base_layer: String = "BaseLayer" omitempty,
+    }
+
+    /// What is known of an image here only.
+    pub struct Metadata {
+        last_tag_time: String = "LastTagTime",
+    }
+}
+
+impl Image {
+    /// The document.
+    #[must_use]
+    pub fn of(engine: &Engine, image: &ImageInfo) -> Self {
+        let names = |names: &[Reference]| names.iter().map(Reference::familiar).collect();
+        let document = &image.config;
+        let last = document.history.last();
+        Self {
+            id: image.id.to_string(),
+            repo_tags: names(&image.tags),
+            repo_digests: names(&image.repo_digests),
+            parent: image
+                .parent
+                .map_or_else(String::new, |parent| parent.to_string()),
+            comment: last
+                .and_then(|step| step.comment.clone())
+                .unwrap_or_default(),
+            created: if image.created.is_empty() {
+                ZERO.to_owned()
+            } else {
+                image.created.clone()
+            },
+            author: document.author.clone().unwrap_or_default(),
+            config: Config::of(&document.config),
+            architecture: document.architecture.clone(),
+            variant: document.variant.clone().unwrap_or_default(),
+            os: document.os.clone(),
+            size: image.size,
+            virtual_size: image.size,
+            graph_driver: layers(engine, image),
+            root_fs: RootFs {
+                kind: "layers".to_owned(),
+                layers: image.layers.iter().map(ToString::to_string).collect(),
+                ..RootFs::default()
+            },
+            metadata: Metadata {
+                last_tag_time: ZERO.to_owned(),
+            },
+            ..Self::default()
+        }
+    }
 }
 
 /// The directories of the layers, as overlayfs takes them.
-fn layers(image: &ImageInfo, root: &Path) -> Value {
-    let path = |layer: &cove_model::Digest| {
-        root.join("layers")
-            .join(layer.hex())
-            .join("diff")
-            .display()
-            .to_string()
-    };
-    let mut paths: Vec<String> = image.layers.iter().rev().map(path).collect();
-    if paths.is_empty() {
-        return json!({});
-    }
-    let upper = paths.remove(0);
-    let mut data = Map::new();
-    if !paths.is_empty() {
-        data.insert("LowerDir".to_owned(), paths.join(":").into());
-    }
-    data.insert("UpperDir".to_owned(), upper.into());
-    Value::Object(data)
+fn layers(engine: &Engine, image: &ImageInfo) -> GraphDriver {
+    let layers = image.layers.iter().rev();
+    let mut paths = layers.map(|layer| engine.images().layer_files(layer).display().to_string());
+    let upper = paths.next().map(|path| ("UpperDir", path));
+    let lower = paths.collect::<Vec<_>>().join(":");
+    let lower = (!lower.is_empty()).then_some(("LowerDir", lower));
+    GraphDriver::of(lower.into_iter().chain(upper))
 }

@@ -1,28 +1,35 @@
 //! The functions of Docker's templates beside Go's own.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use gotmpl::{TemplateError, Value};
 
-use super::json;
-use super::values::{LABELS, Shape};
+use super::values::Subject;
+use crate::json;
 
 /// A function of one text.
 type Change = fn(&str) -> String;
 
 /// Docker's functions beside Go's own.
-pub(super) fn add(template: gotmpl::Template, shape: &Shape, header: bool) -> gotmpl::Template {
-    let shape = shape.clone();
+pub(super) fn add(
+    template: gotmpl::Template,
+    subject: &Arc<Mutex<Subject>>,
+    header: bool,
+) -> gotmpl::Template {
+    let (whole, labelled) = (Arc::clone(subject), Arc::clone(subject));
     let template = template
         .func("json", move |args| {
             let value = one("json", args)?;
             if header {
                 return Ok(value.clone());
             }
-            let is_row = matches!(value, Value::Map(map) if map.contains_key(LABELS));
-            let value = shape.json_of(value);
+            let subject = whole.lock().unwrap_or_else(PoisonError::into_inner);
+            let json = subject.shape.json(value);
+            let is_row = subject.labels.is_some() && matches!(value, Value::Map(_));
             Ok(text(if is_row {
-                json::escaped(&value)
+                json::escaped(&json)
             } else {
-                json::compact(&value)
+                json::compact(&json)
             }))
         })
         .func("rowlabel", move |args| {
@@ -31,11 +38,10 @@ pub(super) fn add(template: gotmpl::Template, shape: &Shape, header: bool) -> go
                 let last = key.rsplit('.').next().unwrap_or_default();
                 return Ok(text(last.replace(['-', '_'], " ")));
             }
-            let labels = args.first().and_then(|row| row.field(LABELS));
-            Ok(labels
-                .and_then(|labels| labels.field(key))
-                .cloned()
-                .unwrap_or_else(|| text(String::new())))
+            let subject = labelled.lock().unwrap_or_else(PoisonError::into_inner);
+            let labels = subject.labels.as_ref();
+            let label = labels.and_then(|labels| labels.get(key)).cloned();
+            Ok(text(label.unwrap_or_default()))
         })
         .func("println", |args| {
             let words: Vec<String> = args.iter().map(ToString::to_string).collect();

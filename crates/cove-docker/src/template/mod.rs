@@ -1,17 +1,19 @@
-//! Go templates over JSON values, with Docker's functions and error texts.
+//! Go templates over documents, with Docker's functions and error texts.
+
+mod functions;
+pub(crate) mod values;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use cove_model::go;
 use gotmpl::{MissingKey, TemplateError, Value};
-use serde_json::Value as Json;
 
-use super::values::{FREE_MAPS, LABELS, Output, Shape, null_map};
-use super::{functions, go};
+use self::values::{Output, Shape, Show, Subject, Values, null_map};
 
 /// Why a template gave no text; each in Go's words.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub enum Mistake {
     /// It is no template.
     Parse(String),
     /// It asks for what is not there.
@@ -28,23 +30,31 @@ pub(crate) enum Missing {
 }
 
 /// A template, ready to be filled.
-pub(crate) struct Template {
+pub struct Template {
     source: String,
     strict: gotmpl::Template,
     lenient: gotmpl::Template,
-    shape: Shape,
+    subject: Arc<Mutex<Subject>>,
     missing: Missing,
 }
 
 impl Template {
+    /// Reads a template of documents.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn parse(source: &str) -> Result<Self, Mistake> {
+        Self::of(source, Missing::Key, false)
+    }
+
     /// Reads a template. `header` makes Docker's functions leave their
     /// argument as it is, which is how the head of a table is made.
-    pub(crate) fn parse(source: &str, missing: Missing, header: bool) -> Result<Self, Failure> {
-        let shape = Shape::default();
+    pub(crate) fn of(source: &str, missing: Missing, header: bool) -> Result<Self, Mistake> {
+        let subject = Arc::default();
         // Docker's rows have one method with an argument; gotmpl has functions.
         let rewritten = source.replace(".Label ", "rowlabel $ ");
         let build = |missing_key| {
-            functions::add(gotmpl::Template::new(""), &shape, header)
+            functions::add(gotmpl::Template::new(""), &subject, header)
                 .missing_key(missing_key)
                 .parse(&rewritten)
                 .map_err(|error| parse_failure(&error))
@@ -53,51 +63,54 @@ impl Template {
             source: source.to_owned(),
             strict: build(MissingKey::Error)?,
             lenient: build(MissingKey::Invalid)?,
-            shape,
+            subject,
             missing,
         })
     }
 
-    /// Fills the template with a document and with what its type has besides,
-    /// in the same form. Where that fails it is filled with the document alone,
-    /// as Docker does it: that is the failure one hears of.
-    pub(crate) fn render(&self, document: &Json, hidden: &Json) -> Result<String, Failure> {
-        let fill = |hidden, nil: Value| self.run(&self.shape.value_of(document, hidden, &nil));
+    /// Fills the template with all that the document's type has. Where that
+    /// fails it is filled with what JSON shows, as Docker does it: that is the
+    /// failure one hears of.
+    ///
+    /// # Errors
+    /// When it asks for what is not there.
+    pub fn render(&self, document: &dyn Show) -> Result<String, Mistake> {
+        let fill = |whole, nil| self.run(Values::of(document, whole, nil), None);
         // gotmpl gives a nil every field that it is asked for, Go none. An empty
         // map is as false and has none: a template that makes do with empty maps
         // asks no nil for a field.
-        if !hidden.is_null() && fill(hidden, Value::Map(null_map())).is_ok() {
-            return fill(hidden, Value::Nil);
+        if fill(true, Value::Map(null_map())).is_ok() {
+            return fill(true, Value::Nil);
         }
-        fill(&Json::Null, Value::Nil)
+        fill(false, Value::Nil)
     }
 
     /// Fills the template with a row of a table and its labels.
     pub(crate) fn render_row(
         &self,
-        fields: &Json,
+        row: &dyn Show,
         labels: &BTreeMap<String, String>,
-    ) -> Result<String, Failure> {
-        let mut value = self.shape.value_of(fields, &Json::Null, &Value::Nil);
-        if let Value::Map(map) = &mut value {
-            let labels = labels
-                .iter()
-                .map(|(key, value)| (key.as_str().into(), Value::String(value.as_str().into())))
-                .collect();
-            Arc::make_mut(map).insert(LABELS.into(), Value::Map(Arc::new(labels)));
-        }
-        self.run(&value)
+    ) -> Result<String, Mistake> {
+        let values = Values::of(row, true, Value::Nil);
+        self.run(values, Some(labels.clone()))
     }
 
-    fn run(&self, value: &Value) -> Result<String, Failure> {
+    fn run(
+        &self,
+        (value, shape): (Value, Shape),
+        labels: Option<BTreeMap<String, String>>,
+    ) -> Result<String, Mistake> {
+        // A poisoned subject is one that a template failed with: it is replaced.
+        let hold = || self.subject.lock().unwrap_or_else(PoisonError::into_inner);
+        *hold() = Subject { shape, labels };
         let fill = |template: &gotmpl::Template, nil| {
             let text = String::new();
             let mut output = Output { text, nil };
-            template.execute_fmt(&mut output, value)?;
+            template.execute_fmt(&mut output, &value)?;
             Ok(output.text)
         };
         let filled = match fill(&self.strict, "<nil>") {
-            Err(TemplateError::MissingKey { key }) if self.is_free(&key) => {
+            Err(TemplateError::MissingKey { key }) if self.is_of_map(&key, &hold().shape) => {
                 fill(&self.lenient, "<no value>")
             }
             filled => filled,
@@ -105,17 +118,22 @@ impl Template {
         filled.map_err(|error| self.execute_failure(&error))
     }
 
-    /// Whether the template asks for `key` in a map with free keys.
-    fn is_free(&self, key: &str) -> bool {
-        FREE_MAPS
-            .iter()
-            .any(|map| self.source.contains(&format!("{map}.{key}")))
+    /// Whether the template asks for `key` in a map with keys of the user's.
+    fn is_of_map(&self, key: &str, shape: &Shape) -> bool {
+        let name = format!(".{key}");
+        let mut asked = self.source.match_indices(&name);
+        asked.any(|(at, _)| {
+            let before = &self.source[..at];
+            let start = before.rfind(|c| !is_path(c)).map_or(0, |at| at + 1);
+            let chain: Vec<&str> = before[start..].split('.').skip(1).collect();
+            shape.is_map(&chain)
+        })
     }
 
-    fn execute_failure(&self, error: &TemplateError) -> Failure {
+    fn execute_failure(&self, error: &TemplateError) -> Mistake {
         let (needle, reason) = match error {
             TemplateError::UndefinedFunction(name) => {
-                return Failure::Parse(format!(
+                return Mistake::Parse(format!(
                     "template: :1: function {} not defined",
                     go::quote(name)
                 ));
@@ -133,14 +151,14 @@ impl Template {
             other => (String::new(), other.to_string()),
         };
         let (line, column, context) = locate(&self.source, &needle);
-        Failure::Execute(format!(
+        Mistake::Execute(format!(
             "template: :{line}:{column}: executing \"\" at <{context}>: {reason}"
         ))
     }
 }
 
-fn parse_failure(error: &TemplateError) -> Failure {
-    Failure::Parse(match error {
+fn parse_failure(error: &TemplateError) -> Mistake {
+    Mistake::Parse(match error {
         TemplateError::Parse { line, message, .. } | TemplateError::Lex { line, message, .. } => {
             format!("template: :{line}: {message}")
         }
@@ -148,10 +166,14 @@ fn parse_failure(error: &TemplateError) -> Failure {
     })
 }
 
+/// Whether a character belongs to a chain of fields.
+fn is_path(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '.' | '_' | '$')
+}
+
 /// The place of a field in a template as Go counts (line from 1, column from
 /// 0) and the whole expression it stands in. Without a field, the first action.
 fn locate(source: &str, field: &str) -> (usize, usize, String) {
-    let is_path = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '$');
     let found = source.match_indices(field).map(|(at, _)| at).find(|&at| {
         !field.is_empty()
             && !source[at + field.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
@@ -192,22 +214,61 @@ fn locate(source: &str, field: &str) -> (usize, usize, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::document::{Never, document};
 
-    fn render(source: &str) -> Result<String, Failure> {
-        let data = json!({
-            "Id": "abc",
-            "State": {"Status": "running", "Running": true, "ExitCode": 0},
-            "Config": {"Labels": {"a": "b"}, "Env": ["A=1", "B=2"], "Cmd": null, "Empty": []},
-            "Mounts": [{"Source": "/a", "Destination": "/b"}, {"Source": "/c", "Destination": "/d"}],
-            "PidsLimit": null,
-        });
-        let hidden = json!({
-            "State": {"Health": null},
-            "Mounts": [{"Name": ""}],
-            "Config": {"Env": ["not this"], "Volumes": null},
-        });
-        Template::parse(source, Missing::Key, false)?.render(&data, &hidden)
+    document! {
+        struct Document {
+            id: String = "Id",
+            state: State = "State",
+            config: Config = "Config",
+            mounts: Vec<Mount> = "Mounts",
+            pids_limit: Option<i64> = "PidsLimit",
+        }
+        struct State {
+            status: String = "Status",
+            running: bool = "Running",
+            exit_code: i64 = "ExitCode",
+            health: Option<Never> = "Health" omitempty,
+        }
+        struct Config {
+            labels: BTreeMap<String, String> = "Labels",
+            env: Vec<String> = "Env",
+            cmd: Option<Vec<String>> = "Cmd",
+            empty: Vec<String> = "Empty",
+            volumes: Option<BTreeMap<String, String>> = "Volumes" hidden,
+        }
+        struct Mount {
+            name: String = "Name" omitempty,
+            source: String = "Source",
+            destination: String = "Destination",
+        }
+    }
+
+    fn document() -> Document {
+        let mount = |source: &str, destination: &str| Mount {
+            source: source.to_owned(),
+            destination: destination.to_owned(),
+            ..Mount::default()
+        };
+        Document {
+            id: "abc".to_owned(),
+            state: State {
+                status: "running".to_owned(),
+                running: true,
+                ..State::default()
+            },
+            config: Config {
+                labels: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
+                env: vec!["A=1".to_owned(), "B=2".to_owned()],
+                ..Config::default()
+            },
+            mounts: vec![mount("/a", "/b"), mount("/c", "/d")],
+            pids_limit: None,
+        }
+    }
+
+    fn render(source: &str) -> Result<String, Mistake> {
+        Template::parse(source)?.render(&document())
     }
 
     #[test]
@@ -284,7 +345,7 @@ mod tests {
         ] {
             assert_eq!(
                 render(source),
-                Err(Failure::Execute(message.to_owned())),
+                Err(Mistake::Execute(message.to_owned())),
                 "{source}"
             );
         }
@@ -294,18 +355,26 @@ mod tests {
         ] {
             assert_eq!(
                 render(source),
-                Err(Failure::Parse(message.to_owned())),
+                Err(Mistake::Parse(message.to_owned())),
                 "{source}"
             );
+        }
+    }
+
+    document! {
+        struct Row {
+            id: String = "ID",
         }
     }
 
     #[test]
     fn rows_know_their_labels_and_hide_them_in_json() {
         let labels = BTreeMap::from([("com.x".to_owned(), "1".to_owned())]);
-        let fields = json!({"ID": "a<b"});
+        let fields = Row {
+            id: "a<b".to_owned(),
+        };
         let row = |source| {
-            Template::parse(source, Missing::Field("*formatter.X"), false)
+            Template::of(source, Missing::Field("*formatter.X"), false)
                 .unwrap()
                 .render_row(&fields, &labels)
         };
@@ -313,7 +382,7 @@ mod tests {
         assert_eq!(row("{{json .}}").unwrap(), "{\"ID\":\"a\\u003cb\"}");
         assert_eq!(
             row("{{.Foo}}").unwrap_err(),
-            Failure::Execute(
+            Mistake::Execute(
                 "template: :1:2: executing \"\" at <.Foo>: can't evaluate field Foo in type *formatter.X"
                     .to_owned()
             )

@@ -2,112 +2,159 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use gotmpl::Value;
 use serde_json::Value as Json;
 
-/// The maps of a document whose keys are the user's, so that a missing one is
-/// no mistake of the template.
-pub(super) const FREE_MAPS: &[&str] = &[
-    "Labels",
-    "Annotations",
-    "ExposedPorts",
-    "Ports",
-    "Networks",
-    "Volumes",
-    "Sysctls",
-    "StorageOpt",
-    "Tmpfs",
-    "PortBindings",
-    "Options",
-    "DriverOpts",
-    "Data",
-    "LogConfig.Config",
-];
+/// A part of a document, as a template sees it.
+pub trait Show {
+    /// The value.
+    fn value(&self, values: &mut Values) -> Value;
 
-/// Fields that are a pointer in Docker's documents: without one they are nil,
-/// while every other null is an empty list or map.
-const POINTERS: &[&str] = &[
-    "MemorySwappiness",
-    "OomKillDisable",
-    "PidsLimit",
-    "IPAMConfig",
-    "Healthcheck",
-    "Health",
-    "Init",
-    "Node",
-    "SizeRootFs",
-    "SizeRw",
-    "StopTimeout",
-];
+    /// Whether `omitempty` leaves it out of JSON.
+    fn is_empty(&self) -> bool {
+        false
+    }
 
-/// The key under which a row keeps its labels for `.Label "key"`.
-pub(super) const LABELS: &str = "\0labels";
+    /// What stands for none of this type.
+    fn nil(values: &mut Values) -> Value
+    where
+        Self: Sized,
+    {
+        values.pointer()
+    }
+}
 
-/// The fields of objects by the addresses of their maps: gotmpl's maps are
-/// sorted and hold what is hidden, while `json` prints a struct of Docker's in
-/// the order of its fields and only what its document shows.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Shape(Arc<Mutex<BTreeMap<usize, Vec<String>>>>);
+/// Makes the values of a document.
+#[derive(Debug)]
+pub struct Values {
+    /// Whether what JSON does not show is there too.
+    whole: bool,
+    /// What a nil pointer is.
+    nil: Value,
+    /// The fields from the document to where we are.
+    path: Vec<String>,
+    shape: Shape,
+}
+
+/// What gotmpl's values cannot say of a document: its maps are sorted and hold
+/// what is hidden, while `json` prints a structure in the order of its fields
+/// and only what JSON shows; and a structure lacks a field, where a map merely
+/// has no entry.
+#[derive(Debug, Default)]
+pub(super) struct Shape {
+    /// The fields that JSON shows, by the address of a structure's map.
+    fields: BTreeMap<usize, Vec<&'static str>>,
+    /// Where structures are, and where maps with keys of the user's are.
+    structures: Vec<Vec<String>>,
+    maps: Vec<Vec<String>>,
+}
+
+/// What the functions know of the value that a template is being filled with.
+#[derive(Debug, Default)]
+pub(super) struct Subject {
+    pub(super) shape: Shape,
+    /// Of a row of a table, which is no document.
+    pub(super) labels: Option<BTreeMap<String, String>>,
+}
+
+impl Values {
+    /// The value of a document, and its shape. With `whole` it has also what
+    /// JSON does not show; a nil pointer becomes `nil`.
+    pub(super) fn of(document: &dyn Show, whole: bool, nil: Value) -> (Value, Shape) {
+        let mut values = Self {
+            whole,
+            nil,
+            path: Vec::new(),
+            shape: Shape::default(),
+        };
+        (document.value(&mut values), values.shape)
+    }
+
+    /// What stands for a nil pointer.
+    pub(crate) fn pointer(&self) -> Value {
+        self.nil.clone()
+    }
+
+    /// What stands for a nil list: one empty list, told from a real one by its
+    /// address, so that `json` prints `null` and everything else sees a list.
+    pub(crate) fn no_list() -> Value {
+        Value::List(null_list())
+    }
+
+    /// As [`Values::no_list`], a map.
+    pub(crate) fn no_map(&mut self) -> Value {
+        self.shape.maps.push(self.path.clone());
+        Value::Map(null_map())
+    }
+
+    /// A map whose keys are the user's.
+    pub(crate) fn map<T: Show>(&mut self, map: &BTreeMap<String, T>) -> Value {
+        self.shape.maps.push(self.path.clone());
+        let mut entries = BTreeMap::new();
+        for (key, part) in map {
+            let value = self.beneath(key, part);
+            entries.insert(key.as_str().into(), value);
+        }
+        Value::Map(Arc::new(entries))
+    }
+
+    /// A structure, to be filled.
+    pub(crate) fn fields(&mut self) -> Fields<'_> {
+        self.shape.structures.push(self.path.clone());
+        Fields {
+            values: self,
+            map: BTreeMap::new(),
+            shown: Vec::new(),
+        }
+    }
+
+    fn beneath(&mut self, name: &str, part: &dyn Show) -> Value {
+        self.path.push(name.to_owned());
+        let value = part.value(self);
+        self.path.pop();
+        value
+    }
+}
+
+/// A structure that is being filled.
+#[derive(Debug)]
+pub(crate) struct Fields<'a> {
+    values: &'a mut Values,
+    map: BTreeMap<Arc<str>, Value>,
+    shown: Vec<&'static str>,
+}
+
+impl Fields<'_> {
+    /// Adds a field under its name in JSON, and under Go's where it is another.
+    pub(crate) fn put(&mut self, names: &[&'static str], shown: bool, part: &dyn Show) {
+        let whole = self.values.whole;
+        let (Some(&json), true) = (names.first(), shown || whole) else {
+            return;
+        };
+        let value = self.values.beneath(json, part);
+        let count = if whole { names.len() } else { 1 };
+        for &name in &names[..count] {
+            self.map.insert(name.into(), value.clone());
+        }
+        if shown {
+            self.shown.push(json);
+        }
+    }
+
+    /// The structure.
+    pub(crate) fn end(self) -> Value {
+        let map = Arc::new(self.map);
+        let address = Arc::as_ptr(&map).addr();
+        self.values.shape.fields.insert(address, self.shown);
+        Value::Map(map)
+    }
+}
 
 impl Shape {
-    /// The value of a document, and of what its type has besides: `hidden` has
-    /// the same form, one element for all of a list. A nil pointer becomes
-    /// `nil`. What was made before is forgotten.
-    pub(super) fn value_of(&self, document: &Json, hidden: &Json, nil: &Value) -> Value {
-        if let Ok(mut shape) = self.0.lock() {
-            shape.clear();
-        }
-        self.value(document, hidden, nil, "")
-    }
-
-    fn value(&self, data: &Json, hidden: &Json, nil: &Value, name: &str) -> Value {
-        match data {
-            Json::Null if POINTERS.contains(&name) => nil.clone(),
-            Json::Null if FREE_MAPS.contains(&name) => Value::Map(null_map()),
-            Json::Null => Value::List(null_list()),
-            Json::Bool(value) => Value::Bool(*value),
-            Json::Number(number) => number
-                .as_i64()
-                .map(Value::Int)
-                .or_else(|| number.as_u64().map(Value::Uint))
-                .unwrap_or_else(|| Value::Float(number.as_f64().unwrap_or_default())),
-            Json::String(text) => Value::String(text.as_str().into()),
-            Json::Array(items) => {
-                let hidden = &hidden[0];
-                Value::List(
-                    items
-                        .iter()
-                        .map(|item| self.value(item, hidden, nil, ""))
-                        .collect(),
-                )
-            }
-            Json::Object(fields) => {
-                let shown = fields
-                    .iter()
-                    .map(|(key, value)| (key, self.value(value, &hidden[key], nil, key)));
-                let besides = hidden.as_object().into_iter().flatten();
-                let besides = besides
-                    .filter(|(key, _)| !fields.contains_key(*key))
-                    .map(|(key, value)| (key, self.value(value, &Json::Null, nil, key)));
-                let map: BTreeMap<Arc<str>, Value> = shown
-                    .chain(besides)
-                    .map(|(key, value)| (key.as_str().into(), value))
-                    .collect();
-                let map = Arc::new(map);
-                if !map.keys().map(AsRef::as_ref).eq(fields.keys())
-                    && let Ok(mut shape) = self.0.lock()
-                {
-                    shape.insert(Arc::as_ptr(&map).addr(), fields.keys().cloned().collect());
-                }
-                Value::Map(map)
-            }
-        }
-    }
-
     /// Back to JSON.
-    pub(super) fn json_of(&self, value: &Value) -> Json {
+    pub(super) fn json(&self, value: &Value) -> Json {
         match value {
             Value::Nil | Value::Function(_) => Json::Null,
             Value::Bool(value) => (*value).into(),
@@ -116,36 +163,37 @@ impl Shape {
             Value::Float(value) => (*value).into(),
             Value::String(text) => text.to_string().into(),
             Value::List(items) if Arc::ptr_eq(items, &null_list()) => Json::Null,
-            Value::List(items) => items.iter().map(|item| self.json_of(item)).collect(),
+            Value::List(items) => items.iter().map(|item| self.json(item)).collect(),
             Value::Map(map) if Arc::ptr_eq(map, &null_map()) => Json::Null,
             Value::Map(map) => {
-                let shape = self.0.lock().ok();
-                let order = shape.and_then(|shape| shape.get(&Arc::as_ptr(map).addr()).cloned());
-                let entry = |key: &str| {
-                    map.get(key)
-                        .map(|value| (key.to_owned(), self.json_of(value)))
-                };
-                match order {
-                    Some(order) => order.iter().filter_map(|key| entry(key)).collect(),
-                    None => map
-                        .keys()
-                        .filter(|key| *key.as_ref() != *LABELS)
-                        .filter_map(|key| entry(key))
-                        .collect(),
+                let entry =
+                    |key: &str| map.get(key).map(|value| (key.to_owned(), self.json(value)));
+                match self.fields.get(&Arc::as_ptr(map).addr()) {
+                    Some(shown) => shown.iter().filter_map(|key| entry(key)).collect(),
+                    None => map.keys().filter_map(|key| entry(key)).collect(),
                 }
             }
         }
     }
+
+    /// Whether `chain`, the names before a missing one, leads to a map with keys
+    /// of the user's. Where a chain begins is not known.
+    pub(super) fn is_map(&self, chain: &[&str]) -> bool {
+        let ends_so = |paths: &[Vec<String>]| {
+            let mut paths = paths.iter();
+            paths
+                .any(|path| path.len() >= chain.len() && path[path.len() - chain.len()..] == *chain)
+        };
+        !chain.is_empty() && ends_so(&self.maps) && !ends_so(&self.structures)
+    }
 }
 
-/// The one empty list that stands for a null: told from a real empty list by
-/// its address, so that `json` prints `null` and everything else sees a list.
 fn null_list() -> Arc<[Value]> {
     static NULL: OnceLock<Arc<[Value]>> = OnceLock::new();
     Arc::clone(NULL.get_or_init(|| Arc::from(Vec::new())))
 }
 
-/// As [`null_list`], a map.
+/// See [`Values::no_map`].
 pub(super) fn null_map() -> Arc<BTreeMap<Arc<str>, Value>> {
     static NULL: OnceLock<Arc<BTreeMap<Arc<str>, Value>>> = OnceLock::new();
     Arc::clone(NULL.get_or_init(Arc::default))

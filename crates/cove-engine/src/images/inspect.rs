@@ -1,5 +1,7 @@
 //! Looking at images.
 
+use std::path::PathBuf;
+
 use cove_model::image::{ImageConfig, Platform};
 use cove_model::{Digest, Reference};
 use cove_storage::{BLOB_LIMIT, Image};
@@ -122,6 +124,12 @@ impl Images<'_> {
         }
         entries.reverse();
         Ok(entries)
+    }
+
+    /// Where the files of a layer are, or would be.
+    #[must_use]
+    pub fn layer_files(&self, layer: &Digest) -> PathBuf {
+        self.engine.store.layer_files(layer)
     }
 
     /// Lets another name stand for an image.

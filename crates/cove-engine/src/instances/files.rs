@@ -44,11 +44,36 @@ pub fn size_of_tree(path: &Path) -> u64 {
     sizes.sum()
 }
 
+/// The directories that an instance's root is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootParts {
+    /// Those of the image's layers, base last.
+    pub lower: Vec<PathBuf>,
+    /// What the instance changes.
+    pub upper: PathBuf,
+    /// Overlayfs's own working space.
+    pub work: PathBuf,
+}
+
 impl Instances<'_> {
+    /// The directories that an instance's root is made of.
+    #[must_use]
+    pub fn root_parts(&self, record: &Record) -> RootParts {
+        let snapshot = Snapshot::in_directory(&self.directory(record));
+        let layers = record.image.layers.iter().rev();
+        RootParts {
+            lower: layers
+                .map(|layer| self.engine.store.layer_files(layer))
+                .collect(),
+            upper: snapshot.upper,
+            work: snapshot.work,
+        }
+    }
+
     /// Bytes of the files that an instance wrote.
     #[must_use]
     pub fn written(&self, record: &Record) -> u64 {
-        size_of_tree(&self.directory(record).join("upper"))
+        size_of_tree(&self.root_parts(record).upper)
     }
 
     /// What an instance changed in its image.

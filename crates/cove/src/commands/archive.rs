@@ -6,12 +6,12 @@ use std::io::{self, IsTerminal as _, Write};
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
+use cove_model::go;
 use cove_sys::fs::Staged;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::copy::{check_output, missing_parent};
-use crate::format::go;
 use crate::outcome::{Failure, Outcome};
 use crate::output;
 

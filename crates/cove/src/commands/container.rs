@@ -2,11 +2,11 @@
 
 use std::io::{self, Write as _};
 
+use cove_docker::filter::Filters;
+use cove_docker::{human, tabs, time};
 use cove_engine::{ChangeKind, CommitRequest, Instances};
 use cove_model::control::{Attach, StopTimeout, WaitUntil};
 use cove_model::instance::Record;
-use cove_model::status::State;
-use jiff::Timestamp;
 
 use super::archive::write_archive;
 pub(crate) use super::copy::cp;
@@ -21,12 +21,9 @@ use super::tables::container::{
 };
 use super::{each, for_each, record, request};
 use crate::attach::Role;
-use crate::format::{go, human, tabs, time};
 use crate::outcome::{Failure, Outcome};
-use crate::output;
-use crate::parse::filter::Filters;
 use crate::settings::Session;
-use crate::terminal;
+use crate::{output, terminal, zone};
 
 /// Connects to a running container.
 pub(crate) fn attach(session: &Session, flags: &AttachFlags, args: &[String]) -> Outcome {
@@ -359,7 +356,7 @@ pub(crate) fn container_prune(
 /// given back, and the exit status.
 pub(crate) fn prune(session: &Session, filters: &[String]) -> Result<(u64, u8), Failure> {
     let filters = Filters::new(filters, &["label", "label!", "until"]).map_err(Failure::error)?;
-    let until = until(&filters)?;
+    let until = filters.until(&zone::clock()).map_err(Failure::error)?;
     let pruned = session.instances()?.prune(|record| {
         let old = until
             .is_none_or(|until| time::read(&record.created).is_some_and(|created| created < until));
@@ -374,25 +371,4 @@ pub(crate) fn prune(session: &Session, filters: &[String]) -> Result<(u64, u8), 
         output::note(&format!("Error: {}", Failure::from(error).message));
     }
     Ok((pruned.reclaimed, code))
-}
-
-/// The moment of an `until` filter.
-pub(crate) fn until(filters: &Filters) -> Result<Option<Timestamp>, Failure> {
-    match filters.get("until") {
-        [] => Ok(None),
-        [text] => time::moment(text, Timestamp::now())
-            .map(Some)
-            .ok_or_else(|| {
-                Failure::error(format!(
-                    "failed to parse value as time or duration: {}",
-                    go::quote(text)
-                ))
-            }),
-        _ => Err(Failure::error("more than one until filter specified")),
-    }
-}
-
-/// Whether a container counts as used by `system df`.
-pub(crate) fn is_active(state: State) -> bool {
-    state.is_running() || state == State::Restarting
 }

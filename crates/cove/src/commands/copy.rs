@@ -12,10 +12,10 @@ use cove_model::instance::Record;
 
 use super::record;
 use super::tables::container::CpFlags;
-use crate::format::human;
 use crate::outcome::{Failure, Outcome};
 use crate::output;
 use crate::settings::Session;
+use cove_docker::human;
 use host::Source;
 pub(super) use host::{check_output, missing_parent};
 use paths::{Destination, split_argument};

@@ -1,17 +1,17 @@
 //! The commands of images.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
 
+use cove_docker::filter::Filters;
+use cove_docker::image::{Filter, Named, Row, Step, id};
+use cove_docker::rows::{self, Line};
+use cove_docker::{human, time};
 use cove_engine::{ErrorKind, ImageInfo, ImportRequest, PullOptions, Removal, SaveFormat};
 use cove_model::Reference;
-use cove_model::glob;
 use cove_model::image::Platform;
-use jiff::Timestamp;
 
 use super::archive::write_archive;
-use super::container::until;
 use super::each;
 pub(crate) use super::login::{login, logout};
 use super::tables::NoFlags;
@@ -19,44 +19,10 @@ use super::tables::image::{
     HistoryFlags, ImagePruneFlags, ImagesFlags, ImportFlags, LoadFlags, PullFlags, RmiFlags,
     SaveFlags,
 };
-use crate::format::rows::{Columns, Row};
-use crate::format::{human, time};
 use crate::outcome::{Failure, Outcome};
-use crate::parse::filter::{Between, Filters};
 use crate::progress::Report;
 use crate::settings::Session;
-use crate::{output, parse};
-
-use super::list::ellipsis;
-
-const COLUMNS: Columns = Columns {
-    type_name: "*formatter.imageContext",
-    fields: &[
-        ("Containers", "CONTAINERS"),
-        ("CreatedAt", "CREATED AT"),
-        ("CreatedSince", "CREATED"),
-        ("Digest", "DIGEST"),
-        ("ID", "IMAGE ID"),
-        ("Repository", "REPOSITORY"),
-        ("SharedSize", "SHARED SIZE"),
-        ("Size", "SIZE"),
-        ("Tag", "TAG"),
-        ("UniqueSize", "UNIQUE SIZE"),
-        ("VirtualSize", "SIZE"),
-    ],
-};
-
-const STEPS: Columns = Columns {
-    type_name: "*formatter.historyContext",
-    fields: &[
-        ("Comment", "COMMENT"),
-        ("CreatedAt", "CREATED AT"),
-        ("CreatedBy", "CREATED BY"),
-        ("CreatedSince", "CREATED"),
-        ("ID", "IMAGE"),
-        ("Size", "SIZE"),
-    ],
-};
+use crate::{output, parse, zone};
 
 /// Fetches an image.
 pub(crate) fn pull(session: &Session, flags: &PullFlags, args: &[String]) -> Outcome {
@@ -100,34 +66,11 @@ fn full_name(reference: &Reference) -> String {
     name
 }
 
-/// One row of `images` before it is shown.
-struct Listed<'a> {
-    image: &'a ImageInfo,
-    repository: String,
-    tag: String,
-    digest: String,
-}
-
 /// Lists images.
 pub(crate) fn images(session: &Session, flags: &ImagesFlags, args: &[String]) -> Outcome {
     let engine = session.engine()?;
-    let known = [
-        "dangling",
-        "label",
-        "label!",
-        "before",
-        "since",
-        "reference",
-        "until",
-    ];
-    let filters = Filters::new(&flags.filter, &known).map_err(Failure::error)?;
-    let dangling = filters.truth("dangling").map_err(Failure::error)?;
-    let until = until(&filters)?;
-    let between = Between::new(&filters, |other| {
-        engine.images().get(other).map(|image| image.created)
-    })?;
-    let mut patterns: Vec<String> = filters.get("reference").to_vec();
-    patterns.extend(args.iter().cloned());
+    let clock = zone::clock();
+    let filter = Filter::new(engine, &clock, &flags.filter, args)?;
     let mut list = engine.images().list()?;
     if list.is_empty()
         && let Some(words) = session.roots_are_elsewhere("images")
@@ -135,40 +78,30 @@ pub(crate) fn images(session: &Session, flags: &ImagesFlags, args: &[String]) ->
         output::note(&words);
     }
     list.iter().for_each(warn_of_damage);
-    // By time, not by text: some are written with another offset.
-    list.sort_by_cached_key(|image| std::cmp::Reverse(time::read(&image.created)));
-    let digests = flags.digests || flags.format.contains(".Digest");
-    let mut listed = Vec::new();
-    for image in &list {
-        let keep = dangling.is_none_or(|wanted| image.tags.is_empty() == wanted)
-            && filters.labels(&image.config.config.labels)
-            && between.holds(&image.created)
-            && until.is_none_or(|until| {
-                time::read(&image.created).is_some_and(|created| created < until)
-            });
-        if keep {
-            listed.extend(names(image, &patterns, digests));
-        }
-    }
-    let trunc = !flags.no_trunc;
-    if flags.quiet && flags.format.is_empty() {
-        let ids = listed
-            .iter()
-            .map(|row| format!("{}\n", id(row.image, trunc)));
-        output::text(&ids.collect::<String>())?;
+    filter.select(&mut list);
+    let format = flags.format.as_str();
+    let digests = flags.digests || format.contains(".Digest");
+    let named: Vec<Named<'_>> = list
+        .iter()
+        .flat_map(|image| filter.names(image, digests))
+        .collect();
+    let cut = !flags.no_trunc;
+    if flags.quiet && format.is_empty() {
+        let ids = named.iter().map(|named| id(&named.image.id, cut));
+        output::text(&ids.map(|id| format!("{id}\n")).collect::<String>())?;
         return Ok(0);
     }
-    let now = Timestamp::now();
-    let rows: Vec<Row> = listed
-        .iter()
-        .map(|listed| row(listed, now, trunc))
-        .collect();
-    let default: &[&str] = if flags.digests {
-        &["Repository", "Tag", "Digest", "ID", "CreatedSince", "Size"]
-    } else {
-        &["Repository", "Tag", "ID", "CreatedSince", "Size"]
+    let line = |named| Line {
+        row: Row::of(named, &clock, cut),
+        labels: &named.image.config.config.labels,
     };
-    output::text(&COLUMNS.render(&flags.format, default, &rows)?)?;
+    let lines: Vec<Line<'_, Row>> = named.iter().map(line).collect();
+    let default = if flags.digests {
+        Row::WITH_DIGESTS
+    } else {
+        Row::DEFAULT
+    };
+    output::text(&rows::render(format, default, &lines).map_err(Failure::plain)?)?;
     Ok(0)
 }
 
@@ -179,144 +112,26 @@ fn warn_of_damage(image: &ImageInfo) {
     }
 }
 
-/// The rows of an image: one per name that a pattern matches.
-fn names<'a>(image: &'a ImageInfo, patterns: &[String], digests: bool) -> Vec<Listed<'a>> {
-    const NONE: &str = "<none>";
-    let wanted = |reference: &Reference| {
-        patterns.is_empty()
-            || patterns.iter().any(|pattern| {
-                glob::matches(pattern, &reference.familiar())
-                    || glob::matches(pattern, &reference.familiar_name())
-            })
-    };
-    let digest_of = |name: &str| {
-        let found = image
-            .repo_digests
-            .iter()
-            .find(|digest| digest.familiar_name() == name);
-        found
-            .and_then(Reference::digest)
-            .map_or_else(|| NONE.to_owned(), ToString::to_string)
-    };
-    let mut rows: Vec<Listed<'_>> = Vec::new();
-    for tag in image.tags.iter().filter(|tag| wanted(tag)) {
-        let repository = tag.familiar_name();
-        let digest = if digests {
-            digest_of(&repository)
-        } else {
-            NONE.to_owned()
-        };
-        let tag = tag.tag().unwrap_or(NONE).to_owned();
-        rows.push(Listed {
-            image,
-            repository,
-            tag,
-            digest,
-        });
-    }
-    // A name by content alone is shown where no tag has that repository.
-    let tagged: BTreeSet<String> = image.tags.iter().map(Reference::familiar_name).collect();
-    for reference in image
-        .repo_digests
-        .iter()
-        .filter(|reference| wanted(reference))
-    {
-        let repository = reference.familiar_name();
-        if !tagged.contains(&repository) {
-            let digest = digest_of(&repository);
-            rows.push(Listed {
-                image,
-                repository,
-                tag: NONE.to_owned(),
-                digest,
-            });
-        }
-    }
-    if image.tags.is_empty() && image.repo_digests.is_empty() && patterns.is_empty() {
-        let none = || NONE.to_owned();
-        rows.push(Listed {
-            image,
-            repository: none(),
-            tag: none(),
-            digest: none(),
-        });
-    }
-    rows
-}
-
-fn id(image: &ImageInfo, trunc: bool) -> String {
-    if trunc {
-        image.id.hex()[..12].to_owned()
-    } else {
-        image.id.to_string()
-    }
-}
-
-fn row(listed: &Listed<'_>, now: Timestamp, trunc: bool) -> Row {
-    let image = listed.image;
-    let created = time::read(&image.created);
-    let unknown = || "N/A".to_owned();
-    let texts = [
-        unknown(),
-        created.map_or_else(unknown, time::go_string),
-        created.map_or_else(unknown, |time| time::ago(time, now)),
-        listed.digest.clone(),
-        id(image, trunc),
-        listed.repository.clone(),
-        unknown(),
-        human::short_size(image.size),
-        listed.tag.clone(),
-        unknown(),
-        human::size(image.size),
-    ];
-    Row {
-        values: texts.into_iter().map(Into::into).collect(),
-        labels: image.config.config.labels.clone(),
-    }
-}
-
 /// Shows how an image came to be.
 pub(crate) fn history(session: &Session, flags: &HistoryFlags, args: &[String]) -> Outcome {
     let engine = session.engine()?;
     let name = args[0].as_str();
     check_platform(&engine.images().get(name)?, name, &flags.platform)?;
-    let trunc = !flags.no_trunc;
+    let cut = !flags.no_trunc;
     let readable = flags.human.unwrap_or(true);
-    let now = Timestamp::now();
+    let clock = zone::clock();
     let entries = engine.images().history(name)?;
-    let mut rows = Vec::with_capacity(entries.len());
-    for entry in &entries {
-        let id = match (&entry.id, trunc) {
-            (None, _) => "<missing>".to_owned(),
-            (Some(id), true) => id.hex()[..12].to_owned(),
-            (Some(id), false) => id.to_string(),
-        };
-        let created = time::read(&entry.created);
-        let by = entry.created_by.replace('\t', " ");
-        let created_by = if trunc { ellipsis(&by, 45) } else { by };
-        let at = created.map_or_else(String::new, time::rfc3339);
-        let since = match created {
-            Some(created) if readable => time::ago(created, now),
-            _ => at.clone(),
-        };
-        let size = if readable {
-            human::short_size(entry.size)
-        } else {
-            entry.size.to_string()
-        };
-        let texts = [entry.comment.clone(), at, created_by, since, id, size];
-        rows.push(Row {
-            values: texts.into_iter().map(Into::into).collect(),
-            ..Row::default()
-        });
-    }
-    if flags.quiet && flags.format.is_empty() {
-        let ids = rows.iter().filter_map(|row| row.values[4].as_str());
-        output::text(&ids.map(|id| format!("{id}\n")).collect::<String>())?;
+    let steps = entries
+        .iter()
+        .map(|entry| Step::of(entry, &clock, cut, readable));
+    let format = flags.format.as_str();
+    if flags.quiet && format.is_empty() {
+        let ids: String = steps.map(|step| format!("{}\n", step.id)).collect();
+        output::text(&ids)?;
         return Ok(0);
     }
-    let default = ["ID", "CreatedSince", "CreatedBy", "Size", "Comment"];
-    output::text(&STEPS.render(&flags.format, &default, &rows)?)?;
+    let lines = rows::plain(steps);
+    output::text(&rows::render(format, Step::DEFAULT, &lines).map_err(Failure::plain)?)?;
     Ok(0)
 }
 
@@ -409,7 +224,7 @@ pub(crate) fn prune(
     let known = ["label", "label!", "until", "dangling"];
     let filters = Filters::new(filters, &known).map_err(Failure::error)?;
     let all = all || filters.truth("dangling").map_err(Failure::error)? == Some(false);
-    let until = until(&filters)?;
+    let until = filters.until(&zone::clock()).map_err(Failure::error)?;
     let report = session.images()?.prune(all, |image| {
         let old = until
             .is_none_or(|until| time::read(&image.created).is_some_and(|created| created < until));

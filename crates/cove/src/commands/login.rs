@@ -2,9 +2,10 @@
 
 use std::io;
 
+use cove_model::go;
+
 use super::tables::NoFlags;
 use super::tables::image::LoginFlags;
-use crate::format::go;
 use crate::outcome::{Failure, Outcome};
 use crate::settings::Session;
 use crate::{output, terminal};

@@ -4,23 +4,23 @@ use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::OwnedFd;
 
+use cove_docker::time::Clock;
 use cove_engine::{Engine, Instances};
+use cove_model::go;
 use cove_model::instance::{LogDriver, Record};
 use cove_model::status::State;
 use cove_supervisor::logs::{Line, LogReader, LogStream, ReadOptions};
-use jiff::Timestamp;
 
 use super::tables::container::LogsFlags;
-use crate::format::{go, time};
 use crate::outcome::{Failure, Outcome};
-use crate::output;
 use crate::settings::Session;
+use crate::{output, zone};
 
 /// Shows what a container wrote.
 pub(crate) fn logs(session: &Session, flags: &LogsFlags, args: &[String]) -> Outcome {
-    let now = Timestamp::now();
-    let since = moment("since", &flags.since, now)?;
-    let until = moment("until", &flags.until, now)?;
+    let clock = zone::clock();
+    let since = moment("since", &flags.since, &clock)?;
+    let until = moment("until", &flags.until, &clock)?;
     let engine = session.engine()?;
     let instance = engine.instances().get(&args[0])?;
     let record = &instance.record;
@@ -139,11 +139,11 @@ fn attributes(all: &BTreeMap<String, String>) -> Vec<u8> {
 }
 
 /// The moment that a flag says, as the log's lines have it.
-fn moment(flag: &str, text: &str, now: Timestamp) -> Result<Option<String>, Failure> {
+fn moment(flag: &str, text: &str, clock: &Clock) -> Result<Option<String>, Failure> {
     if text.is_empty() || text == "0" {
         return Ok(None);
     }
-    let moment = time::moment(text, now).ok_or_else(|| {
+    let moment = clock.moment(text).ok_or_else(|| {
         Failure::plain(format!(
             "invalid value for \"{flag}\": failed to parse value as time or duration: {}",
             go::quote(text)
@@ -169,12 +169,15 @@ mod tests {
 
     #[test]
     fn moments_are_written_as_the_log_has_them() {
-        let now: Timestamp = "2026-11-22T13:00:00Z".parse().unwrap();
-        let since = moment("since", "10m", now).unwrap();
+        let clock = Clock {
+            now: "2026-11-22T13:00:00Z".parse().unwrap(),
+            zone: jiff::tz::TimeZone::UTC,
+        };
+        let since = moment("since", "10m", &clock).unwrap();
         assert_eq!(since.as_deref(), Some("2026-11-22T12:50:00.000000000Z"));
-        assert_eq!(moment("until", "", now).unwrap(), None);
+        assert_eq!(moment("until", "", &clock).unwrap(), None);
         assert_eq!(
-            moment("since", "foo", now).unwrap_err().message,
+            moment("since", "foo", &clock).unwrap_err().message,
             "invalid value for \"since\": failed to parse value as time or duration: \"foo\""
         );
     }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use cove_engine::{CreateRequest, PullPolicy};
 use cove_model::InstanceId;
+use cove_model::go;
 use cove_model::image::{Empty, RunConfig};
 use cove_model::instance::{
     Attach, InstanceSpec, Limits, LogConfig, Mount, NamespaceMode, Namespaces, NetworkMode,
@@ -17,7 +18,6 @@ use cove_model::instance::{
 use super::record;
 use super::tables::run::CreateFlags;
 use super::tables::shared::{self, Process};
-use crate::format::go;
 use crate::outcome::{Failure, Voice};
 use crate::output;
 use crate::parse;
@@ -214,7 +214,7 @@ fn run_config(flags: &CreateFlags) -> Result<RunConfig, Failure> {
         labels.extend(parse::env::file(path, &content, None).map_err(Failure::plain)?);
     }
     labels.extend_from_slice(&flags.label);
-    let ports = each(&flags.expose, parse::port::expose)?;
+    let ports = each(&flags.expose, cove_docker::port::expose)?;
     let stop_signal = Some(flags.stop_signal.as_str()).filter(|signal| !signal.is_empty());
     if let Some(signal) = stop_signal {
         cove_engine::signals::parse(signal)?;

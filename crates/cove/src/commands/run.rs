@@ -4,13 +4,13 @@ use std::path::Path;
 
 use cove_engine::{CreateRequest, Created, Engine};
 use cove_model::control::Attach;
+use cove_model::go;
 use cove_model::instance::Record;
 use cove_supervisor::client::Attachment;
 
 use super::tables::run::{CreateFlags, RunFlags};
 use super::{record, request};
 use crate::attach::Role;
-use crate::format::go;
 use crate::outcome::{Failure, Outcome, Voice};
 use crate::progress::Report;
 use crate::settings::Session;

@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
+use cove_model::go;
 use cove_model::instance::{SeccompProfile, Security};
 
 use super::request::each;
 use super::tables::run::CreateFlags;
-use crate::format::go;
 use crate::outcome::Failure;
 use crate::output;
 use crate::parse;

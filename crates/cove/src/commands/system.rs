@@ -1,26 +1,24 @@
 //! The commands that are about no single kind of thing.
 
-use std::collections::BTreeSet;
-
+use cove_docker::container::Container;
+use cove_docker::document::Show;
+use cove_docker::image::Image;
+use cove_docker::rows::{self, Line, Row};
+use cove_docker::template::{Mistake, Template};
+use cove_docker::usage::{self, DiskUsage};
+use cove_docker::version::Version;
+use cove_docker::{Inspected, human, json, time};
 use cove_engine::{Engine, ErrorKind, Fate, ImageInfo, Object};
-use jiff::Timestamp;
-use serde_json::{Value, json};
 
-use super::container::is_active;
 use super::image::check_platform;
-use super::list::status_text;
 use super::tables::system::{
     ContainerInspectFlags, FormatFlags, ImageInspectFlags, InspectFlags, SystemDfFlags,
     SystemFsckFlags, SystemPruneFlags,
 };
 use super::{container, image};
-use crate::build;
-use crate::format::template::{Failure as TemplateFailure, Missing, Template};
-use crate::format::{human, json as text, tabs, time};
-use crate::inspect;
 use crate::outcome::{Failure, Outcome};
-use crate::output;
 use crate::settings::Session;
+use crate::{build, output, zone};
 
 /// What a name may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,21 +104,20 @@ fn inspect_all(session: &Session, wanted: &Wanted<'_>, names: &[String]) -> Outc
     }
     match &template {
         None => {
-            let documents = found.into_iter().map(|(document, _)| document).collect();
             output::line(&if wanted.format == "json" {
-                text::escaped(&documents)
+                json::escaped(&found)
             } else {
-                text::pretty(&documents)
+                json::pretty(&found)
             })?;
         }
         Some(template) => {
             let mut lines = String::new();
-            for (document, hidden) in &found {
-                match template.render(document, &hidden(document)) {
+            for document in &found {
+                match template.render(document) {
                     Ok(line) => lines.push_str(&format!("{line}\n")),
-                    Err(error) => {
+                    Err(mistake) => {
                         output::text(&lines)?;
-                        return Err(template_failure(error));
+                        return Err(template_failure(mistake));
                     }
                 }
             }
@@ -139,16 +136,13 @@ fn inspect_all(session: &Session, wanted: &Wanted<'_>, names: &[String]) -> Outc
     Err(last)
 }
 
-/// A document, and what gives what it does not show.
-type Found = (Value, fn(&Value) -> Value);
-
-fn find(engine: &Engine, name: &str, wanted: &Wanted<'_>) -> Result<Found, Failure> {
+fn find(engine: &Engine, name: &str, wanted: &Wanted<'_>) -> Result<Inspected, Failure> {
     let kind = wanted.kind;
     if kind != Kind::Image {
         match engine.instances().get(name) {
             Ok(instance) => {
-                let document = inspect::container::document(engine, &instance, wanted.size);
-                return Ok((document, inspect::hidden::of_container));
+                let container = Container::of(engine, &instance, wanted.size);
+                return Ok(Inspected::Container(Box::new(container)));
             }
             Err(error) if kind == Kind::Any && error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
@@ -157,8 +151,7 @@ fn find(engine: &Engine, name: &str, wanted: &Wanted<'_>) -> Result<Found, Failu
     match engine.images().get(name) {
         Ok(image) => {
             check_platform(&image, name, wanted.platform)?;
-            let document = inspect::image::document(&image, &engine.roots().root);
-            Ok((document, inspect::hidden::of_image))
+            Ok(Inspected::Image(Box::new(Image::of(engine, &image))))
         }
         Err(error) if kind == Kind::Any && error.kind() == ErrorKind::NotFound => {
             Err(Failure::error(format!("No such object: {name}")))
@@ -174,29 +167,23 @@ fn template(format: &str) -> Result<Option<Template>, Failure> {
         "json" => "{{json .}}",
         source => source,
     };
-    Template::parse(source, Missing::Key, false)
-        .map(Some)
-        .map_err(template_failure)
+    Template::parse(source).map(Some).map_err(template_failure)
 }
 
-fn template_failure(error: TemplateFailure) -> Failure {
-    match error {
-        TemplateFailure::Parse(message) => {
+fn template_failure(mistake: Mistake) -> Failure {
+    match mistake {
+        Mistake::Parse(message) => {
             Failure::plain(format!("template parsing error: {message}")).with_code(64)
         }
-        TemplateFailure::Execute(message) => {
-            Failure::plain(format!("template parsing error: {message}"))
-        }
+        Mistake::Execute(message) => Failure::plain(format!("template parsing error: {message}")),
     }
 }
 
 /// Prints a document through `--format`, or else as `plain` says.
-pub(super) fn show(format: &str, document: &Value, plain: impl FnOnce() -> String) -> Outcome {
+pub(super) fn show(format: &str, document: &dyn Show, plain: impl FnOnce() -> String) -> Outcome {
     match template(format)? {
         Some(template) => {
-            let line = template
-                .render(document, &Value::Null)
-                .map_err(template_failure)?;
+            let line = template.render(document).map_err(template_failure)?;
             output::line(&line)?;
         }
         None => output::text(&plain())?,
@@ -206,37 +193,22 @@ pub(super) fn show(format: &str, document: &Value, plain: impl FnOnce() -> Strin
 
 /// Shows which Cove this is.
 pub(crate) fn version(_: &Session, flags: &FormatFlags, _: &[String]) -> Outcome {
-    let version = build::VERSION;
-    let built = build::date();
-    let uname = rustix::system::uname();
-    let kernel = uname.release().to_string_lossy().into_owned();
-    // One program is client and engine, so both say the same.
-    let own = json!({
-        "Version": version,
-        "ApiVersion": "",
-        "GitCommit": build::COMMIT,
-        "BuildTime": built.map(|date| date.to_string()).unwrap_or_default(),
-        "Os": "linux",
-        "Arch": go_architecture(),
-        "KernelVersion": kernel,
-    });
-    let document = json!({"Client": own, "Server": own});
-    show(&flags.format, &document, || {
+    let build = build::this();
+    let version = Version::of(&build);
+    let own = &version.client;
+    show(&flags.format, &version, || {
         format!(
-            "Cove:\n Version:           {version}\n Git commit:        {}\n Built:             {}\n OS/Arch:           linux/{}\n Kernel version:    {kernel}\n",
+            "Cove:\n Version:           {}\n Git commit:        {}\n Built:             {}\n OS/Arch:           {}/{}\n Kernel version:    {}\n",
+            own.version,
             build::short_commit(),
-            built.map_or_else(|| "unknown".to_owned(), time::ansi_c),
-            go_architecture()
+            build
+                .date
+                .map_or_else(|| "unknown".to_owned(), time::ansi_c),
+            own.os,
+            own.arch,
+            own.kernel_version,
         )
     })
-}
-
-pub(super) fn go_architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
 }
 
 /// Verifies every stored image.
@@ -301,15 +273,6 @@ fn named(images: &[ImageInfo], id: &cove_model::Digest) -> String {
     name.unwrap_or_else(|| id.to_string())
 }
 
-/// One line of `system df`.
-struct Usage {
-    kind: &'static str,
-    total: usize,
-    active: usize,
-    size: u64,
-    reclaimable: u64,
-}
-
 /// Shows what takes how much of the disk.
 pub(crate) fn system_df(session: &Session, flags: &SystemDfFlags, _: &[String]) -> Outcome {
     if flags.verbose && !flags.format.is_empty() {
@@ -318,141 +281,24 @@ pub(crate) fn system_df(session: &Session, flags: &SystemDfFlags, _: &[String]) 
         ));
     }
     let engine = session.engine()?;
-    let images = engine.images().list()?;
-    let instances = engine.instances().list()?;
-    let used: BTreeSet<_> = instances
-        .iter()
-        .map(|instance| instance.record.image.id)
-        .collect();
-    let sizes: Vec<u64> = instances
-        .iter()
-        .map(|instance| engine.instances().written(&instance.record))
-        .collect();
-    let active = |index: usize| is_active(instances[index].status.state);
-    // Layers that images share are stored, and counted, once.
-    let mut layers = std::collections::BTreeMap::new();
-    let mut needed = BTreeSet::new();
-    for image in &images {
-        for layer in &image.layers {
-            let path = engine
-                .roots()
-                .root
-                .join("layers")
-                .join(layer.hex())
-                .join("diff");
-            layers
-                .entry(*layer)
-                .or_insert_with(|| cove_engine::size_of_tree(&path));
-            if used.contains(&image.id) {
-                needed.insert(*layer);
-            }
-        }
-    }
-    let spare = layers
-        .iter()
-        .filter(|(layer, _)| !needed.contains(*layer))
-        .map(|(_, size)| size);
-    let usages = [
-        Usage {
-            kind: "Images",
-            total: images.len(),
-            active: images
-                .iter()
-                .filter(|image| used.contains(&image.id))
-                .count(),
-            size: layers.values().sum(),
-            reclaimable: spare.sum(),
-        },
-        Usage {
-            kind: "Containers",
-            total: instances.len(),
-            active: (0..instances.len()).filter(|&index| active(index)).count(),
-            size: sizes.iter().sum(),
-            reclaimable: (0..sizes.len())
-                .filter(|&index| !active(index))
-                .map(|index| sizes[index])
-                .sum(),
-        },
-    ];
+    let usage = DiskUsage::of(engine)?;
     if flags.verbose {
-        let mut images_used = std::collections::BTreeMap::new();
-        for instance in &instances {
-            *images_used
-                .entry(instance.record.image.id)
-                .or_insert(0_usize) += 1;
-        }
-        let now = Timestamp::now();
-        let ago =
-            |text: &str| time::read(text).map_or_else(|| "N/A".to_owned(), |at| time::ago(at, now));
-        let mut table = String::from("REPOSITORY\tTAG\tIMAGE ID\tCREATED\tSIZE\tCONTAINERS\n");
-        for image in &images {
-            let name = image.tags.first();
-            table.push_str(&format!(
-                "{}\t{}\t{}\t{}\t{}\t{}\n",
-                name.map_or_else(|| "<none>".to_owned(), cove_model::Reference::familiar_name),
-                name.and_then(cove_model::Reference::tag)
-                    .unwrap_or("<none>"),
-                &image.id.hex()[..12],
-                ago(&image.created),
-                human::short_size(image.size),
-                images_used.get(&image.id).unwrap_or(&0),
-            ));
-        }
-        output::text(&format!("Images space usage:\n\n{}", tabs::docker(&table)))?;
-        let mut table =
-            String::from("CONTAINER ID\tIMAGE\tLOCAL VOLUMES\tSIZE\tCREATED\tSTATUS\tNAMES\n");
-        for (instance, size) in instances.iter().zip(&sizes) {
-            let record = &instance.record;
-            table.push_str(&format!(
-                "{}\t{}\t0\t{}\t{}\t{}\t{}\n",
-                record.id.short(),
-                record.image.name,
-                human::short_size(*size),
-                ago(&record.created),
-                status_text(&instance.status, now),
-                record.name,
-            ));
-        }
-        output::text(&format!(
-            "\nContainers space usage:\n\n{}",
-            tabs::docker(&table)
-        ))?;
+        let clock = zone::clock();
+        let images = rows::plain(usage.images(&clock));
+        let images = table("", DiskUsage::IMAGES, &images)?;
+        output::text(&format!("Images space usage:\n\n{images}"))?;
+        let containers = rows::plain(usage.containers(engine, &clock));
+        let containers = table("", DiskUsage::CONTAINERS, &containers)?;
+        output::text(&format!("\nContainers space usage:\n\n{containers}"))?;
         return Ok(0);
     }
-    let rows: Vec<crate::format::rows::Row> = usages.iter().map(usage_row).collect();
-    let default = ["Type", "TotalCount", "Active", "Size", "Reclaimable"];
-    output::text(&USAGE.render(&flags.format, &default, &rows)?)?;
+    let lines = rows::plain(usage.summary());
+    output::text(&table(&flags.format, usage::Row::DEFAULT, &lines)?)?;
     Ok(0)
 }
 
-const USAGE: crate::format::rows::Columns = crate::format::rows::Columns {
-    type_name: "*formatter.diskUsageImagesContext",
-    fields: &[
-        ("Active", "ACTIVE"),
-        ("Reclaimable", "RECLAIMABLE"),
-        ("Size", "SIZE"),
-        ("TotalCount", "TOTAL"),
-        ("Type", "TYPE"),
-    ],
-};
-
-fn usage_row(usage: &Usage) -> crate::format::rows::Row {
-    let share = if usage.size == 0 {
-        0
-    } else {
-        u128::from(usage.reclaimable) * 100 / u128::from(usage.size)
-    };
-    let texts = [
-        usage.active.to_string(),
-        format!("{} ({share}%)", human::size(usage.reclaimable)),
-        human::size(usage.size),
-        usage.total.to_string(),
-        usage.kind.to_owned(),
-    ];
-    crate::format::rows::Row {
-        values: texts.into_iter().map(Into::into).collect(),
-        ..Default::default()
-    }
+fn table<R: Row>(format: &str, default: &[&str], lines: &[Line<'_, R>]) -> Result<String, Failure> {
+    rows::render(format, default, lines).map_err(Failure::plain)
 }
 
 /// Removes containers that are down and images that nothing needs.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::format::go::quote;
+use cove_model::go::quote;
 
 /// A line of `/etc/hosts` as `name:address`.
 ///

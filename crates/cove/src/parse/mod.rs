@@ -6,12 +6,8 @@ pub(crate) mod cpus;
 pub(crate) mod detach;
 pub(crate) mod device;
 pub(crate) mod env;
-pub(crate) mod filter;
 pub(crate) mod host;
 pub(crate) mod mount;
 pub(crate) mod platform;
-pub(crate) mod port;
 pub(crate) mod ulimit;
 pub(crate) mod volume;
-
-pub(crate) use cove_model::duration;

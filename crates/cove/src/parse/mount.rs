@@ -127,7 +127,7 @@ fn read(text: &str) -> Result<Request, String> {
 fn set(request: &mut Request, field: &str, key: &str, value: Option<&str>) -> Result<(), String> {
     let truth = |value: Option<&str>| match value {
         None => Ok(true),
-        Some(value) => crate::format::go::parse_bool(value)
+        Some(value) => cove_model::go::parse_bool(value)
             .ok_or_else(|| format!("invalid value for {key}: {value}")),
     };
     match key {

@@ -1,8 +1,7 @@
 //! Platforms as `linux/arm64/v8`, with the names that people use.
 
+use cove_model::go::quote;
 use cove_model::image::Platform;
-
-use crate::format::go::quote;
 
 /// A platform; an operating system or an architecture alone is enough.
 ///

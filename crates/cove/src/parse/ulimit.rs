@@ -60,7 +60,7 @@ pub(crate) fn parse(text: &str) -> Result<Ulimit, String> {
 }
 
 fn number(text: &str) -> Result<i64, String> {
-    let value = crate::format::go::parse_decimal_int(text)?;
+    let value = cove_model::go::parse_decimal_int(text)?;
     if value < -1 {
         Err(format!("invalid ulimit value: {text}"))
     } else {

@@ -314,7 +314,10 @@ impl Golden {
                 r"20\d\d-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)".to_owned(),
                 "<time>",
             ),
-            (r"20\d\d-\d\d-\d\d [\d:.]+ [+-]\d{4} \w+".to_owned(), "<time>"),
+            (
+                r"20\d\d-\d\d-\d\d [\d:.]+ [+-]\d{4} \w+".to_owned(),
+                "<time>",
+            ),
             (
                 "(Less than a second|About a \\w+|\\d+ \\w+) ago *".to_owned(),
                 "<ago> ",
@@ -323,7 +326,10 @@ impl Golden {
             (r#""Pid": ?\d+"#.to_owned(), "\"Pid\": <pid>"),
             (r#""Size": ?\d+"#.to_owned(), "\"Size\": <size>"),
             (r"\b\d+(\.\d+)?[kM]B\b *".to_owned(), "<size> "),
-            (r"(\bSize:|\bVirtualSize:|[^:] |\|)[12]\d{6}\b *".to_owned(), "${1}<size> "),
+            (
+                r"(\bSize:|\bVirtualSize:|[^:] |\|)[12]\d{6}\b *".to_owned(),
+                "${1}<size> ",
+            ),
             (r"\(\d+%\)".to_owned(), "(<share>)"),
         ];
         Self {

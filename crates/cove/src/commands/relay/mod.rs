@@ -13,6 +13,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use cove_model::go;
 use cove_sandbox::{ExecChild, Stdio};
 use cove_sys::terminal::Raw;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -25,7 +26,6 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use self::input::{Input, Place};
 use self::output::{Output, Stream};
 use crate::attach::{Keys, status};
-use crate::format::go;
 use crate::outcome::{Failure, Outcome};
 use crate::signals::{Heard, Signals};
 use crate::terminal;

@@ -1,11 +1,11 @@
 //! The values of flags, read as soon as they are met. A reader is called as help
 //! calls its values, or as what it reads.
 
+use cove_model::go;
 use cove_model::instance::Ulimit;
 use cove_sys::ns;
 use cove_sys::sysctl::Sysctl;
 
-use crate::format::go;
 use crate::parse;
 
 /// A switch, in the words that Go's `strconv.ParseBool` takes.
@@ -64,7 +64,7 @@ fn checked(text: &str, check: Result<(), String>) -> Result<String, String> {
 
 /// A filter.
 pub(crate) fn filter(text: &str) -> Result<String, String> {
-    checked(text, parse::filter::check(text))
+    checked(text, cove_docker::filter::check(text))
 }
 
 /// A variable.

@@ -28,7 +28,7 @@ refuse! {
 
 /// `--disable-content-trust`, which is on unless somebody says otherwise.
 pub(crate) fn no_trust(text: &str) -> Result<(), String> {
-    match crate::format::go::parse_bool(text) {
+    match cove_model::go::parse_bool(text) {
         Some(true) => Ok(()),
         Some(false) => Err("signatures of content trust are not verified".to_owned()),
         None => Err("expected true or false".to_owned()),
