@@ -10,6 +10,11 @@ use cove_sandbox::InitFault;
 /// The result of an engine call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// A refusal of what the caller asked for.
+pub(crate) fn invalid<T>(message: impl Into<String>) -> Result<T> {
+    Err(Error::Invalid(message.into()))
+}
+
 /// What a face has to know of an error to choose a status or an exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {

@@ -38,6 +38,27 @@ pub struct HostAbilities {
     pub apparmor: bool,
 }
 
+/// What a plan depends on besides the request and the image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostFacts {
+    /// The host's name.
+    pub name: String,
+    /// SELinux is in force.
+    pub selinux: bool,
+}
+
+impl HostFacts {
+    /// Looks at the host.
+    #[must_use]
+    pub fn look() -> Self {
+        let system = rustix::system::uname();
+        Self {
+            name: system.nodename().to_string_lossy().into_owned(),
+            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+        }
+    }
+}
+
 impl HostAbilities {
     /// Looks at the host.
     #[must_use]

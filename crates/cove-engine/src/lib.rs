@@ -2,7 +2,7 @@
 //! joins the mechanisms below. Nothing here knows a face.
 //!
 //! An instance goes through `resolve` (the only step that talks to a
-//! registry), `plan` (pure: [`mod@spec`]) and `execute` ([`supervise`], in the
+//! registry), `plan` (pure: [`mod@plan`]) and `execute` ([`supervise`], in the
 //! instance's own supervisor). All calls are synchronous; the engine holds no
 //! state between them and no lock over slow work.
 
@@ -14,8 +14,10 @@ pub mod init;
 mod instances;
 pub mod logging;
 mod machine;
+pub mod plan;
 mod progress;
 mod receipts;
+pub mod request;
 mod roots;
 pub mod settle;
 pub mod signals;
@@ -31,11 +33,12 @@ use cove_state::State;
 use cove_storage::Store;
 
 pub use error::{Error, ErrorKind, Result, sentence};
-pub use host::{HostAbilities, Index};
+pub use host::{HostAbilities, HostFacts, Index};
 pub use images::*;
 pub use instances::*;
 pub use machine::{Machine, Overlay};
 pub use progress::{LayerState, Progress, PullEvent, Silent};
+pub use request::CreateRequest;
 pub use roots::Roots;
 
 /// The engine over one installation.

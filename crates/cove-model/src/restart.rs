@@ -1,7 +1,6 @@
-//! The restart policy of an instance, in Docker's grammar.
+//! The restart policy of an instance, by Docker's names.
 
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,61 +27,40 @@ pub enum RestartPolicy {
     UnlessStopped,
 }
 
-/// Why a text is not a restart policy.
+/// Why a name and a count are no restart policy, in Docker's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RestartPolicyError {
     /// None of the four names.
-    #[error(
-        "unknown restart policy {0:?}: use no, on-failure[:max-retries], always or unless-stopped"
-    )]
+    #[error("invalid restart policy '{0}'")]
     Unknown(String),
-    /// The count after `on-failure:` is not a number.
-    #[error("restart policy {0:?}: the maximum retry count must be a number that is not negative")]
-    Count(String),
-    /// The count after `on-failure:` is below 0.
-    #[error("restart policy {0:?}: the maximum retry count cannot be negative")]
-    Negative(String),
-    /// A count without a policy.
-    #[error("restart policy {0:?}: no policy before the colon")]
-    NoPolicy(String),
-    /// A count after a policy that takes none.
-    #[error("restart policy {0:?}: a maximum retry count only goes with on-failure")]
+    /// A count below 0.
+    #[error("maximum retry count cannot be negative")]
+    Negative,
+    /// A count with a policy that takes none.
+    #[error("maximum retry count cannot be used with restart policy '{0}'")]
     CountNotAllowed(String),
 }
 
-impl FromStr for RestartPolicy {
-    type Err = RestartPolicyError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (name, count) = match text.split_once(':') {
-            Some((name, count)) => (name, Some(count)),
-            None => (text, None),
-        };
-        // An empty count is none, and 0 is "no limit", as with Docker.
-        let count = match count.filter(|count| !count.is_empty()) {
-            None => 0,
-            Some(count) => count
-                .parse::<i32>()
-                .map_err(|_| RestartPolicyError::Count(text.to_owned()))?,
-        };
+impl RestartPolicy {
+    /// The policy of a name, for at most `max_retries` in a row; 0 is "no limit", as with Docker.
+    ///
+    /// # Errors
+    /// When there is no such policy, or it takes no such count.
+    pub fn new(name: &str, max_retries: i32) -> Result<Self, RestartPolicyError> {
         let plain = match name {
             "on-failure" => {
-                let max = u32::try_from(count)
-                    .map_err(|_| RestartPolicyError::Negative(text.to_owned()))?;
+                let max = u32::try_from(max_retries).map_err(|_| RestartPolicyError::Negative)?;
                 return Ok(Self::OnFailure {
                     max: Some(max).filter(|max| *max > 0),
                 });
             }
-            "" if text.starts_with(':') => {
-                return Err(RestartPolicyError::NoPolicy(text.to_owned()));
-            }
             "" | "no" => Self::No,
             "always" => Self::Always,
             "unless-stopped" => Self::UnlessStopped,
-            _ => return Err(RestartPolicyError::Unknown(text.to_owned())),
+            _ => return Err(RestartPolicyError::Unknown(name.to_owned())),
         };
-        if count != 0 {
-            return Err(RestartPolicyError::CountNotAllowed(text.to_owned()));
+        if max_retries != 0 {
+            return Err(RestartPolicyError::CountNotAllowed(name.to_owned()));
         }
         Ok(plain)
     }
@@ -105,29 +83,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn grammar() {
-        for (text, policy) in [
-            ("no", RestartPolicy::No),
-            ("", RestartPolicy::No),
-            ("always", RestartPolicy::Always),
-            ("unless-stopped", RestartPolicy::UnlessStopped),
-            ("on-failure", RestartPolicy::OnFailure { max: None }),
-            ("on-failure:0", RestartPolicy::OnFailure { max: None }),
-            ("on-failure:7", RestartPolicy::OnFailure { max: Some(7) }),
-            ("on-failure:", RestartPolicy::OnFailure { max: None }),
-            ("always:0", RestartPolicy::Always),
+    fn names_and_counts() {
+        for (name, count, policy) in [
+            ("no", 0, Ok(RestartPolicy::No)),
+            ("", 0, Ok(RestartPolicy::No)),
+            ("always", 0, Ok(RestartPolicy::Always)),
+            ("unless-stopped", 0, Ok(RestartPolicy::UnlessStopped)),
+            ("on-failure", 0, Ok(RestartPolicy::OnFailure { max: None })),
+            (
+                "on-failure",
+                7,
+                Ok(RestartPolicy::OnFailure { max: Some(7) }),
+            ),
+            ("Always", 0, Err("invalid restart policy 'Always'")),
+            ("sometimes", 3, Err("invalid restart policy 'sometimes'")),
+            (
+                "on-failure",
+                -1,
+                Err("maximum retry count cannot be negative"),
+            ),
+            (
+                "always",
+                3,
+                Err("maximum retry count cannot be used with restart policy 'always'"),
+            ),
         ] {
-            assert_eq!(text.parse(), Ok(policy), "{text}");
-        }
-        for bad in [
-            "Always",
-            ":3",
-            "on-failure:-1",
-            "on-failure:x",
-            "always:3",
-            "sometimes",
-        ] {
-            assert!(bad.parse::<RestartPolicy>().is_err(), "{bad}");
+            let made = RestartPolicy::new(name, count).map_err(|error| error.to_string());
+            assert_eq!(made, policy.map_err(str::to_owned), "{name}:{count}");
         }
         assert_eq!(
             RestartPolicy::OnFailure { max: Some(7) }.to_string(),

@@ -20,7 +20,7 @@ use crate::Engine;
 
 pub use crate::driver::process::{ExecRequest, Processes};
 pub use copy::{Extract, Owner, PathStat, extract, pack};
-pub use create::{CreateRequest, Created};
+pub use create::Created;
 pub use files::{Change, ChangeKind, CommitRequest, RootParts, size_of_tree};
 pub use remove::PrunedInstances;
 pub use status::Instance;

@@ -20,7 +20,8 @@ use cove_supervisor::logs::{Format, ReadOptions};
 
 use self::attributes::{Origin, attributes};
 use crate::Instances;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, invalid};
+use crate::request::LogRequest;
 
 /// Bytes that may wait in non-blocking mode when nobody says; Docker's.
 const BUFFER: u64 = 1 << 20;
@@ -50,7 +51,7 @@ const ELSEWHERE: [&str; 10] = [
 ///
 /// # Errors
 /// Docker's words for one that it does not know.
-pub fn driver(name: &str) -> Result<LogDriver> {
+fn driver(name: &str) -> Result<LogDriver> {
     match name {
         "" | "k8s-file" => Ok(LogDriver::K8sFile),
         "json-file" => Ok(LogDriver::JsonFile),
@@ -65,9 +66,22 @@ pub fn driver(name: &str) -> Result<LogDriver> {
     }
 }
 
+/// The log that a caller asks for.
+///
+/// # Errors
+/// Docker's words for what it does not know.
+pub(crate) fn plan(request: &LogRequest) -> Result<LogConfig> {
+    let log = LogConfig {
+        driver: driver(&request.driver)?,
+        options: request.options.clone(),
+    };
+    check(&log)?;
+    Ok(log)
+}
+
 /// Refuses options that the driver does not have, and values it cannot take: all that
 /// can be said before the container is there.
-pub(crate) fn check(log: &LogConfig) -> Result<()> {
+fn check(log: &LogConfig) -> Result<()> {
     if log.driver == LogDriver::None {
         return if log.options.is_empty() {
             Ok(())
@@ -283,18 +297,12 @@ fn whole_number(text: &str) -> Result<i64, String> {
 
 /// Go's `strconv.ParseBool`.
 fn truth(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(format!(
+    go::parse_bool(text).ok_or_else(|| {
+        format!(
             "strconv.ParseBool: parsing {}: invalid syntax",
             go::quote(text)
-        )),
-    }
-}
-
-fn invalid<T>(message: String) -> Result<T> {
-    Err(Error::Invalid(message))
+        )
+    })
 }
 
 #[cfg(test)]

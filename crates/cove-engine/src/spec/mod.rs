@@ -20,9 +20,10 @@ use oci_spec::runtime::{
     RootBuilder, Spec, SpecBuilder,
 };
 
+pub(crate) use resources::device_rule;
 pub use resources::{DEFAULT_PIDS, resources, without_devices};
-pub(crate) use security::lacking;
 pub use security::{Hidden, capabilities, default_seccomp, hidden};
+pub(crate) use security::{capability, lacking};
 
 use crate::error::{Error, Result};
 use crate::users::Identity;
@@ -310,7 +311,7 @@ fn sysctls(spec: &InstanceSpec) -> HashMap<String, String> {
     sysctls
 }
 
-fn rlimit_type(name: &str) -> Result<PosixRlimitType> {
+pub(crate) fn rlimit_type(name: &str) -> Result<PosixRlimitType> {
     Ok(match name {
         "cpu" => PosixRlimitType::RlimitCpu,
         "fsize" => PosixRlimitType::RlimitFsize,

@@ -152,13 +152,13 @@ fn device_rules(spec: &InstanceSpec, devices: &[Device]) -> Result<Vec<LinuxDevi
         )?);
     }
     for text in &spec.device_rules {
-        rules.push(parse_rule(text)?);
+        rules.push(device_rule(text)?);
     }
     Ok(rules)
 }
 
 /// A rule in Docker's words: `c 1:3 rwm`, `b *:* r`, `a`.
-fn parse_rule(text: &str) -> Result<LinuxDeviceCgroup> {
+pub(crate) fn device_rule(text: &str) -> Result<LinuxDeviceCgroup> {
     let bad = || Error::Invalid(format!("invalid device cgroup rule format: '{text}'"));
     let mut parts = text.split_whitespace();
     let kind = match parts.next() {
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn device_rules_follow_dockers_grammar() {
         for good in ["c 1:3 rwm", "b *:* r", "a *:* m", "c 10:* rw"] {
-            assert!(parse_rule(good).is_ok(), "{good}");
+            assert!(device_rule(good).is_ok(), "{good}");
         }
         for bad in [
             "",
@@ -230,7 +230,7 @@ mod tests {
             "c 1:3 rwm more",
             "c -1:3 r",
         ] {
-            assert!(parse_rule(bad).is_err(), "{bad}");
+            assert!(device_rule(bad).is_err(), "{bad}");
         }
     }
 }

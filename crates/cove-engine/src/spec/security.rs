@@ -166,7 +166,7 @@ fn parse(names: &[String]) -> Result<(HashSet<Capability>, bool)> {
 }
 
 /// A capability by name, with or without `CAP_`, in any case.
-pub(super) fn capability(name: &str) -> Result<Capability> {
+pub(crate) fn capability(name: &str) -> Result<Capability> {
     let upper = name.to_uppercase();
     let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
     ALL_CAPABILITIES

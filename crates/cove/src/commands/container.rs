@@ -321,10 +321,10 @@ pub(crate) fn update(session: &Session, flags: &UpdateFlags, args: &[String]) ->
             "you must provide one or more flags when using this command",
         ));
     }
-    let limits = request::limits(given, flags.memory_swap)?;
+    let limits = cove_engine::plan::limits(&request::limits(given, flags.memory_swap))?;
     let policy = match flags.restart.as_deref() {
         None | Some("") => None,
-        Some(text) => Some(request::restart(text)?),
+        Some(text) => Some(cove_engine::plan::restart(&request::restart(text)?)?),
     };
     for_each(args, |name| {
         let record = record(session, name)?;

@@ -1,29 +1,18 @@
 //! What flags are refused with, and what they become.
 
-use std::path::Path;
-
-use cove_model::instance::MountSource;
-
 use super::*;
 use crate::commands::tables::run::RunFlags;
-use crate::settings::Session;
 
 fn request(words: &[&str]) -> Result<CreateRequest, String> {
-    let directory = tempfile::tempdir().unwrap();
-    let roots = cove_engine::Roots {
-        root: directory.path().join("root"),
-        runroot: directory.path().join("run"),
-    };
-    let session = Session::new("cove", "cove run".to_owned(), roots);
     let mut flags = RunFlags::default();
     let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
     let args = cove_flags::parse(&mut flags, false, &words)
         .map_err(|stop| crate::cli::in_pflags_words(&stop))?;
-    resolve(&session, &flags.create, flags.detach, &args).map_err(|failure| failure.message)
+    resolve(&flags.create, flags.detach, &args).map_err(|failure| failure.message)
 }
 
 #[test]
-fn flags_become_a_spec() {
+fn flags_become_a_request() {
     let request = request(&[
         "-it",
         "--rm",
@@ -76,37 +65,36 @@ fn flags_become_a_spec() {
         "--rm",
     ])
     .unwrap();
-    let spec = &request.spec;
+    let words = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
     assert_eq!(
         (request.name.as_deref(), request.image.as_str()),
         (Some("web"), "image")
     );
-    assert_eq!(request.command, ["-x", "--rm"]);
+    assert_eq!(request.run.cmd, words(&["-x", "--rm"]));
+    assert_eq!(request.run.entrypoint, words(&["e"]));
+    assert!(request.terminal && request.open_stdin && request.stdin_once && request.auto_remove);
+    assert_eq!(request.run.env, ["A=1", "B=2"]);
     assert_eq!(
-        request.entrypoint.as_deref(),
-        Some(["e".to_owned()].as_slice())
-    );
-    assert!(spec.terminal && spec.open_stdin && spec.stdin_once && spec.auto_remove);
-    assert_eq!(spec.run.env, ["A=1", "B=2"]);
-    assert_eq!(
-        (spec.run.user.as_str(), spec.run.working_dir.as_str()),
+        (request.run.user.as_str(), request.run.working_dir.as_str()),
         ("1:2", "/x")
     );
-    assert_eq!(spec.run.labels["x"], "y");
-    assert_eq!(spec.run.labels["z"], "");
-    assert!(spec.run.exposed_ports.contains_key("80/tcp"));
-    assert!(
-        matches!(&spec.mounts[0].source, MountSource::Bind { path, .. } if path == Path::new("/a"))
+    assert_eq!(request.run.labels["x"], "y");
+    assert_eq!(request.run.labels["z"], "");
+    assert!(request.run.exposed_ports.contains_key("80/tcp"));
+    assert_eq!(request.mounts[0].source, Path::new("/a"));
+    assert_eq!(request.mounts[1].kind, "tmpfs");
+    assert_eq!(request.limits.memory, 64 << 20);
+    assert_eq!(request.limits.memory_swap, -1);
+    assert_eq!(request.limits.nano_cpus, 500_000_000);
+    assert_eq!(request.limits.pids, Some(0));
+    assert_eq!(request.cap_add, ["net_admin"]);
+    assert_eq!(request.security_options, ["no-new-privileges"]);
+    assert_eq!(request.network, NetworkRequest::Host);
+    assert_eq!(
+        (request.hostname.as_str(), request.stop_timeout),
+        ("h", Some(3))
     );
-    assert_eq!(spec.limits.memory, Some(64 << 20));
-    assert_eq!(spec.limits.memory_swap, Some(-1));
-    assert_eq!(spec.limits.nano_cpus, Some(500_000_000));
-    assert_eq!(spec.limits.pids, Some(-1));
-    assert_eq!(spec.security.cap_add, ["CAP_NET_ADMIN"]);
-    assert!(spec.security.no_new_privileges);
-    assert_eq!(spec.network, NetworkMode::Host);
-    assert_eq!((spec.hostname.as_str(), spec.stop_timeout), ("h", Some(3)));
-    assert_eq!(spec.log.options["max-size"], "1m");
+    assert_eq!(request.log.options["max-size"], "1m");
 }
 
 #[test]
@@ -119,7 +107,7 @@ fn streams_are_attached_as_docker_does() {
         (&["-a", "STDIN", "-a", "stderr", "x"], (true, false, true)),
         (&["-i", "-a", "stdout", "x"], (true, true, false)),
     ] {
-        let attach = request(args).unwrap().spec.attach;
+        let attach = request(args).unwrap().attach;
         assert_eq!(
             (attach.stdin, attach.stdout, attach.stderr),
             streams,
@@ -139,22 +127,14 @@ fn what_docker_has_by_default_may_be_said() {
         assert!(request(args).is_ok(), "{args:?}");
     }
     let request = request(&["--dns-opt", "a", "--dns-option", "b", "x"]).unwrap();
-    assert_eq!(request.spec.dns_options, ["b", "a"]);
+    assert_eq!(request.dns_options, ["b", "a"]);
 }
 
 #[test]
 fn mistakes_are_told_in_dockers_words() {
     for (args, message) in [
         (
-            &["--restart", "foo", "x"] as &[&str],
-            "invalid restart policy 'foo'",
-        ),
-        (
-            &["--restart", "always:3", "x"],
-            "maximum retry count cannot be used with restart policy 'always'",
-        ),
-        (
-            &["--restart", "on-failure:x", "x"],
+            &["--restart", "on-failure:x", "x"] as &[&str],
             "invalid restart policy format: maximum retry count must be an integer",
         ),
         (
@@ -173,29 +153,10 @@ fn mistakes_are_told_in_dockers_words() {
         ),
         (&["--userns", "foo", "x"], "--userns: invalid USER mode"),
         (&["--ipc", "foo", "x"], "Invalid IPC mode: foo"),
-        (
-            &["--domainname", "d", "--uts", "host", "x"],
-            "conflicting options: domainname and the UTS mode",
-        ),
-        (&["--network", "foo", "x"], "network foo not found"),
         (&["--network", "", "x"], "no name set for network"),
-        (
-            &["--uts", "host", "--hostname", "h", "x"],
-            "conflicting options: hostname and the UTS mode",
-        ),
         (
             &["--security-opt", "foo", "x"],
             "Invalid --security-opt: \"foo\"",
-        ),
-        (
-            &[
-                "--security-opt",
-                "label=",
-                "--security-opt",
-                "systempaths=foo",
-                "x",
-            ],
-            "invalid --security-opt 2: \"systempaths=foo\"",
         ),
         (
             &["--security-opt", "seccomp=/nope", "x"],
@@ -214,40 +175,14 @@ fn mistakes_are_told_in_dockers_words() {
             "invalid value: 200. Valid memory swappiness range is 0-100",
         ),
         (
-            &["--oom-score-adj", "2000", "x"],
-            "Invalid value 2000, range for oom score adj is [-1000, 1000]",
-        ),
-        (
-            &["--blkio-weight", "5", "x"],
-            "Range of blkio weight is from 10 to 1000",
-        ),
-        (
-            &["--log-driver", "a", "x"],
-            "error looking up logging plugin a: plugin \"a\" not found",
-        ),
-        (
-            &["--cap-add", "a", "x"],
-            "invalid CapAdd: unknown capability: \"CAP_A\"",
-        ),
-        (
             &["--device", "/dev/null:/dev/x:q", "x"],
             "bad mode specified: q",
         ),
         (&["-v", "/a:/b:zz", "x"], "invalid mode: zz"),
         (
-            &["--mount", "type=foo,target=/x", "x"],
-            "invalid mount config for type \"foo\": mount type unknown",
-        ),
-        (
-            &["--tmpfs", "x", "x"],
-            "invalid mount path: 'x' mount path must be absolute",
-        ),
-        (
             &["--expose", "a", "x"],
             "invalid range format for --expose: a, error: strconv.ParseUint: parsing \"a\": invalid syntax",
         ),
-        (&["--stop-signal", "foo", "x"], "Invalid signal: foo"),
-        (&["--pid", "container:nope", "x"], "No such container: nope"),
         (
             &["-p", "80:80", "x"],
             "invalid argument \"80:80\" for \"-p, --publish\" flag: not supported yet: containers have no bridge network in this release; with --network host their ports are the host's",

@@ -28,10 +28,8 @@ pub(crate) fn run(session: &Session, flags: &RunFlags, args: &[String]) -> Outco
     }
     // Before anything is made.
     detach_keys(&flags.detach_keys).map_err(Failure::of_run)?;
-    let request =
-        request::resolve(session, &flags.create, detached, args).map_err(Failure::of_run)?;
-    let spec = &request.spec;
-    if spec.attach.stdin && spec.terminal && !terminal::stdin_is_terminal() {
+    let request = request::resolve(&flags.create, detached, args).map_err(Failure::of_run)?;
+    if request.attach.stdin && request.terminal && !terminal::stdin_is_terminal() {
         return Err(Failure::plain("the input device is not a TTY"));
     }
     let created = make(session, &flags.create, &request).map_err(Failure::of_run)?;
@@ -56,7 +54,7 @@ pub(crate) fn run(session: &Session, flags: &RunFlags, args: &[String]) -> Outco
 
 /// Makes a container and prints its id.
 pub(crate) fn create(session: &Session, flags: &CreateFlags, args: &[String]) -> Outcome {
-    let made = request::resolve(session, flags, false, args)
+    let made = request::resolve(flags, false, args)
         .and_then(|request| make(session, flags, &request))
         .and_then(|created| output::line(created.id.as_str()));
     made.map(|()| 0).map_err(|failure| match failure.voice {
@@ -75,7 +73,7 @@ fn make(
     if !cidfile.is_empty() {
         request::check_cidfile(cidfile)?;
     }
-    for address in &request.spec.dns {
+    for address in &request.dns {
         if address.starts_with("127.") || address == "::1" {
             output::note(&format!(
                 "WARNING: Localhost DNS ({address}) may fail in containers."

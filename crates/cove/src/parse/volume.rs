@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cove_model::instance::{Mount, MountSource};
+use cove_engine::request::MountRequest;
 
 /// What makes `-v` with a name, or without a source, impossible for now.
 const NO_VOLUMES: &str =
@@ -12,7 +12,7 @@ const NO_VOLUMES: &str =
 ///
 /// # Errors
 /// Docker's words.
-pub(crate) fn parse(text: &str, cwd: &Path) -> Result<Mount, String> {
+pub(crate) fn parse(text: &str, cwd: &Path) -> Result<MountRequest, String> {
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, options) = match parts.as_slice() {
         [""] => return Err("invalid empty volume spec".to_owned()),
@@ -30,7 +30,7 @@ pub(crate) fn parse(text: &str, cwd: &Path) -> Result<Mount, String> {
     if source.is_empty() || target.is_empty() {
         return Err(empty_section(text));
     }
-    let path = if source.starts_with('.') {
+    let source = if source.starts_with('.') {
         cwd.join(source)
     } else if source.starts_with('/') {
         PathBuf::from(source)
@@ -50,65 +50,37 @@ pub(crate) fn parse(text: &str, cwd: &Path) -> Result<Mount, String> {
         ));
     }
     let options = Options::parse(options)?;
-    Ok(Mount {
-        source: MountSource::Bind {
-            path: clean(&path),
-            propagation: options.propagation,
-            non_recursive: false,
-            create: true,
-        },
+    Ok(MountRequest {
+        kind: "bind".to_owned(),
+        source,
         target: target.to_owned(),
         read_only: options.read_only,
+        propagation: options.propagation,
+        short: true,
+        ..MountRequest::default()
     })
 }
 
 /// One tmpfs.
-///
-/// # Errors
-/// Docker's words.
-pub(crate) fn tmpfs(text: &str) -> Result<Mount, String> {
+pub(crate) fn tmpfs(text: &str) -> MountRequest {
     let (target, options) = text.split_once(':').unwrap_or((text, ""));
-    if !target.starts_with('/') {
-        return Err(format!(
-            "invalid mount path: '{target}' mount path must be absolute"
-        ));
-    }
-    if is_root(target) {
-        return Err("invalid specification: destination can't be '/'".to_owned());
-    }
-    Ok(Mount {
-        source: MountSource::Tmpfs {
-            options: options.to_owned(),
-            mount: false,
-        },
+    MountRequest {
+        kind: "tmpfs".to_owned(),
         target: target.to_owned(),
-        read_only: options.split(',').any(|option| option == "ro"),
-    })
+        options: options.to_owned(),
+        short: true,
+        ..MountRequest::default()
+    }
 }
 
 /// Whether a path inside the container is its root.
-pub(crate) fn is_root(target: &str) -> bool {
+fn is_root(target: &str) -> bool {
     Path::new(target).components().all(|part| {
         matches!(
             part,
             std::path::Component::RootDir | std::path::Component::CurDir
         )
     })
-}
-
-/// A path without `.`, `..` and doubled slashes, as Go's `filepath.Clean`.
-pub(crate) fn clean(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::new();
-    for part in path.components() {
-        match part {
-            std::path::Component::CurDir => {}
-            std::path::Component::ParentDir => {
-                clean.pop();
-            }
-            other => clean.push(other),
-        }
-    }
-    clean
 }
 
 fn empty_section(text: &str) -> String {
@@ -169,22 +141,13 @@ mod tests {
     fn binds() {
         for (text, path, target, read_only, propagation) in [
             ("/a:/b", "/a", "/b", false, None),
-            ("/a/../c:/b:ro", "/c", "/b", true, None),
-            ("./x:/b:rslave,ro", "/work/x", "/b", true, Some("rslave")),
-            ("..:/b:cached", "/", "/b", false, None),
+            ("/a/../c:/b:ro", "/a/../c", "/b", true, None),
+            ("./x:/b:rslave,ro", "/work/./x", "/b", true, Some("rslave")),
+            ("..:/b:cached", "/work/..", "/b", false, None),
         ] {
             let mount = parse(text, Path::new("/work")).unwrap();
-            let MountSource::Bind {
-                path: found,
-                propagation: how,
-                create,
-                non_recursive,
-            } = mount.source
-            else {
-                panic!("{text} is no bind mount");
-            };
             assert_eq!(
-                (found.to_str().unwrap(), how.as_deref()),
+                (mount.source.to_str().unwrap(), mount.propagation.as_deref()),
                 (path, propagation),
                 "{text}"
             );
@@ -193,7 +156,7 @@ mod tests {
                 (target, read_only),
                 "{text}"
             );
-            assert!(create && !non_recursive);
+            assert!(mount.short && !mount.non_recursive);
         }
     }
 
@@ -234,22 +197,14 @@ mod tests {
                 .unwrap_err()
                 .contains(NO_VOLUMES)
         );
-        assert_eq!(
-            tmpfs("x").unwrap_err(),
-            "invalid mount path: 'x' mount path must be absolute"
-        );
     }
 
     #[test]
     fn tmpfs_options_are_kept() {
-        let mount = tmpfs("/x:size=1m,ro").unwrap();
+        let mount = tmpfs("/x:size=1m,ro");
         assert_eq!(
-            mount.source,
-            MountSource::Tmpfs {
-                options: "size=1m,ro".to_owned(),
-                mount: false,
-            }
+            (mount.target.as_str(), mount.options.as_str()),
+            ("/x", "size=1m,ro")
         );
-        assert!(mount.read_only);
     }
 }

@@ -289,7 +289,7 @@ fn what_the_engine_refuses_is_no_mistake_of_the_command_line() {
         (1, vec!["--oom-score-adj", "2000"], "range for oom score"),
         (1, vec!["--blkio-weight", "5"], "Range of blkio weight"),
         (1, vec!["--ipc", "frob"], "Invalid IPC mode: frob"),
-        (1, vec!["--cpu-period", "-1"], "must not be negative"),
+        (1, vec!["--cpu-period", "-1"], "CPU cfs period"),
         (1, vec!["--platform", "a/b/c/d"], "specified platform"),
         (1, vec!["--cidfile", cidfile], "container ID file found"),
         (125, vec!["--memory-swappiness", "200"], "swappiness range"),

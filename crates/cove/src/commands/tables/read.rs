@@ -3,8 +3,6 @@
 
 use cove_model::go;
 use cove_model::instance::Ulimit;
-use cove_sys::ns;
-use cove_sys::sysctl::Sysctl;
 
 use crate::parse;
 
@@ -94,7 +92,7 @@ pub(crate) fn device_rule(text: &str) -> Result<String, String> {
 
 /// A mount.
 pub(crate) fn mount(text: &str) -> Result<String, String> {
-    checked(text, parse::mount::check(text))
+    checked(text, parse::mount::parse(text).map(drop))
 }
 
 /// An annotation.
@@ -126,11 +124,11 @@ pub(crate) fn platform(text: &str) -> Result<String, String> {
     string(text)
 }
 
-/// A kernel parameter that belongs to the namespaces of a container for which Docker takes some.
+/// A kernel parameter that a container may have for itself.
 pub(crate) fn sysctl(text: &str) -> Result<String, String> {
     let named = text.split_once('=');
-    match named.and_then(|(name, _)| Sysctl::parse(name)) {
-        Some(sysctl) if [ns::NET, ns::IPC].contains(&sysctl.namespace) => string(text),
-        _ => Err(format!("sysctl '{text}' is not allowed")),
+    match named.filter(|(name, _)| cove_engine::plan::sysctl_is_own(name)) {
+        Some(_) => string(text),
+        None => Err(format!("sysctl '{text}' is not allowed")),
     }
 }
