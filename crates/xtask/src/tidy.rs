@@ -66,19 +66,6 @@ const CIRCLES: &[(&str, &[&str])] = &[
     (
         "cove-sandbox",
         &[
-            "cgroup",
-            "cgroup::limits",
-            "cgroup::v1_limits",
-            "cgroup::v2_limits",
-        ],
-    ),
-    (
-        "cove-sandbox",
-        &["cgroup::host", "cgroup::tree", "cgroup::v1", "cgroup::v2"],
-    ),
-    (
-        "cove-sandbox",
-        &[
             "error",
             "lsm",
             "plan",

@@ -520,7 +520,7 @@ fn lab_everything_on_the_unified_hierarchy() {
     assert!(
         host.hierarchies
             .iter()
-            .all(super::host::Mounted::is_unified)
+            .all(super::mounted::Mounted::is_unified)
     );
     every_hierarchy_is_joined();
     a_life();

@@ -1,7 +1,7 @@
 //! Device rules: what the specification allows and denies, in one form that
 //! both cgroup versions are written from.
 
-use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
+use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType, LinuxResources};
 
 use super::error::{CgroupError, Result};
 
@@ -51,6 +51,16 @@ impl Rule {
         }
         line
     }
+}
+
+/// The device rules in force for a specification: its own, then those every
+/// container gets (null, zero, full, random, urandom, tty, console, ptmx, pts
+/// and mknod of anything).
+#[must_use]
+pub fn device_rules(resources: &LinuxResources) -> Vec<LinuxDeviceCgroup> {
+    let mut rules = resources.devices().clone().unwrap_or_default();
+    rules.extend(default_device_rules());
+    rules
 }
 
 /// The rules every container gets after its own: the harmless devices and its

@@ -4,50 +4,14 @@
 
 use std::collections::HashMap;
 
-use oci_spec::runtime::{LinuxCpu, LinuxHugepageLimit, LinuxRdma, LinuxResources};
+use oci_spec::runtime::{LinuxHugepageLimit, LinuxRdma, LinuxResources};
 use rustix::io::Errno;
 
 use super::dir::{Dir, Notes};
 use super::error::{CgroupError, Result};
 use super::former::Former;
-use super::{convert, device_program, device_rules, devices, v1_limits, v2_limits};
-
-/// A container's open directories.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Groups {
-    /// v1 hierarchies with their controllers.
-    pub(super) named: Vec<(Vec<String>, Dir)>,
-    /// The unified hierarchy.
-    pub(super) unified: Option<Dir>,
-}
-
-/// Where a controller is.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Home<'a> {
-    V1(&'a Dir),
-    V2(&'a Dir),
-}
-
-impl Groups {
-    /// The directory of a v1 controller.
-    pub(super) fn named(&self, controller: &str) -> Option<&Dir> {
-        self.named
-            .iter()
-            .find(|(controllers, _)| controllers.iter().any(|name| name == controller))
-            .map(|(_, dir)| dir)
-    }
-
-    /// Where a controller is; `file` tells whether the unified one has it.
-    pub(super) fn home(&self, v1: &str, file: &str) -> Option<Home<'_>> {
-        if let Some(dir) = self.named(v1) {
-            return Some(Home::V1(dir));
-        }
-        self.unified
-            .as_ref()
-            .filter(|dir| dir.has(file))
-            .map(Home::V2)
-    }
-}
+use super::groups::{Groups, Home};
+use super::{convert, device_program, devices, v1_limits, v2_limits};
 
 /// A controller a limit needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,7 +173,7 @@ pub(super) fn change(groups: &Groups, resources: &LinuxResources) -> Result<Form
         if resources.devices().as_ref().is_none_or(Vec::is_empty) {
             return Ok(());
         }
-        let rules = devices::parse(&device_rules(resources))?;
+        let rules = devices::parse(&devices::device_rules(resources))?;
         apply_devices(groups, &rules, false)
     });
     let former = Former::of(&notes);
@@ -241,28 +205,6 @@ fn cpuset(dir: &Dir, cpus: &Option<String>, mems: &Option<String>) -> Result<()>
         }
     }
     Ok(())
-}
-
-/// Sets how far a quota may be exceeded. What is more than the quota in force
-/// allows comes back, to be written after the new quota.
-pub(super) fn early_burst(
-    dir: &Dir,
-    cpu: &LinuxCpu,
-    file: &str,
-    missing: &'static str,
-) -> Result<Option<String>> {
-    let Some(burst) = cpu.burst().map(|burst| burst.to_string()) else {
-        return Ok(None);
-    };
-    match dir.write_errno(file, &burst) {
-        Ok(()) => Ok(None),
-        Err(Errno::INVAL) => Ok(Some(burst)),
-        Err(Errno::NOENT) => Err(CgroupError::Unsupported {
-            limit: "cpu.burst",
-            reason: missing,
-        }),
-        Err(source) => Err(dir.refused(file, &burst, source)),
-    }
 }
 
 fn huge_pages(groups: &Groups, limit: &LinuxHugepageLimit) -> Result<()> {

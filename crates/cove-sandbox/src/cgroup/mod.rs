@@ -19,10 +19,11 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use oci_spec::runtime::{LinuxDeviceCgroup, LinuxMemory, LinuxResources};
+use oci_spec::runtime::{LinuxMemory, LinuxResources};
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
+mod burst;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
@@ -34,8 +35,10 @@ mod dir;
 mod entrance;
 mod error;
 mod former;
+mod groups;
 mod host;
 mod limits;
+mod mounted;
 mod oom;
 mod path;
 mod signal;
@@ -48,7 +51,7 @@ mod v2;
 mod v2_limits;
 mod v2_stats;
 
-pub use devices::default_device_rules;
+pub use devices::{default_device_rules, device_rules};
 pub use entrance::Entrance;
 pub use error::{CgroupError, Result};
 pub use former::Former;
@@ -196,14 +199,4 @@ pub fn obsolete(resources: &LinuxResources) -> Option<String> {
             "memory.kernel {limit} is obsolete: cgroup v2 and kernels since 5.16 have no such limit"
         )
     })
-}
-
-/// The device rules in force for a specification: its own, then those every
-/// container gets (null, zero, full, random, urandom, tty, console, ptmx, pts
-/// and mknod of anything).
-#[must_use]
-pub fn device_rules(resources: &LinuxResources) -> Vec<LinuxDeviceCgroup> {
-    let mut rules = resources.devices().clone().unwrap_or_default();
-    rules.extend(default_device_rules());
-    rules
 }

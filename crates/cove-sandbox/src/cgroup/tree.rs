@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::GroupRecord;
 use super::dir::{Dir, pause};
 use super::error::{CgroupError, Result};
-use super::host::Mounted;
+use super::mounted::Mounted;
 use super::stats::keyed;
 
 /// How often a parent may vanish beneath us before that is an error: other

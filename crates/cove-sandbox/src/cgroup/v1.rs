@@ -21,8 +21,9 @@ use rustix::process::{Pid, Signal};
 
 use super::dir::{Dir, pause};
 use super::error::{CgroupError, Result};
-use super::host::{Mounted, OWN_LIMIT, own_cgroups, own_path, place};
-use super::limits::{self, Groups, Need};
+use super::groups::Groups;
+use super::limits::{self, Need};
+use super::mounted::{Mounted, OWN_LIMIT, own_cgroups, own_path, place};
 use super::{
     Backend, Entrance, Former, Hierarchy, OomWatch, PATIENCE, Record, Request, Stats, USUAL,
     device_rules, devices, signal, tree, v1_stats, v2, v2_stats,

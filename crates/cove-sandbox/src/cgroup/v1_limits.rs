@@ -3,10 +3,11 @@
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxNetwork, LinuxThrottleDevice};
 use rustix::io::Errno;
 
+use super::burst::early_burst;
 use super::devices::{Rule, allows_everything};
 use super::dir::Dir;
 use super::error::{CgroupError, Result};
-use super::limits::{Groups, early_burst};
+use super::groups::Groups;
 
 const LIMIT: &str = "memory.limit_in_bytes";
 const KERNEL: &str = "memory.kmem.limit_in_bytes";

@@ -2,7 +2,7 @@
 
 use super::dir::Dir;
 use super::error::Result;
-use super::limits::Groups;
+use super::groups::Groups;
 use super::stats::{BlockIoEntry, HugePages, MemoryEntry, Stats, flat_keyed, keyed, list};
 use super::v2_stats::{device, page_sizes};
 

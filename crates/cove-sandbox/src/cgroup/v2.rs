@@ -9,11 +9,12 @@ use rustix::process::{Pid, Signal};
 
 use super::dir::Dir;
 use super::error::{CgroupError, Result};
-use super::host::{Mounted, own_cgroups, place};
-use super::limits::{self, Groups, Need};
+use super::groups::Groups;
+use super::limits::{self, Need};
+use super::mounted::{Mounted, own_cgroups, place};
 use super::{
-    Backend, Entrance, Former, Hierarchy, OomWatch, PATIENCE, Record, Request, Stats, device_rules,
-    devices, signal, tree, v2_stats,
+    Backend, Entrance, Former, Hierarchy, OomWatch, PATIENCE, Record, Request, Stats, devices,
+    signal, tree, v2_stats,
 };
 
 /// A container's cgroup in the unified hierarchy.
@@ -60,7 +61,7 @@ impl V2 {
 
     fn limit(&self, resources: &LinuxResources, rootless: bool) -> Result<()> {
         limits::apply(&self.groups, resources)?;
-        let rules = devices::parse(&device_rules(resources))?;
+        let rules = devices::parse(&devices::device_rules(resources))?;
         match limits::apply_devices(&self.groups, &rules, true) {
             // Without privilege nobody can load a program; the devices a user
             // cannot open stay closed by their permissions.

@@ -8,10 +8,11 @@ use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxThrottleDevice
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::burst::early_burst;
 use super::convert::{cpu_weight, io_weight, max, swap_max};
 use super::dir::Dir;
 use super::error::{CgroupError, Result};
-use super::limits::{Groups, early_burst};
+use super::groups::Groups;
 
 pub(super) fn memory(dir: &Dir, memory: &LinuxMemory) -> Result<()> {
     let absent = |limit, reason| Err(CgroupError::Unsupported { limit, reason });
