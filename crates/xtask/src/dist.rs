@@ -53,6 +53,18 @@ pub(crate) fn build() -> Result<String, String> {
     for document in ["README.md", "CHANGELOG.md", "LICENSE"] {
         copy(&root.join(document), document)?;
     }
+    for directory in ["completions", "man/man1"] {
+        let directory = stage.join(directory);
+        std::fs::create_dir_all(&directory).map_err(|e| format!("{}: {e}", directory.display()))?;
+    }
+    // By its name alone, as it is typed: then the completions hold no path of ours.
+    let cove = || Cmd::new("cove").env("PATH", &stage);
+    run(cove().args(["man", "--output"]).arg(stage.join("man/man1")))?;
+    for (shell, file) in [("bash", "cove"), ("fish", "cove.fish"), ("zsh", "_cove")] {
+        let path = stage.join("completions").join(file);
+        std::fs::write(&path, run(cove().args(["completion", shell]))?)
+            .map_err(|e| format!("{}: {e}", path.display()))?;
+    }
     let archive = root.join("target/dist").join(format!("{name}.tar.zst"));
     run(Cmd::new("tar")
         .args([

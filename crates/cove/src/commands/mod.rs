@@ -1,6 +1,7 @@
 //! The commands: plain values in, the engine does it, an exit status out.
 
 mod archive;
+pub(crate) mod completion;
 pub(crate) mod container;
 pub(crate) mod copy;
 pub(crate) mod exec;
@@ -9,6 +10,7 @@ pub(crate) mod info;
 pub(crate) mod list;
 pub(crate) mod login;
 pub(crate) mod logs;
+pub(crate) mod man;
 mod relay;
 pub(crate) mod request;
 pub(crate) mod run;

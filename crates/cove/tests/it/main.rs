@@ -5,6 +5,7 @@
 )]
 
 mod bundle;
+mod completion;
 mod containers;
 mod copy;
 mod copy_kinds;

@@ -26,7 +26,6 @@ pub(crate) struct Command {
     pub(crate) args: Args,
     /// Whether flags may stand behind arguments.
     pub(crate) interspersed: bool,
-    #[expect(dead_code, reason = "completions come next")]
     /// What a shell offers for each argument; the last goes for all that follow.
     pub(crate) offers: &'static [Offers],
     /// Its flags, and what it runs.
@@ -131,6 +130,7 @@ pub(crate) static TOP: &[(&str, &Command)] = &[
     ("info", &system::INFO),
     ("attach", &container::ATTACH),
     ("commit", &container::COMMIT),
+    ("completion", &system::COMPLETION),
     ("cp", &container::CP),
     ("create", &run::CREATE),
     ("diff", &container::DIFF),
@@ -141,6 +141,7 @@ pub(crate) static TOP: &[(&str, &Command)] = &[
     ("kill", &container::KILL),
     ("load", &image::LOAD),
     ("logs", &container::LOGS),
+    ("man", &system::MAN),
     ("pause", &container::PAUSE),
     ("rename", &container::RENAME),
     ("restart", &container::RESTART),

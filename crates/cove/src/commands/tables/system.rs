@@ -2,8 +2,8 @@
 
 use cove_flags::{Offers, flags};
 
-use super::{Args, Command, call, read, refuse, shared};
-use crate::commands::{info, system};
+use super::{Args, Command, NoFlags, call, read, refuse, shared};
+use crate::commands::{completion, info, man, system};
 
 flags! {
     /// What `cove inspect` takes.
@@ -152,4 +152,34 @@ pub(crate) static SYSTEM_FSCK: Command = Command {
     interspersed: true,
     offers: &[],
     call: call!(SystemFsckFlags, system::system_fsck),
+};
+
+/// `cove completion`.
+pub(crate) static COMPLETION: Command = Command {
+    usage: &["bash|fish|zsh"],
+    about: "Print the completions of a shell\n\nbash: source <(cove completion bash)\nfish: cove completion fish | source\nzsh:  source <(cove completion zsh)",
+    aliases: &[],
+    args: Args::Exactly(1),
+    interspersed: true,
+    offers: &[Offers::Words(&["bash", "fish", "zsh"])],
+    call: call!(NoFlags, completion::completion),
+};
+
+flags! {
+    /// What `cove man` takes.
+    pub(crate) struct ManFlags {
+        'o' output: String = string, "Write all pages to this directory, instead of one to STDOUT",
+            Offers::Directories;
+    }
+}
+
+/// `cove man`.
+pub(crate) static MAN: Command = Command {
+    usage: &["[OPTIONS] [COMMAND...]"],
+    about: "Print the manual page of a command\n\ncove man run | man -l -\ncove man -o /usr/local/share/man/man1",
+    aliases: &[],
+    args: Args::AtMost(2),
+    interspersed: true,
+    offers: &[Offers::Nothing],
+    call: call!(ManFlags, man::man),
 };
