@@ -1,15 +1,15 @@
 //! Reading the command line: the options before the command, and what the
 //! commands share.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use cove_flags::{Flag, Flags, Offers, Stop, Table, Takes};
 use cove_sandbox::CgroupManagerChoice;
-use lexopt::Arg::{self, Long, Short, Value};
-use lexopt::{Parser, ValueExt};
 
 use crate::failure::Failure;
 use crate::log::{Format, Level, Log};
+use crate::read;
 
 /// The options before the command.
 #[derive(Debug)]
@@ -25,8 +25,8 @@ pub(crate) struct Globals {
 
 /// What the first part of the command line asks for.
 pub(crate) enum Parsed {
-    /// A command; its own arguments are still to be read.
-    Command(Globals, String),
+    /// A command; its own words are still to be read.
+    Command(Globals, String, Vec<OsString>),
     /// Which version this is.
     Version,
     /// How the whole is used.
@@ -35,125 +35,196 @@ pub(crate) enum Parsed {
 
 /// Reads up to the command's name. `log` is where a mistake is reported, as
 /// far as it is known by then.
-pub(crate) fn globals(parser: &mut Parser, log: &mut Log) -> Result<Parsed, Failure> {
-    let mut root: Option<PathBuf> = None;
-    let (mut file, mut format) = (None::<PathBuf>, Format::Text);
-    let (mut level, mut config) = (Level::Warning, None::<PathBuf>);
-    let (mut cgroups, mut rootless) = (CgroupManagerChoice::Fs, None);
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("root") => root = Some(parser.value()?.into()),
-            Long("log") => {
-                let path = PathBuf::from(parser.value()?);
-                *log = Log::open(Some(&path), format, level)?;
-                file = Some(path);
-            }
-            Long("log-format") => {
-                format = match parser.value()?.string()?.as_str() {
+pub(crate) fn globals(words: &[OsString], log: &mut Log) -> Result<Parsed, Failure> {
+    let mut options = Options {
+        log,
+        file: None,
+        format: Format::Text,
+        level: Level::Warning,
+        root: None,
+        config: None,
+        cgroups: CgroupManagerChoice::Fs,
+        rootless: None,
+        version: false,
+    };
+    let parsed = cove_flags::parse(&mut options, false, words);
+    if options.version {
+        return Ok(Parsed::Version);
+    }
+    let words = match parsed {
+        Ok(words) => words,
+        Err(Stop::Help | Stop::UnknownShort { letter: '?', .. }) => return Ok(Parsed::Help),
+        Err(stop) => return Err(stop.into()),
+    };
+    let Some((command, words)) = words.split_first() else {
+        return Ok(Parsed::Help);
+    };
+    let user = rustix::process::geteuid();
+    let rootless = options.rootless.unwrap_or(!user.is_root());
+    let globals = Globals {
+        custom_root: options.root.is_some(),
+        root: options.root.unwrap_or_else(|| default_root(rootless)),
+        config: options.config,
+        log: Log::open(options.file.as_deref(), options.format, options.level)?,
+        cgroups: options.cgroups,
+    };
+    Ok(Parsed::Command(globals, text(command)?, words.to_vec()))
+}
+
+/// The options before the command as they are met: the last of several that mean
+/// the same counts, and the log is there for the mistakes that follow.
+struct Options<'a> {
+    log: &'a mut Log,
+    file: Option<PathBuf>,
+    format: Format,
+    level: Level,
+    root: Option<PathBuf>,
+    config: Option<PathBuf>,
+    cgroups: CgroupManagerChoice,
+    rootless: Option<bool>,
+    version: bool,
+}
+
+const fn option(short: char, long: &'static str, takes: Takes) -> Flag {
+    Flag {
+        short,
+        long,
+        takes,
+        help: "",
+        offers: Offers::Nothing,
+    }
+}
+
+const VALUE: Takes = Takes::Value("");
+
+const OPTIONS: &Table = &Table {
+    own: &[
+        option('\0', "root", VALUE),
+        option('\0', "log", VALUE),
+        option('\0', "log-format", VALUE),
+        option('\0', "debug", Takes::Switch),
+        option('\0', "log-level", VALUE),
+        option('\0', "config", VALUE),
+        option('\0', "systemd-cgroup", Takes::Switch),
+        option('\0', "cgroup-manager", VALUE),
+        option('\0', "rootless", VALUE),
+        option('v', "version", Takes::Switch),
+        option('V', "version", Takes::Switch),
+    ],
+    groups: &[],
+};
+
+impl Flags for Options<'_> {
+    fn table(&self) -> &'static Table {
+        OPTIONS
+    }
+
+    fn set(&mut self, option: &str, value: &OsStr) -> Result<bool, String> {
+        let text = || value.to_str().ok_or_else(|| invalid(value));
+        match option {
+            "root" => self.root = Some(value.into()),
+            "config" => self.config = Some(value.into()),
+            "log" => self.file = Some(value.into()),
+            "log-format" => {
+                self.format = match text()? {
                     "text" => Format::Text,
                     "json" => Format::Json,
-                    other => {
-                        return Err(Failure::new(format!(
-                            "unknown log format {other:?}: text or json"
-                        )));
-                    }
-                };
-                *log = Log::open(file.as_deref(), format, level)?;
-            }
-            Long("debug") => {
-                if flag(parser)? {
-                    level = Level::Debug;
-                }
-                *log = Log::open(file.as_deref(), format, level)?;
-            }
-            Long("log-level") => {
-                level = Level::parse(&parser.value()?.string()?)?;
-                *log = Log::open(file.as_deref(), format, level)?;
-            }
-            Long("config") => config = Some(parser.value()?.into()),
-            Long("systemd-cgroup") => {
-                if flag(parser)? {
-                    cgroups = CgroupManagerChoice::Systemd;
+                    other => return Err(format!("unknown log format {other:?}: text or json")),
                 }
             }
-            Long("cgroup-manager") => {
-                cgroups = match parser.value()?.string()?.as_str() {
+            "debug" => {
+                if read::switch(value)? {
+                    self.level = Level::Debug;
+                }
+            }
+            "log-level" => self.level = Level::parse(text()?).map_err(|failure| failure.message)?,
+            "systemd-cgroup" => {
+                if read::switch(value)? {
+                    self.cgroups = CgroupManagerChoice::Systemd;
+                }
+            }
+            "cgroup-manager" => {
+                self.cgroups = match text()? {
                     "cgroupfs" => CgroupManagerChoice::Fs,
                     "systemd" => CgroupManagerChoice::Systemd,
                     "disabled" => CgroupManagerChoice::None,
                     other => {
-                        return Err(Failure::new(format!(
+                        return Err(format!(
                             "unknown cgroup manager {other:?}: cgroupfs, systemd or disabled"
-                        )));
+                        ));
                     }
                 }
             }
-            Long("rootless") => {
-                rootless = match parser.value()?.string()?.as_str() {
+            "rootless" => {
+                self.rootless = match text()? {
                     "auto" => None,
                     "true" | "1" => Some(true),
                     "false" | "0" => Some(false),
-                    other => {
-                        return Err(Failure::new(format!(
-                            "--rootless {other:?}: true, false or auto"
-                        )));
-                    }
+                    other => return Err(format!("--rootless {other:?}: true, false or auto")),
                 }
             }
-            Long("version") | Short('v' | 'V') => return Ok(Parsed::Version),
-            Long("help") | Short('h' | '?') => return Ok(Parsed::Help),
-            Value(command) => {
-                let user = rustix::process::geteuid();
-                let rootless = rootless.unwrap_or(!user.is_root());
-                let log = Log::open(file.as_deref(), format, level)?;
-                let custom_root = root.is_some();
-                let root = root.unwrap_or_else(|| default_root(rootless));
-                let globals = Globals {
-                    root,
-                    custom_root,
-                    config,
-                    log,
-                    cgroups,
-                };
-                return Ok(Parsed::Command(globals, command.string()?));
-            }
-            other => return Err(other.unexpected().into()),
+            "version" => self.version = true,
+            _ => return Ok(false),
         }
-    }
-    Ok(Parsed::Help)
-}
-
-/// A switch, on unless `=false` says otherwise.
-pub(crate) fn flag(parser: &mut Parser) -> Result<bool, Failure> {
-    match parser.optional_value() {
-        None => Ok(true),
-        Some(value) => match value.to_str() {
-            // Go's words.
-            Some("true" | "True" | "TRUE" | "t" | "T" | "1") => Ok(true),
-            Some("false" | "False" | "FALSE" | "f" | "F" | "0") => Ok(false),
-            _ => Err(Failure::new(format!("{}: true or false", value.display()))),
-        },
-    }
-}
-
-/// The one argument of a command: a container.
-pub(crate) fn only_id(parser: &mut Parser, command: &str) -> Result<String, Failure> {
-    let mut id = None;
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Value(value) if id.is_none() => id = Some(value.string()?),
-            argument => return Err(other(argument)),
+        if matches!(option, "log" | "log-format" | "debug" | "log-level") {
+            *self.log = Log::open(self.file.as_deref(), self.format, self.level)
+                .map_err(|failure| failure.message)?;
         }
+        Ok(true)
     }
-    required(id, command)
 }
 
-/// The answer to an argument that a command does not know.
-pub(crate) fn other(argument: Arg<'_>) -> Failure {
-    match argument {
-        Long("help") | Short('h' | '?') => Failure::help(),
-        argument => argument.unexpected().into(),
+fn invalid(value: &OsStr) -> String {
+    format!("argument is invalid unicode: {value:?}")
+}
+
+fn text(word: &OsStr) -> Result<String, Failure> {
+    word.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| Failure::new(invalid(word)))
+}
+
+/// The options of a command and its arguments, which are `most` and no more.
+pub(crate) fn arguments<F: Flags + Default>(
+    words: &[OsString],
+    most: usize,
+) -> Result<(F, Vec<String>), Failure> {
+    let mut flags = F::default();
+    let args = cove_flags::parse(&mut flags, true, words)?;
+    if let Some(other) = args.get(most) {
+        return Err(Failure::new(format!("unexpected argument {other:?}")));
     }
+    let args = args.iter().map(|arg| text(arg)).collect::<Result<_, _>>()?;
+    Ok((flags, args))
+}
+
+/// The options of a command and its one argument, a container.
+pub(crate) fn container<F: Flags + Default>(
+    words: &[OsString],
+    command: &str,
+) -> Result<(F, String), Failure> {
+    let (flags, args) = arguments(words, 1)?;
+    Ok((flags, required(args.into_iter().next(), command)?))
+}
+
+/// The options of a command, a container, and every word behind it as it is.
+pub(crate) fn container_and_rest<F: Flags + Default>(
+    words: &[OsString],
+    command: &str,
+) -> Result<(F, String, Vec<OsString>), Failure> {
+    let mut flags = F::default();
+    let args = cove_flags::parse(&mut flags, false, words)?;
+    let (id, mut rest) = match args.split_first() {
+        Some((id, rest)) => (Some(text(id)?), rest),
+        None => (None, &[] as &[OsString]),
+    };
+    // `exec id -- command`, as some write it.
+    if let Some((first, words)) = rest.split_first()
+        && first == "--"
+    {
+        rest = words;
+    }
+    Ok((flags, required(id, command)?, rest.to_vec()))
 }
 
 /// The container, or what is missing.
@@ -161,14 +232,9 @@ pub(crate) fn required(id: Option<String>, command: &str) -> Result<String, Fail
     id.ok_or_else(|| Failure::new(format!("{command}: the container's id is missing")))
 }
 
-/// Every argument that is left, as it is.
-pub(crate) fn rest(parser: &mut Parser) -> Result<Vec<OsString>, Failure> {
-    let mut rest: Vec<OsString> = parser.raw_args()?.collect();
-    // `exec id -- command`, as some write it.
-    if rest.first().is_some_and(|first| first == "--") {
-        rest.remove(0);
-    }
-    Ok(rest)
+cove_flags::flags! {
+    /// What a command takes that has no options.
+    pub(crate) struct NoOptions {}
 }
 
 fn default_root(rootless: bool) -> PathBuf {
@@ -183,8 +249,8 @@ mod tests {
     use super::*;
 
     fn parse(arguments: &[&str]) -> Result<Parsed, Failure> {
-        let mut parser = Parser::from_args(arguments);
-        globals(&mut parser, &mut Log::stderr(Format::Text))
+        let words: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+        globals(&words, &mut Log::stderr(Format::Text))
     }
 
     #[test]
@@ -197,15 +263,16 @@ mod tests {
             "state",
             "id",
         ];
-        let Ok(Parsed::Command(globals, command)) = parse(&line) else {
+        let Ok(Parsed::Command(globals, command, words)) = parse(&line) else {
             panic!()
         };
         assert_eq!(
             (globals.root, command.as_str()),
             (PathBuf::from("/r"), "state")
         );
+        assert_eq!(words, ["id"]);
         assert_eq!(globals.cgroups, CgroupManagerChoice::Systemd);
-        let Ok(Parsed::Command(globals, _)) = parse(&["--cgroup-manager", "disabled", "list"])
+        let Ok(Parsed::Command(globals, ..)) = parse(&["--cgroup-manager", "disabled", "list"])
         else {
             panic!()
         };
@@ -218,5 +285,13 @@ mod tests {
         ] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn letters_may_stand_together() {
+        let words = ["-rf", "id"].map(OsString::from);
+        let (flags, id) = container::<crate::lifecycle::DeleteFlags>(&words, "delete").unwrap();
+        assert!(flags.regex && flags.force);
+        assert_eq!(id, "id");
     }
 }

@@ -1,41 +1,40 @@
 //! `events`: usage, once or again and again, and out-of-memory kills.
 
+use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use cove_flags::flags;
 use cove_sandbox::{Container, Error, Status};
-use lexopt::Arg::{Long, Value};
-use lexopt::{Parser, ValueExt};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serde_json::json;
 
-use crate::args::{Globals, flag, other, required};
+use crate::args::{self, Globals};
 use crate::failure::{Failure, Outcome};
 use crate::output::print;
+use crate::read;
 
-pub(crate) fn events(globals: &Globals, parser: &mut Parser) -> Outcome {
-    let (mut once, mut id) = (false, None);
-    let mut interval = Duration::from_secs(5);
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("stats") => once = flag(parser)?,
-            Long("interval") => interval = duration(&parser.value()?.string()?)?,
-            Value(value) if id.is_none() => id = Some(value.string()?),
-            argument => return Err(other(argument)),
-        }
+flags! {
+    /// What `events` takes.
+    pub(crate) struct EventsFlags {
+        interval: Option<Duration> = duration(duration), "";
+        stats: bool = switch, "";
     }
-    let id = required(id, "events")?;
+}
+
+pub(crate) fn events(globals: &Globals, words: &[OsString]) -> Outcome {
+    let (flags, id): (EventsFlags, _) = args::container(words, "events")?;
     let container = Container::load(&globals.root, &id)?;
     if container.status()? == Status::Stopped {
         return Err(Failure::new(format!(
             "container with id {id} is not running"
         )));
     }
-    if once {
+    if flags.stats {
         return stats(&container);
     }
-    follow(&container, interval)
+    follow(&container, flags.interval.unwrap_or(Duration::from_secs(5)))
 }
 
 fn stats(container: &Container) -> Outcome {
@@ -97,12 +96,8 @@ fn follow(container: &Container, interval: Duration) -> Outcome {
 }
 
 /// A duration as Go writes it: `5s`, `1m30s`, `100ms`.
-fn duration(text: &str) -> Result<Duration, Failure> {
-    let refuse = || {
-        Failure::new(format!(
-            "--interval {text:?}: a duration such as 5s or 1m30s"
-        ))
-    };
+fn duration(text: &str) -> Result<Duration, String> {
+    let refuse = || format!("--interval {text:?}: a duration such as 5s or 1m30s");
     let mut rest = text;
     let mut sum = Duration::ZERO;
     while !rest.is_empty() {

@@ -5,127 +5,107 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use cove_flags::flags;
 use cove_sandbox::{Console, Container, ExecOptions, load_process};
-use lexopt::Arg::{Long, Short, Value};
-use lexopt::{Parser, ValueExt};
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, User};
 
-use crate::args::{Globals, flag, other, required, rest};
+use crate::args::{self, Globals};
 use crate::failure::{Failure, Outcome};
 use crate::foreground;
 use crate::output::warn;
 use crate::process::{check_terminal, seal};
+use crate::read;
 
-/// What the process differs in from the container's own.
-#[derive(Debug, Default)]
-struct Changes {
-    cwd: Option<PathBuf>,
-    env: Vec<String>,
-    tty: bool,
-    user: Option<(u32, Option<u32>)>,
-    groups: Vec<u32>,
-    capabilities: Vec<Capability>,
-    no_new_privileges: bool,
-    apparmor: Option<String>,
-    label: Option<String>,
+flags! {
+    /// What `exec` takes.
+    pub(crate) struct ExecFlags {
+        'p' process: Option<PathBuf> = path, "";
+        cwd: Option<PathBuf> = path, "";
+        'e' env: Vec<String> = string, "";
+        't' tty: bool = switch, "";
+        'u' user: Option<(u32, Option<u32>)> = user(user), "";
+        'g' additional_gids: Vec<u32> = number, "";
+        'c' cap: Vec<String> = string, "";
+        no_new_privs: bool = switch, "";
+        apparmor: Option<String> = string, "";
+        process_label: Option<String> = string, "";
+        'd' detach: bool = switch, "";
+        pid_file: Option<PathBuf> = path, "";
+        console_socket: Option<PathBuf> = path, "";
+        pidfd_socket: Option<PathBuf> = path, "";
+        preserve_fds: Option<u32> = number, "";
+        cgroup: Option<String> = string, "";
+        ignore_paused: bool = switch, "";
+    }
 }
 
-pub(crate) fn exec(globals: &Globals, parser: &mut Parser) -> Outcome {
+pub(crate) fn exec(globals: &Globals, words: &[OsString]) -> Outcome {
     // What cannot be done at all is 255, to be told from what the program says.
-    exec_inner(globals, parser).map_err(|failure| Failure {
+    exec_inner(globals, words).map_err(|failure| Failure {
         message: format!("exec failed: {}", failure.message),
         status: 255,
         ..failure
     })
 }
 
-fn exec_inner(globals: &Globals, parser: &mut Parser) -> Outcome {
-    let mut changes = Changes::default();
-    let mut id = None;
-    let (mut detach, mut ignore_paused) = (false, false);
-    let mut preserve_fds = 0;
-    let mut cgroup: Option<String> = None;
-    let mut console_socket: Option<PathBuf> = None;
-    let mut pid_file: Option<PathBuf> = None;
-    let mut pidfd_socket: Option<PathBuf> = None;
-    let mut file: Option<PathBuf> = None;
-    let mut words: Vec<OsString> = Vec::new();
+fn exec_inner(globals: &Globals, words: &[OsString]) -> Outcome {
+    let (flags, id, words): (ExecFlags, _, _) = args::container_and_rest(words, "exec")?;
     let mut unknown = Vec::new();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("process") | Short('p') => file = Some(parser.value()?.into()),
-            Long("console-socket") => console_socket = Some(parser.value()?.into()),
-            Long("pid-file") => pid_file = Some(parser.value()?.into()),
-            Long("pidfd-socket") => pidfd_socket = Some(parser.value()?.into()),
-            Long("cwd") => changes.cwd = Some(parser.value()?.into()),
-            Long("env") | Short('e') => changes.env.push(parser.value()?.string()?),
-            Long("tty") | Short('t') => changes.tty = flag(parser)?,
-            Long("user") | Short('u') => changes.user = Some(user(&parser.value()?.string()?)?),
-            Long("additional-gids") | Short('g') => changes.groups.push(parser.value()?.parse()?),
-            Long("cap") | Short('c') => {
-                let name = parser.value()?.string()?;
-                match capability(&name) {
-                    Some(capability) => changes.capabilities.push(capability),
-                    // As one in a specification.
-                    None => unknown.push(format!("ignoring unknown capability {name:?}")),
-                }
-            }
-            Long("no-new-privs") => changes.no_new_privileges = flag(parser)?,
-            Long("apparmor") => changes.apparmor = Some(parser.value()?.string()?),
-            Long("process-label") => changes.label = Some(parser.value()?.string()?),
-            Long("detach") | Short('d') => detach = flag(parser)?,
-            Long("preserve-fds") => preserve_fds = parser.value()?.parse()?,
-            Long("ignore-paused") => ignore_paused = flag(parser)?,
-            Long("cgroup") => cgroup = Some(parser.value()?.string()?),
-            Value(value) => {
-                id = Some(value.string()?);
-                words = rest(parser)?;
-            }
-            argument => return Err(other(argument)),
+    let mut capabilities = Vec::new();
+    for name in &flags.cap {
+        match capability(name) {
+            Some(capability) => capabilities.push(capability),
+            // As one in a specification.
+            None => unknown.push(format!("ignoring unknown capability {name:?}")),
         }
     }
-    let id = required(id, "exec")?;
     warn(globals, &unknown);
     seal()?;
     let container = Container::load(&globals.root, &id)?;
-    let mut process = match &file {
+    let mut process = match &flags.process {
         Some(path) if words.is_empty() => {
             let loaded = load_process(path)?;
             warn(globals, &loaded.warnings);
             with_defaults(loaded.value, container.process())
         }
         Some(_) => return Err(Failure::new("a command and --process exclude each other")),
-        None => changes.apply(&container, words)?,
+        None => flags.apply(&container, words, &capabilities)?,
     };
     let terminal = process.terminal().unwrap_or(false);
-    check_terminal(terminal, detach, console_socket.is_some())?;
-    if terminal && console_socket.is_none() && process.console_size().is_none() {
+    check_terminal(terminal, flags.detach, flags.console_socket.is_some())?;
+    if terminal && flags.console_socket.is_none() && process.console_size().is_none() {
         // The program may ask before anybody could tell its terminal.
         process.set_console_size(foreground::size());
     }
     let options = ExecOptions {
-        console: console_socket
+        console: flags
+            .console_socket
             .as_deref()
             .map_or(Console::Foreground, Console::Socket),
-        pid_file: pid_file.as_deref(),
-        pidfd_socket: pidfd_socket.as_deref(),
-        preserve_fds,
-        cgroup: cgroup.as_deref(),
-        ignore_paused,
+        pid_file: flags.pid_file.as_deref(),
+        pidfd_socket: flags.pidfd_socket.as_deref(),
+        preserve_fds: flags.preserve_fds.unwrap_or(0),
+        cgroup: flags.cgroup.as_deref(),
+        ignore_paused: flags.ignore_paused,
         ..ExecOptions::default()
     };
     let mut child = container.exec(&process, options)?;
     warn(globals, &child.warnings);
-    if detach {
+    if flags.detach {
         return Ok(0);
     }
     let console = child.console.take();
     foreground::wait(&foreground::Child::of(child.pid, &child.pidfd)?, console)
 }
 
-impl Changes {
+impl ExecFlags {
     /// The container's own process with these changes and this command.
-    fn apply(self, container: &Container, words: Vec<OsString>) -> Result<Process, Failure> {
+    fn apply(
+        &self,
+        container: &Container,
+        words: Vec<OsString>,
+        capabilities: &[Capability],
+    ) -> Result<Process, Failure> {
         if words.is_empty() {
             return Err(Failure::new("the command to execute is missing"));
         }
@@ -148,27 +128,27 @@ impl Changes {
             .set_args(Some(args))
             .set_command_line(None)
             .set_terminal(Some(self.tty));
-        if let Some(cwd) = self.cwd {
+        if let Some(cwd) = self.cwd.clone() {
             process.set_cwd(cwd);
         }
         let mut env = process.env().clone().unwrap_or_default();
-        env.extend(self.env);
+        env.extend_from_slice(&self.env);
         process.set_env(Some(env));
-        if let Some(profile) = self.apparmor {
+        if let Some(profile) = self.apparmor.clone() {
             process.set_apparmor_profile(Some(profile));
         }
-        if let Some(label) = self.label {
+        if let Some(label) = self.process_label.clone() {
             process.set_selinux_label(Some(label));
         }
-        if self.no_new_privileges {
+        if self.no_new_privs {
             process.set_no_new_privileges(Some(true));
         }
-        if !self.capabilities.is_empty() {
+        if !capabilities.is_empty() {
             let mut sets = process
                 .capabilities()
                 .clone()
                 .unwrap_or_else(no_capabilities);
-            add_capabilities(&mut sets, &self.capabilities);
+            add_capabilities(&mut sets, capabilities);
             process.set_capabilities(Some(sets));
         }
         if let Some((uid, gid)) = self.user {
@@ -179,10 +159,10 @@ impl Changes {
             user.set_umask(process.user().umask());
             process.set_user(user);
         }
-        if !self.groups.is_empty() {
+        if !self.additional_gids.is_empty() {
             let mut user = process.user().clone();
             let mut groups = user.additional_gids().clone().unwrap_or_default();
-            groups.extend(self.groups);
+            groups.extend_from_slice(&self.additional_gids);
             user.set_additional_gids(Some(groups));
             process.set_user(user);
         }
@@ -256,8 +236,8 @@ fn add_capabilities(sets: &mut LinuxCapabilities, added: &[Capability]) {
 }
 
 /// `uid` or `uid:gid`, numbers as runc takes them.
-fn user(text: &str) -> Result<(u32, Option<u32>), Failure> {
-    let refuse = || Failure::new(format!("--user {text:?}: a number, or uid:gid"));
+fn user(text: &str) -> Result<(u32, Option<u32>), String> {
+    let refuse = || format!("--user {text:?}: a number, or uid:gid");
     let (uid, gid) = match text.split_once(':') {
         Some((uid, gid)) => (uid, Some(gid.parse().map_err(|_| refuse())?)),
         None => (text, None),

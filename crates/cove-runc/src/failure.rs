@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use cove_flags::Stop;
 use cove_model::error::sentence;
 
 /// What went wrong, in one sentence, and the exit status it makes.
@@ -48,9 +49,22 @@ impl From<cove_sandbox::Error> for Failure {
     }
 }
 
-impl From<lexopt::Error> for Failure {
-    fn from(error: lexopt::Error) -> Self {
-        Self::new(error)
+impl From<Stop> for Failure {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Help | Stop::UnknownShort { letter: '?', .. } => Self::help(),
+            Stop::Unknown(name) | Stop::Syntax(name) => {
+                Self::new(format!("invalid option '--{name}'"))
+            }
+            Stop::UnknownShort { letter, .. } => Self::new(format!("invalid option '-{letter}'")),
+            Stop::Missing(flag) => {
+                Self::new(format!("missing argument for option '--{}'", flag.long))
+            }
+            Stop::MissingShort(flag) => {
+                Self::new(format!("missing argument for option '-{}'", flag.short))
+            }
+            Stop::Invalid { reason, .. } => Self::new(reason),
+        }
     }
 }
 

@@ -1,17 +1,16 @@
 //! `features`: what this runtime can do, in the document of the specification.
 
-use lexopt::Parser;
+use std::ffi::OsString;
+
 use serde_json::json;
 
-use crate::args::other;
+use crate::args::{self, NoOptions};
 use crate::failure::{Failure, Outcome};
 use crate::output::print;
 use crate::version;
 
-pub(crate) fn features(parser: &mut Parser) -> Outcome {
-    if let Some(argument) = parser.next()? {
-        return Err(other(argument));
-    }
+pub(crate) fn features(words: &[OsString]) -> Outcome {
+    args::arguments::<NoOptions>(words, 0)?;
     let document = json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": version::SPEC,

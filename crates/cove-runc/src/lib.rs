@@ -16,6 +16,7 @@ mod log;
 mod notify;
 mod output;
 mod process;
+mod read;
 mod signals;
 mod spec;
 mod update;
@@ -32,12 +33,11 @@ use output::print;
 
 /// Runs one command. `arguments` are those after the program's name (and after
 /// the word `oci`); `commit` is the one that was built, empty where nobody knows.
-pub fn main(arguments: Vec<OsString>, commit: &str) -> ExitCode {
-    let mut parser = lexopt::Parser::from_args(arguments);
+pub fn main(arguments: &[OsString], commit: &str) -> ExitCode {
     let mut log = Log::stderr(Format::Text);
-    let status = match args::globals(&mut parser, &mut log) {
-        Ok(Parsed::Command(globals, command)) => {
-            let outcome = match dispatch(&globals, &command, &mut parser) {
+    let status = match args::globals(arguments, &mut log) {
+        Ok(Parsed::Command(globals, command, words)) => {
+            let outcome = match dispatch(&globals, &command, &words) {
                 Err(failure) if failure.help => help(Some(&command)),
                 other => other,
             };
@@ -57,27 +57,24 @@ pub fn main(arguments: Vec<OsString>, commit: &str) -> ExitCode {
     }
 }
 
-fn dispatch(globals: &Globals, command: &str, parser: &mut lexopt::Parser) -> Outcome {
+fn dispatch(globals: &Globals, command: &str, words: &[OsString]) -> Outcome {
     match command {
-        "create" => lifecycle::create(globals, parser),
-        "run" => lifecycle::run(globals, parser),
-        "start" => lifecycle::start(globals, parser),
-        "exec" => exec::exec(globals, parser),
-        "state" => lifecycle::state(globals, parser),
-        "kill" => lifecycle::kill(globals, parser),
-        "delete" => lifecycle::delete(globals, parser),
-        "pause" => lifecycle::pause(globals, parser),
-        "resume" => lifecycle::resume(globals, parser),
-        "list" => list::list(globals, parser),
-        "ps" => list::ps(globals, parser),
-        "update" => update::update(globals, parser),
-        "events" => events::events(globals, parser),
-        "spec" => spec::spec(parser),
-        "features" => features::features(parser),
-        "help" => match parser.next()? {
-            Some(lexopt::Arg::Value(command)) => help(Some(&command.to_string_lossy())),
-            _ => help(None),
-        },
+        "create" => lifecycle::create(globals, words),
+        "run" => lifecycle::run(globals, words),
+        "start" => lifecycle::start(globals, words),
+        "exec" => exec::exec(globals, words),
+        "state" => lifecycle::state(globals, words),
+        "kill" => lifecycle::kill(globals, words),
+        "delete" => lifecycle::delete(globals, words),
+        "pause" => lifecycle::pause(globals, words),
+        "resume" => lifecycle::resume(globals, words),
+        "list" => list::list(globals, words),
+        "ps" => list::ps(globals, words),
+        "update" => update::update(globals, words),
+        "events" => events::events(globals, words),
+        "spec" => spec::spec(words),
+        "features" => features::features(words),
+        "help" => help(words.first().map(|word| word.to_string_lossy()).as_deref()),
         "checkpoint" | "restore" => Err(Failure::new(format!(
             "{command}: saving a running container to disk and back is not supported"
         ))),

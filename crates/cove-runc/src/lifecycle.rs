@@ -1,83 +1,79 @@
 //! The commands of a container's life: create, run, start, state, kill,
 //! delete, pause, resume.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
+use cove_flags::flags;
 use cove_sandbox::{Console, Container, CreateOptions, Created, Error, StartMode, load_spec};
-use lexopt::Arg::{Long, Short, Value};
-use lexopt::{Parser, ValueExt};
 use oci_spec::runtime::Spec;
 
-use crate::args::{Globals, flag, only_id, other, required};
+use crate::args::{self, Globals, NoOptions, required};
 use crate::failure::{Failure, Outcome};
 use crate::notify::{self, Notify};
 use crate::output::{print, warn};
 use crate::process::{check_terminal, seal};
-use crate::{foreground, list, signals};
+use crate::{foreground, list, read, signals};
 
-/// What `create` and `run` are told.
-#[derive(Debug, Default)]
-struct Request {
-    id: String,
-    bundle: PathBuf,
-    config: Option<PathBuf>,
-    console_socket: Option<PathBuf>,
-    pid_file: Option<PathBuf>,
-    pidfd_socket: Option<PathBuf>,
-    preserve_fds: u32,
-    no_pivot: bool,
-    no_new_keyring: bool,
-    detach: bool,
-    keep: bool,
-    no_subreaper: bool,
+flags! {
+    /// What `create` and `run` take.
+    pub(crate) struct CreateFlags {
+        'b' bundle: Option<PathBuf> = path, "";
+        'f' config: Option<PathBuf> = path, "";
+        console_socket: Option<PathBuf> = path, "";
+        pid_file: Option<PathBuf> = path, "";
+        pidfd_socket: Option<PathBuf> = path, "";
+        preserve_fds: Option<u32> = number, "";
+        no_pivot: bool = switch, "";
+        no_new_keyring: bool = switch, "";
+    }
 }
 
-fn request(parser: &mut Parser, command: &str) -> Result<Request, Failure> {
-    let run = command == "run";
-    let mut request = Request {
-        bundle: PathBuf::from("."),
-        ..Request::default()
-    };
-    let mut id = None;
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("bundle") | Short('b') => request.bundle = parser.value()?.into(),
-            Long("config") | Short('f') => request.config = Some(parser.value()?.into()),
-            Long("console-socket") => request.console_socket = Some(parser.value()?.into()),
-            Long("pid-file") => request.pid_file = Some(parser.value()?.into()),
-            Long("pidfd-socket") => request.pidfd_socket = Some(parser.value()?.into()),
-            Long("preserve-fds") => request.preserve_fds = parser.value()?.parse()?,
-            Long("no-pivot") => request.no_pivot = flag(parser)?,
-            Long("no-new-keyring") => request.no_new_keyring = flag(parser)?,
-            Long("detach") | Short('d') if run => request.detach = flag(parser)?,
-            Long("keep") if run => request.keep = flag(parser)?,
-            Long("no-subreaper") if run => request.no_subreaper = flag(parser)?,
-            Value(value) if id.is_none() => id = Some(value.string()?),
-            argument => return Err(other(argument)),
-        }
+flags! {
+    /// What `run` takes.
+    pub(crate) struct RunFlags {
+        'd' detach: bool = switch, "";
+        keep: bool = switch, "";
+        no_subreaper: bool = switch, "";
     }
-    request.id = required(id, command)?;
-    Ok(request)
+    groups {
+        create: CreateFlags,
+    }
+}
+
+/// What is to be made.
+struct Request<'a> {
+    id: &'a str,
+    bundle: &'a Path,
+    flags: &'a CreateFlags,
+}
+
+impl<'a> Request<'a> {
+    fn new(id: &'a str, flags: &'a CreateFlags) -> Self {
+        let bundle = flags.bundle.as_deref().unwrap_or(Path::new("."));
+        Self { id, bundle, flags }
+    }
 }
 
 fn make(
     globals: &Globals,
-    request: &Request,
+    request: &Request<'_>,
     mut spec: Spec,
     start: StartMode,
 ) -> Result<Created, Failure> {
-    let notify = notify::prepare(globals, &request.id, &mut spec)?;
-    let mut options = CreateOptions::new(&request.id, &request.bundle, &globals.root);
-    options.console = match &request.console_socket {
+    let notify = notify::prepare(globals, request.id, &mut spec)?;
+    let mut options = CreateOptions::new(request.id, request.bundle, &globals.root);
+    let flags = request.flags;
+    options.console = match &flags.console_socket {
         Some(socket) => Console::Socket(socket),
         None => Console::Foreground,
     };
-    options.pid_file = request.pid_file.as_deref();
-    options.pidfd_socket = request.pidfd_socket.as_deref();
-    options.preserve_fds = request.preserve_fds;
+    options.pid_file = flags.pid_file.as_deref();
+    options.pidfd_socket = flags.pidfd_socket.as_deref();
+    options.preserve_fds = flags.preserve_fds.unwrap_or(0);
     options.listen_fds = listen_fds();
-    options.no_pivot = request.no_pivot;
-    options.no_new_keyring = request.no_new_keyring;
+    options.no_pivot = flags.no_pivot;
+    options.no_new_keyring = flags.no_new_keyring;
     options.start = start;
     options.notify = notify;
     options.cgroup = globals.cgroups;
@@ -87,8 +83,8 @@ fn make(
     Ok(created)
 }
 
-fn load(globals: &Globals, request: &Request) -> Result<Spec, Failure> {
-    let config = request.config.as_ref().or(globals.config.as_ref());
+fn load(globals: &Globals, request: &Request<'_>) -> Result<Spec, Failure> {
+    let config = request.flags.config.as_ref().or(globals.config.as_ref());
     let loaded = match config {
         Some(path) => load_spec(path),
         None => load_spec(&request.bundle.join("config.json")),
@@ -122,46 +118,48 @@ fn listen_fds() -> u32 {
     }
 }
 
-pub(crate) fn create(globals: &Globals, parser: &mut Parser) -> Outcome {
-    let request = request(parser, "create")?;
+pub(crate) fn create(globals: &Globals, words: &[OsString]) -> Outcome {
+    let (flags, id): (CreateFlags, _) = args::container(words, "create")?;
+    let request = Request::new(&id, &flags);
     seal()?;
     let spec = load(globals, &request)?;
-    check_terminal(has_terminal(&spec), true, request.console_socket.is_some())?;
+    check_terminal(has_terminal(&spec), true, flags.console_socket.is_some())?;
     make(globals, &request, spec, StartMode::Detached)?;
     Ok(0)
 }
 
-pub(crate) fn run(globals: &Globals, parser: &mut Parser) -> Outcome {
-    let request = request(parser, "run")?;
+pub(crate) fn run(globals: &Globals, words: &[OsString]) -> Outcome {
+    let (flags, id): (RunFlags, _) = args::container(words, "run")?;
+    let request = Request::new(&id, &flags.create);
     seal()?;
     let spec = load(globals, &request)?;
     check_terminal(
         has_terminal(&spec),
-        request.detach,
-        request.console_socket.is_some(),
+        flags.detach,
+        flags.create.console_socket.is_some(),
     )?;
-    if !request.detach && !request.no_subreaper {
+    if !flags.detach && !flags.no_subreaper {
         // What the container leaves behind is ours to wait for.
         let own = rustix::process::getpid();
         rustix::process::set_child_subreaper(Some(own))
             .map_err(|error| Failure::new(format!("become a subreaper: {error}")))?;
     }
     let created = make(globals, &request, spec, StartMode::Direct)?;
-    let outcome = started(globals, &request, created);
-    if request.keep || (request.detach && outcome.is_ok()) {
+    let outcome = started(globals, &id, flags.detach, created);
+    if flags.keep || (flags.detach && outcome.is_ok()) {
         return outcome;
     }
-    let deleted = delete_one(globals, &request.id, true);
+    let deleted = delete_one(globals, &id, true);
     let status = outcome?;
     deleted?;
     Ok(status)
 }
 
 /// Starts what `run` has made and, in the foreground, stays with it to its end.
-fn started(globals: &Globals, request: &Request, mut created: Created) -> Outcome {
-    let notify = Notify::listen(globals, &request.id)?;
+fn started(globals: &Globals, id: &str, detach: bool, mut created: Created) -> Outcome {
+    let notify = Notify::listen(globals, id)?;
     let child = foreground::Child::of(created.pid, &created.pidfd)?;
-    if request.detach {
+    if detach {
         warn(globals, &created.start()?);
         return match notify {
             Some(notify) => child.until_ready(&notify),
@@ -174,8 +172,8 @@ fn started(globals: &Globals, request: &Request, mut created: Created) -> Outcom
     watch.wait(&child)
 }
 
-pub(crate) fn start(globals: &Globals, parser: &mut Parser) -> Outcome {
-    let id = only_id(parser, "start")?;
+pub(crate) fn start(globals: &Globals, words: &[OsString]) -> Outcome {
+    let id = args::container::<NoOptions>(words, "start")?.1;
     let container = Container::load(&globals.root, &id)?;
     let Some(notify) = Notify::listen(globals, &id)? else {
         warn(globals, &container.start()?);
@@ -187,8 +185,8 @@ pub(crate) fn start(globals: &Globals, parser: &mut Parser) -> Outcome {
     Ok(0)
 }
 
-pub(crate) fn state(globals: &Globals, parser: &mut Parser) -> Outcome {
-    let id = only_id(parser, "state")?;
+pub(crate) fn state(globals: &Globals, words: &[OsString]) -> Outcome {
+    let id = args::container::<NoOptions>(words, "state")?.1;
     let container = Container::load(&globals.root, &id)?;
     let document = list::document(&container)?;
     let text = serde_json::to_string_pretty(&document)
@@ -196,38 +194,36 @@ pub(crate) fn state(globals: &Globals, parser: &mut Parser) -> Outcome {
     print(&format!("{text}\n"))
 }
 
-pub(crate) fn kill(globals: &Globals, parser: &mut Parser) -> Outcome {
-    let (mut all, mut id, mut signal) = (false, None, None);
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("all") | Short('a') => all = flag(parser)?,
-            Value(value) if id.is_none() => id = Some(value.string()?),
-            Value(value) if signal.is_none() => {
-                signal = Some(signals::parse_or_none(&value.string()?)?);
-            }
-            argument => return Err(other(argument)),
-        }
+flags! {
+    /// What `kill` takes.
+    pub(crate) struct KillFlags {
+        'a' all: bool = switch, "";
     }
-    let id = required(id, "kill")?;
-    Container::load(&globals.root, &id)?.kill(signal.unwrap_or(15), all)?;
+}
+
+pub(crate) fn kill(globals: &Globals, words: &[OsString]) -> Outcome {
+    let (flags, words): (KillFlags, _) = args::arguments(words, 2)?;
+    let signal = words.get(1).map(|text| signals::parse_or_none(text));
+    let signal = signal.transpose()?.unwrap_or(15);
+    let id = required(words.into_iter().next(), "kill")?;
+    Container::load(&globals.root, &id)?.kill(signal, flags.all)?;
     Ok(0)
 }
 
-pub(crate) fn delete(globals: &Globals, parser: &mut Parser) -> Outcome {
-    let (mut force, mut regex, mut id) = (false, false, None);
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("force") | Short('f') => force = flag(parser)?,
-            Long("regex") | Short('r') => regex = flag(parser)?,
-            Value(value) if id.is_none() => id = Some(value.string()?),
-            argument => return Err(other(argument)),
-        }
+flags! {
+    /// What `delete` takes.
+    pub(crate) struct DeleteFlags {
+        'f' force: bool = switch, "";
+        'r' regex: bool = switch, "";
     }
-    let id = required(id, "delete")?;
-    if regex {
-        delete_matching(globals, &id, force)?;
+}
+
+pub(crate) fn delete(globals: &Globals, words: &[OsString]) -> Outcome {
+    let (flags, id): (DeleteFlags, _) = args::container(words, "delete")?;
+    if flags.regex {
+        delete_matching(globals, &id, flags.force)?;
     } else {
-        delete_one(globals, &id, force)?;
+        delete_one(globals, &id, flags.force)?;
     }
     Ok(0)
 }
@@ -260,14 +256,14 @@ fn delete_one(globals: &Globals, id: &str, force: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(crate) fn pause(globals: &Globals, parser: &mut Parser) -> Outcome {
-    let id = only_id(parser, "pause")?;
+pub(crate) fn pause(globals: &Globals, words: &[OsString]) -> Outcome {
+    let id = args::container::<NoOptions>(words, "pause")?.1;
     Container::load(&globals.root, &id)?.pause()?;
     Ok(0)
 }
 
-pub(crate) fn resume(globals: &Globals, parser: &mut Parser) -> Outcome {
-    let id = only_id(parser, "resume")?;
+pub(crate) fn resume(globals: &Globals, words: &[OsString]) -> Outcome {
+    let id = args::container::<NoOptions>(words, "resume")?.1;
     Container::load(&globals.root, &id)?.resume()?;
     Ok(0)
 }

@@ -1,15 +1,16 @@
 //! What containers there are, and what runs in them: `list`, `ps`, and the
 //! document `state` prints.
 
+use std::ffi::OsString;
+
+use cove_flags::flags;
 use cove_sandbox::Container;
-use lexopt::Arg::{Long, Short, Value};
-use lexopt::{Parser, ValueExt};
 use serde_json::{Value as Json, json};
 
-use crate::args::{Globals, flag, other, required, rest};
+use crate::args::{self, Globals};
 use crate::failure::{Failure, Outcome};
 use crate::output::print;
-use crate::version;
+use crate::{read, version};
 
 /// runc's state document: that of the specification and some more. `pid` is
 /// there in any case, as engines expect.
@@ -57,15 +58,18 @@ fn owner(uid: u32) -> String {
     named.unwrap_or(format!("#{number}"))
 }
 
-pub(crate) fn list(globals: &Globals, parser: &mut Parser) -> Outcome {
-    let (mut format, mut quiet) = ("table".to_owned(), false);
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("format") | Short('f') => format = parser.value()?.string()?,
-            Long("quiet") | Short('q') => quiet = flag(parser)?,
-            argument => return Err(other(argument)),
-        }
+flags! {
+    /// What `list` takes.
+    pub(crate) struct ListFlags {
+        'f' format: Option<String> = string, "";
+        'q' quiet: bool = switch, "";
     }
+}
+
+pub(crate) fn list(globals: &Globals, words: &[OsString]) -> Outcome {
+    let (flags, _): (ListFlags, _) = args::arguments(words, 0)?;
+    let quiet = flags.quiet;
+    let format = flags.format.unwrap_or_else(|| "table".to_owned());
     // A default one is not there before the first container is.
     if globals.custom_root
         && let Err(error) = std::fs::read_dir(&globals.root)
@@ -130,20 +134,16 @@ fn table(documents: &[Json]) -> String {
     rows.iter().map(line).collect()
 }
 
-pub(crate) fn ps(globals: &Globals, parser: &mut Parser) -> Outcome {
-    let (mut format, mut id) = ("table".to_owned(), None);
-    let mut words = Vec::new();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("format") | Short('f') => format = parser.value()?.string()?,
-            Value(value) => {
-                id = Some(value.string()?);
-                words = rest(parser)?;
-            }
-            argument => return Err(other(argument)),
-        }
+flags! {
+    /// What `ps` takes.
+    pub(crate) struct PsFlags {
+        'f' format: Option<String> = string, "";
     }
-    let id = required(id, "ps")?;
+}
+
+pub(crate) fn ps(globals: &Globals, words: &[OsString]) -> Outcome {
+    let (flags, id, mut words): (PsFlags, _, _) = args::container_and_rest(words, "ps")?;
+    let format = flags.format.unwrap_or_else(|| "table".to_owned());
     let pids = Container::load(&globals.root, &id)?.ps()?;
     match format.as_str() {
         "json" => return print(&format!("{}\n", json!(pids))),

@@ -1,28 +1,30 @@
 //! `spec`: a `config.json` to start from, the one runc writes.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
-use lexopt::Arg::{Long, Short};
-use lexopt::Parser;
+use cove_flags::flags;
 use serde_json::{Value, json};
 
-use crate::args::{flag, other};
+use crate::args;
 use crate::failure::{Failure, Outcome};
-use crate::version;
+use crate::{read, version};
 
-pub(crate) fn spec(parser: &mut Parser) -> Outcome {
-    let (mut bundle, mut rootless) = (PathBuf::from("."), false);
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("bundle") | Short('b') => bundle = parser.value()?.into(),
-            Long("rootless") => rootless = flag(parser)?,
-            argument => return Err(other(argument)),
-        }
+flags! {
+    /// What `spec` takes.
+    pub(crate) struct SpecFlags {
+        'b' bundle: Option<PathBuf> = path, "";
+        rootless: bool = switch, "";
     }
+}
+
+pub(crate) fn spec(words: &[OsString]) -> Outcome {
+    let (flags, _): (SpecFlags, _) = args::arguments(words, 0)?;
+    let bundle = flags.bundle.unwrap_or_else(|| PathBuf::from("."));
     let mut document = example();
-    if rootless {
+    if flags.rootless {
         make_rootless(&mut document);
     }
     let path = bundle.join("config.json");

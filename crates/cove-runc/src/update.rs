@@ -1,15 +1,14 @@
 //! `update`: other limits for a live container.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
+use cove_flags::{Flag, Flags, Offers, Table, Takes};
 use cove_sandbox::Container;
-use lexopt::Arg::{Long, Short, Value};
-use lexopt::{Parser, ValueExt};
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value as Json};
 
-use crate::args::{Globals, other, required};
+use crate::args::{self, Globals};
 use crate::failure::{Failure, Outcome};
 use crate::output::warn;
 
@@ -45,34 +44,64 @@ enum Kind {
     Text,
 }
 
-pub(crate) fn update(globals: &Globals, parser: &mut Parser) -> Outcome {
-    let mut file = None;
-    let mut id = None;
-    let mut document = Map::new();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("resources") | Short('r') => file = Some(parser.value()?),
-            Long(name @ ("l3-cache-schema" | "mem-bw-schema")) => {
-                return Err(Failure::new(format!(
-                    "--{name}: Intel RDT is not changed after creation"
-                )));
-            }
-            Long(name) => {
-                let known = OPTIONS.iter().find(|(option, ..)| *option == name);
-                let Some(&(option, section, field, kind)) = known else {
-                    return Err(other(Long(name)));
-                };
-                let text = parser.value()?.string()?;
-                let value = value(kind, &text).ok_or_else(|| {
-                    Failure::new(format!("--{option} {text:?} is no valid value"))
-                })?;
-                section_of(&mut document, section).insert(field.to_owned(), value);
-            }
-            Value(value) if id.is_none() => id = Some(value.string()?),
-            argument => return Err(other(argument)),
+/// The document that the options make, each as it is met.
+#[derive(Debug, Default)]
+struct UpdateFlags {
+    file: Option<OsString>,
+    document: Map<String, Json>,
+}
+
+const TABLE: &Table = &Table {
+    own: &{
+        let mut flags = [option('r', "resources"); OPTIONS.len() + 3];
+        flags[1] = option('\0', "l3-cache-schema");
+        flags[2] = option('\0', "mem-bw-schema");
+        let mut index = 0;
+        while index < OPTIONS.len() {
+            flags[index + 3] = option('\0', OPTIONS[index].0);
+            index += 1;
         }
+        flags
+    },
+    groups: &[],
+};
+
+const fn option(short: char, long: &'static str) -> Flag {
+    Flag {
+        short,
+        long,
+        takes: Takes::Value(""),
+        help: "",
+        offers: Offers::Nothing,
     }
-    let id = required(id, "update")?;
+}
+
+impl Flags for UpdateFlags {
+    fn table(&self) -> &'static Table {
+        TABLE
+    }
+
+    fn set(&mut self, option: &str, text: &OsStr) -> Result<bool, String> {
+        if option == "resources" {
+            self.file = Some(text.to_owned());
+            return Ok(true);
+        }
+        let Some(&(_, section, field, kind)) = OPTIONS.iter().find(|known| known.0 == option)
+        else {
+            return Err(format!(
+                "--{option}: Intel RDT is not changed after creation"
+            ));
+        };
+        let value = text.to_str().and_then(|text| value(kind, text));
+        let value = value.ok_or_else(|| format!("--{option} {text:?} is no valid value"))?;
+        section_of(&mut self.document, section).insert(field.to_owned(), value);
+        Ok(true)
+    }
+}
+
+pub(crate) fn update(globals: &Globals, words: &[OsString]) -> Outcome {
+    let (flags, id): (UpdateFlags, _) = args::container(words, "update")?;
+    let UpdateFlags { file, mut document } = flags;
     if let Some(file) = file {
         // As with runc, a file is the whole truth.
         document = read(&file)?;

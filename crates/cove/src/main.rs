@@ -29,11 +29,11 @@ fn main() -> ExitCode {
         Some(cove_engine::supervise::ARGV0) => return exit_code(cove_engine::supervise::main()),
         Some(cove_engine::settle::ARGV0) => return exit_code(cove_engine::settle::main(&args)),
         Some(cove_engine::init::ARGV0) => return exit_code(cove_engine::init::main(&args)),
-        Some("cove-oci") => return cove_runc::main(args, build::COMMIT),
+        Some("cove-oci") => return cove_runc::main(&args, build::COMMIT),
         _ => {}
     }
     if args.first().is_some_and(|word| word == "oci") {
-        return cove_runc::main(args.into_iter().skip(1).collect(), build::COMMIT);
+        return cove_runc::main(&args[1..], build::COMMIT);
     }
     let mut words = Vec::with_capacity(args.len());
     for arg in args {
