@@ -148,7 +148,7 @@ impl Info {
         build: &Build,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self> {
-        let instances = engine.instances().list().map_err(Error::Engine)?;
+        let instances = engine.instances().list().map_err(Error::Engine)?.instances;
         let count = |wanted: fn(State) -> bool| {
             let states = instances.iter().map(|instance| instance.status.state);
             states.filter(|&state| wanted(state)).count()

@@ -45,7 +45,7 @@ impl DiskUsage {
     /// When images or containers cannot be listed.
     pub fn of(engine: &Engine) -> Result<Self> {
         let images = engine.images().list().map_err(Error::Engine)?;
-        let instances = engine.instances().list().map_err(Error::Engine)?;
+        let instances = engine.instances().list().map_err(Error::Engine)?.instances;
         let layers: BTreeSet<Digest> = images
             .iter()
             .flat_map(|image| image.layers.iter().copied())

@@ -184,16 +184,20 @@ impl Error {
             },
             Self::State(error) => match error {
                 cove_state::Error::NotFound { .. } => ErrorKind::NotFound,
-                cove_state::Error::Ambiguous { .. } | cove_state::Error::InvalidName { .. } => {
-                    ErrorKind::InvalidInput
+                cove_state::Error::Ambiguous { .. }
+                | cove_state::Error::InvalidName { .. }
+                | cove_state::Error::InvalidValue { .. } => ErrorKind::InvalidInput,
+                cove_state::Error::NameInUse { .. } | cove_state::Error::Claimed { .. } => {
+                    ErrorKind::Conflict
                 }
-                cove_state::Error::NameInUse { .. } => ErrorKind::Conflict,
+                cove_state::Error::Newer { .. } => ErrorKind::Unsupported,
                 cove_state::Error::Directory { .. }
                 | cove_state::Error::Lock { .. }
-                | cove_state::Error::Name { .. }
+                | cove_state::Error::Link { .. }
                 | cove_state::Error::Read { .. }
                 | cove_state::Error::Write { .. }
-                | cove_state::Error::Corrupt { .. } => ErrorKind::Internal,
+                | cove_state::Error::Encode { .. }
+                | cove_state::Error::Damaged { .. } => ErrorKind::Internal,
             },
             Self::Supervisor { failure } => match failure.exit_code {
                 127 => ErrorKind::CommandNotFound,

@@ -29,7 +29,8 @@ pub mod users;
 use std::fs;
 use std::path::Path;
 
-use cove_state::State;
+use cove_model::instance::Record;
+use cove_state::Collection;
 use cove_storage::Store;
 
 pub use error::{Error, ErrorKind, Result, sentence};
@@ -46,7 +47,7 @@ pub use roots::Roots;
 pub struct Engine {
     roots: Roots,
     store: Store,
-    state: State,
+    state: Collection<Record>,
 }
 
 impl Engine {
@@ -63,7 +64,7 @@ impl Engine {
             check_ours(directory)?;
         }
         let store = Store::open(&roots.root).map_err(Error::Storage)?;
-        let state = State::open(&roots.root).map_err(Error::State)?;
+        let state = Collection::open(&roots.root).map_err(Error::State)?;
         let engine = Self {
             roots,
             store,

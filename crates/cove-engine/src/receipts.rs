@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use cove_model::instance::{InstanceId, Record};
-use cove_state::State;
+use cove_state::Collection;
 use rustix::fs::FlockOperation;
 
 use crate::Roots;
@@ -86,12 +86,12 @@ impl Receipts {
 
 /// Removes an instance that is down, in one step: it exists no longer, and its
 /// name is free. What it held is for the caller to undo.
-pub(crate) fn forget(roots: &Roots, record: &Record) -> Result<Receipts> {
-    let state = State::open(&roots.root).map_err(Error::State)?;
-    let trash = trash(roots, &record.id);
-    state.remove(record, &trash).map_err(Error::State)?;
+pub(crate) fn forget(roots: &Roots, id: &InstanceId) -> Result<Receipts> {
+    let state = Collection::<Record>::open(&roots.root).map_err(Error::State)?;
+    let trash = trash(roots, id);
+    state.remove(id, &trash).map_err(Error::State)?;
     let turn = take_turn(&trash, FlockOperation::LockExclusive)?;
-    let mut receipts = Receipts::of_boot(roots, record.id.as_str());
+    let mut receipts = Receipts::of_boot(roots, id.as_str());
     receipts.list.insert(0, Receipt::Files(trash));
     Ok(Receipts {
         _turn: turn,

@@ -30,26 +30,3 @@ pub(crate) fn take_turn(runtime: &Path, operation: FlockOperation) -> Result<Opt
         Err(errno) => Err(fail("lock")(errno)),
     }
 }
-
-/// The right to change an instance's record together with what runs by it: an update, and its
-/// supervisor while it creates what it has read. Nobody who has it asks a supervisor anything,
-/// since that may be waiting for it.
-#[derive(Debug)]
-pub(crate) struct RecordLock(Option<OwnedFd>);
-
-impl RecordLock {
-    /// Waits for the lock of the instance's directory. One that is gone is nobody's any more.
-    pub(crate) fn take(directory: &Path) -> Result<Self> {
-        take_turn(directory, FlockOperation::LockExclusive).map(Self)
-    }
-}
-
-impl Drop for RecordLock {
-    fn drop(&mut self) {
-        if let Some(directory) = &self.0 {
-            // Closing is not enough: a process that was born meanwhile has the descriptor, too.
-            // To unlock what is open cannot fail.
-            flock(directory, FlockOperation::Unlock).unwrap_or(());
-        }
-    }
-}

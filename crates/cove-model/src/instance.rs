@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::image::RunConfig;
+use crate::resource::Resource;
 pub use crate::restart::RestartPolicy;
 
 /// The id of an instance: 64 lowercase hexadecimal digits, as with Docker.
@@ -59,6 +60,12 @@ impl TryFrom<String> for InstanceId {
     }
 }
 
+impl AsRef<str> for InstanceId {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl From<InstanceId> for String {
     fn from(id: InstanceId) -> Self {
         id.0
@@ -97,6 +104,31 @@ pub enum Driver {
     /// Namespaces and cgroups.
     #[default]
     Process,
+}
+
+impl Resource for Record {
+    type Id = InstanceId;
+
+    const KIND: &'static str = "container";
+    const DIRECTORY: &'static str = "containers";
+    const NAMES: &'static str = "names";
+    const VERSION: u32 = 1;
+
+    fn id(&self) -> &InstanceId {
+        &self.id
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn set_name(&mut self, name: String) {
+        self.name = name;
+    }
+
+    fn is_transient(&self) -> bool {
+        self.spec.auto_remove
+    }
 }
 
 /// The image behind an instance, pinned by content.

@@ -1,9 +1,7 @@
-//! What can go wrong with records.
+//! What can go wrong with records and claims.
 
 use std::io;
 use std::path::PathBuf;
-
-use cove_model::InstanceId;
 
 /// The result of work on records.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -20,19 +18,19 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The lock of a creation cannot be taken.
+    /// A lock cannot be taken.
     #[error("cannot lock {path}", path = path.display())]
     Lock {
-        /// The lock file.
+        /// What is locked.
         path: PathBuf,
         /// The cause.
         #[source]
         source: io::Error,
     },
-    /// A name cannot be taken or given back.
-    #[error("cannot change the name {path}", path = path.display())]
-    Name {
-        /// The file of the name.
+    /// A name or another value cannot be claimed or given back.
+    #[error("cannot change the link {path}", path = path.display())]
+    Link {
+        /// The link.
         path: PathBuf,
         /// The cause.
         #[source]
@@ -58,7 +56,27 @@ pub enum Error {
     },
     /// A record is no record.
     #[error("the record {path} is damaged", path = path.display())]
-    Corrupt {
+    Damaged {
+        /// The record's file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A record was written by a program that knows more than this one.
+    #[error(
+        "the record {path} is of version {version}, which only a newer cove can read",
+        path = path.display()
+    )]
+    Newer {
+        /// The record's file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// A record cannot be told in JSON.
+    #[error("cannot encode the record {path}", path = path.display())]
+    Encode {
         /// The record's file.
         path: PathBuf,
         /// The cause.
@@ -66,8 +84,10 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// Nothing has this name or id.
-    #[error("No such container: {name}")]
+    #[error("No such {kind}: {name}")]
     NotFound {
+        /// The kind of thing.
+        kind: &'static str,
         /// What was asked for.
         name: String,
     },
@@ -77,21 +97,41 @@ pub enum Error {
         /// The prefix.
         prefix: String,
     },
-    /// Another instance has the name.
+    /// Another thing of the kind has the name.
     #[error(
-        "Conflict. The container name \"/{name}\" is already in use by container \"{owner}\". \
-         You have to remove (or rename) that container to be able to reuse that name."
+        "Conflict. The {kind} name \"/{name}\" is already in use by {kind} \"{owner}\". \
+         You have to remove (or rename) that {kind} to be able to reuse that name."
     )]
     NameInUse {
+        /// The kind of thing.
+        kind: &'static str,
         /// The name.
         name: String,
-        /// Who has it.
-        owner: InstanceId,
+        /// The id of who has it.
+        owner: String,
     },
     /// The name breaks the grammar.
-    #[error("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")]
+    #[error("Invalid {kind} name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")]
     InvalidName {
+        /// The kind of thing.
+        kind: &'static str,
         /// The name.
         name: String,
+    },
+    /// Another owner has claimed the value.
+    #[error("{value} is in use by {kind} {owner}")]
+    Claimed {
+        /// The kind of the owner.
+        kind: &'static str,
+        /// What is claimed.
+        value: String,
+        /// The id of who has it.
+        owner: String,
+    },
+    /// The value cannot be a file's name.
+    #[error("{value:?} cannot be claimed")]
+    InvalidValue {
+        /// The value.
+        value: String,
     },
 }

@@ -29,8 +29,7 @@ pub fn valid(name: &str) -> bool {
 }
 
 /// A name derived from a random id; another one for each attempt.
-#[must_use]
-pub fn generate(id: &str, attempt: usize) -> String {
+pub(crate) fn generate(id: &str, attempt: usize) -> String {
     // The id is random hexadecimal text, so its bytes choose well enough.
     let mut seed = 0xcbf2_9ce4_8422_2325_u64;
     for byte in id.bytes().chain(attempt.to_le_bytes()) {

@@ -1,12 +1,19 @@
 //! Records under races and crashes.
 
+use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cove_model::Digest;
 use cove_model::instance::{Driver, ImageUse, InstanceSpec};
 
+use cove_model::InstanceId;
+use cove_model::instance::Record;
+
 use super::*;
+
+type State = Collection<Record>;
 
 fn id(byte: u8) -> InstanceId {
     InstanceId::from_random([byte; 32])
@@ -30,7 +37,7 @@ fn record(id: &InstanceId, name: &str) -> Record {
 fn create(state: &State, byte: u8, name: &str) -> Record {
     let reservation = state.reserve(id(byte), Some(name)).unwrap();
     let record = record(&id(byte), name);
-    reservation.commit(&record, false).unwrap();
+    reservation.commit(&record).unwrap();
     record
 }
 
@@ -47,7 +54,7 @@ fn an_instance_is_found_by_id_name_and_prefix() {
     assert!(matches!(state.find("a"), Err(Error::Ambiguous { .. })));
     assert!(matches!(state.find("nope"), Err(Error::NotFound { .. })));
     assert!(matches!(state.find("../one"), Err(Error::NotFound { .. })));
-    assert_eq!(state.list().unwrap().len(), 2);
+    assert_eq!(state.list().unwrap().all().unwrap().len(), 2);
 }
 
 #[test]
@@ -61,9 +68,7 @@ fn of_many_who_want_a_name_one_gets_it() {
             scope.spawn(move || match state.reserve(id(byte), Some("same")) {
                 Ok(reservation) => {
                     winners.fetch_add(1, Ordering::Relaxed);
-                    reservation
-                        .commit(&record(&id(byte), "same"), false)
-                        .unwrap();
+                    reservation.commit(&record(&id(byte), "same")).unwrap();
                 }
                 Err(Error::NameInUse { name, .. }) => assert_eq!(name, "same"),
                 Err(other) => panic!("{other}"),
@@ -71,7 +76,7 @@ fn of_many_who_want_a_name_one_gets_it() {
         }
     });
     assert_eq!(winners.into_inner(), 1);
-    assert_eq!(state.list().unwrap().len(), 1);
+    assert_eq!(state.list().unwrap().all().unwrap().len(), 1);
     assert_eq!(state.ids().unwrap().len(), 1, "a loser left its directory");
 }
 
@@ -128,9 +133,9 @@ fn renaming_frees_the_old_name_and_respects_the_new() {
         *record = one.clone();
         "later".clone_into(&mut record.created);
     };
-    state.change(&one.id, false, later).unwrap();
+    state.lock(&one.id).unwrap().change(later).unwrap();
     assert_eq!(state.find("uno").unwrap().created, "later");
-    state.remove(&one, &root.path().join("trash")).unwrap();
+    state.remove(&one.id, &root.path().join("trash")).unwrap();
     assert!(!root.path().join("names/uno").is_symlink());
 }
 
@@ -140,24 +145,135 @@ fn a_removed_instance_is_gone_with_its_name() {
     let state = State::open(root.path()).unwrap();
     let one = create(&state, 1, "one");
     let trash = root.path().join("trash");
-    state.remove(&one, &trash).unwrap();
+    state.remove(&one.id, &trash).unwrap();
     assert!(trash.join("record.json").exists());
     assert!(matches!(
-        state.remove(&one, &trash),
+        state.remove(&one.id, &trash),
         Err(Error::NotFound { .. })
     ));
     create(&state, 2, "one");
 }
 
+fn record_path(state: &State, byte: u8) -> std::path::PathBuf {
+    state.directory(&id(byte)).join("record.json")
+}
+
+/// The record of an instance as it lies on the disk.
+fn stored(state: &State, byte: u8) -> serde_json::Value {
+    serde_json::from_reader(fs::File::open(record_path(state, byte)).unwrap()).unwrap()
+}
+
 #[test]
-fn a_damaged_record_is_named() {
+fn a_damaged_record_is_named_hides_no_other_and_can_be_removed() {
+    for damage in ["{", "[]", "{\"version\":1}", "\0\0\0"] {
+        let root = tempfile::tempdir().unwrap();
+        let state = State::open(root.path()).unwrap();
+        create(&state, 1, "one");
+        let two = create(&state, 2, "two");
+        fs::write(record_path(&state, 1), damage).unwrap();
+        let listing = state.list().unwrap();
+        assert_eq!(listing.records, [two]);
+        let [error] = &listing.unreadable[..] else {
+            panic!("{listing:?}");
+        };
+        assert!(error.to_string().contains(id(1).as_str()), "{error}");
+        // It is still there, with its name, and says what it is.
+        for text in ["one", id(1).as_str(), id(1).short()] {
+            assert!(matches!(state.find(text), Err(Error::Damaged { .. })));
+            assert_eq!(state.find_id(text).unwrap(), id(1));
+        }
+        state.sweep().unwrap();
+        let taken = state.reserve(id(3), Some("one"));
+        assert!(matches!(taken, Err(Error::NameInUse { .. })), "{taken:?}");
+        drop(taken);
+        state.remove(&id(1), &root.path().join("trash")).unwrap();
+        assert_eq!(links(root.path()), 1);
+        create(&state, 4, "one");
+    }
+}
+
+#[test]
+fn a_record_of_a_newer_program_is_listed_and_left_alone() {
     let root = tempfile::tempdir().unwrap();
     let state = State::open(root.path()).unwrap();
     create(&state, 1, "one");
-    let path = state.directory(&id(1)).join("record.json");
-    fs::write(&path, "{").unwrap();
-    let error = state.list().unwrap_err();
-    assert!(error.to_string().contains("record.json"), "{error}");
+    // What it says besides is nothing that this program could read.
+    let newer = serde_json::json!({"spec": [7], "id": id(1), "name": "one", "version": 2});
+    fs::write(record_path(&state, 1), newer.to_string()).unwrap();
+    let is_newer = |error: &Error| matches!(error, Error::Newer { version: 2, .. });
+    assert!(is_newer(&state.list().unwrap().unreadable[0]));
+    assert!(is_newer(&state.find("one").unwrap_err()));
+    let change = state.lock(&id(1)).unwrap().change(|_| {});
+    assert!(is_newer(&change.unwrap_err()));
+    assert!(is_newer(&state.rename(&id(1), "uno").unwrap_err()));
+    let taken = state.reserve(id(2), Some("one"));
+    assert!(matches!(taken, Err(Error::NameInUse { .. })), "{taken:?}");
+    drop(taken);
+    state.sweep().unwrap();
+    assert_eq!(stored(&state, 1), newer);
+    // Its links are known, too: the one that it does not carry is nobody's.
+    link(root.path(), "stale", &id(1));
+    assert!(matches!(state.find("stale"), Err(Error::NotFound { .. })));
+    create(&state, 3, "stale");
+    // Its own supervisor, which may be of an older program, removes it.
+    state.remove(&id(1), &root.path().join("trash")).unwrap();
+    create(&state, 4, "one");
+}
+
+#[test]
+fn a_change_keeps_what_another_program_knows() {
+    let root = tempfile::tempdir().unwrap();
+    let state = State::open(root.path()).unwrap();
+    create(&state, 1, "one");
+    // As a program wrote it that has more fields, and one that had no versions.
+    let mut fields = stored(&state, 1);
+    assert_eq!(fields["version"], 1);
+    fields.as_object_mut().unwrap().shift_remove("version");
+    fields["later"] = serde_json::json!({"a": 1});
+    fields["spec"]["limits"]["later"] = 2.into();
+    fields["spec"]["restart"] = serde_json::json!({"name": "on-failure", "max": 3});
+    fields["spec"]
+        .as_object_mut()
+        .unwrap()
+        .shift_remove("ulimits");
+    fs::write(record_path(&state, 1), fields.to_string()).unwrap();
+    let always = cove_model::instance::RestartPolicy::Always;
+    let change = |record: &mut Record| {
+        record.spec.limits.pids = Some(7);
+        record.spec.restart = always;
+    };
+    state.lock(&id(1)).unwrap().change(change).unwrap();
+    state.rename(&id(1), "uno").unwrap();
+    fields["version"] = 1.into();
+    fields["name"] = "uno".into();
+    fields["spec"]["limits"]["pids"] = 7.into();
+    fields["spec"]["restart"] = serde_json::to_value(always).unwrap();
+    assert_eq!(stored(&state, 1), fields);
+    assert_eq!(state.find("uno").unwrap().spec.limits.pids, Some(7));
+}
+
+#[test]
+fn of_changes_at_once_none_is_lost() {
+    let root = tempfile::tempdir().unwrap();
+    let state = State::open(root.path()).unwrap();
+    create(&state, 1, "one");
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let state = &state;
+            scope.spawn(move || {
+                for round in 0..50 {
+                    let change = |record: &mut Record| {
+                        *record.spec.limits.pids.get_or_insert(0) += 1;
+                    };
+                    state.lock(&id(1)).unwrap().change(change).unwrap();
+                    let name = format!("t{thread}r{round}");
+                    state.rename(&id(1), &name).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(state.get(&id(1)).unwrap().spec.limits.pids, Some(200));
+    assert_eq!(links(root.path()), 1);
 }
 
 #[test]
@@ -178,7 +294,7 @@ fn what_is_being_created_is_not_swept() {
         }
         done.store(true, Ordering::Relaxed);
     });
-    assert_eq!(state.list().unwrap().len(), 200);
+    assert_eq!(state.list().unwrap().all().unwrap().len(), 200);
 }
 
 #[test]
@@ -188,7 +304,7 @@ fn a_record_that_a_power_cut_emptied_is_swept_with_its_name() {
     let torn = create(&state, 1, "torn");
     create(&state, 2, "whole");
     fs::write(state.directory(&torn.id).join("record.json"), "").unwrap();
-    assert_eq!(state.list().unwrap().len(), 1);
+    assert_eq!(state.list().unwrap().all().unwrap().len(), 1);
     state.sweep().unwrap();
     assert_eq!(state.ids().unwrap(), [id(2)]);
     assert!(!root.path().join("names/torn").is_symlink());
@@ -265,15 +381,14 @@ fn renames_creations_and_sweeps_at_once_leave_each_instance_its_name() {
                         let own = id(byte * 60 + round);
                         let name = |offset: u8| NAMES[usize::from(byte + offset) % 3];
                         let made = state.reserve(own.clone(), Some(name(round)));
-                        let made = made.and_then(|reservation| {
-                            reservation.commit(&record(&own, name(round)), false)
-                        });
+                        let made = made
+                            .and_then(|reservation| reservation.commit(&record(&own, name(round))));
                         attempt(made);
                         attempt(state.rename(&own, name(round + 1)));
                         if let Ok(now) = state.get(&own) {
                             // Nobody else changes it: what its record says is true.
                             assert_eq!(state.find(&now.name).unwrap().id, own);
-                            state.remove(&now, &trash).unwrap();
+                            state.remove(&now.id, &trash).unwrap();
                             fs::remove_dir_all(&trash).unwrap();
                         }
                     }

@@ -47,17 +47,6 @@ const CIRCLES: &[(&str, &[&str])] = &[
             "inspect::container",
         ],
     ),
-    (
-        "cove-engine",
-        &[
-            "instances::lifecycle",
-            "instances::recover",
-            "instances::remove",
-            "instances::status",
-            "supervise",
-            "supervise::workload",
-        ],
-    ),
     ("cove-engine", &["logging", "logging::attributes"]),
     (
         "cove-engine",

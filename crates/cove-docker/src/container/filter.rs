@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use cove_engine::{Engine, Instance};
+use cove_engine::{Engine, Instance, InstanceList};
 use cove_model::instance::{InstanceId, MountSource, Record};
 use cove_model::status::State;
 use cove_model::{Digest, go};
@@ -45,12 +45,12 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// The containers, the newest first.
+    /// The containers, the newest first, and why some cannot be told.
     ///
     /// # Errors
     /// When a filter makes no sense or names what is not there, or the engine
     /// cannot list.
-    pub fn select(&self, engine: &Engine) -> Result<Vec<Instance>> {
+    pub fn select(&self, engine: &Engine) -> Result<InstanceList> {
         let filters = Filters::new(&self.filters, FILTERS).map_err(Error::Invalid)?;
         let words = Words::new(&filters)?;
         let between = Between::new(&filters, |other| {
@@ -60,7 +60,10 @@ impl Filter {
                 .map(|other| other.record.created)
         })
         .map_err(Error::Engine)?;
-        let instances = engine.instances().list().map_err(Error::Engine)?;
+        let InstanceList {
+            instances,
+            unreadable,
+        } = engine.instances().list().map_err(Error::Engine)?;
         let ids: Vec<_> = instances
             .iter()
             .map(|instance| &instance.record.id)
@@ -82,7 +85,10 @@ impl Filter {
                 && between.holds(&record.created)
         };
         let list = instances.into_iter().filter(wanted);
-        Ok(list.take(self.last.unwrap_or(usize::MAX)).collect())
+        Ok(InstanceList {
+            instances: list.take(self.last.unwrap_or(usize::MAX)).collect(),
+            unreadable,
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 
 use cove_model::Digest;
 use cove_model::instance::Record;
+use cove_state::Listing;
 use cove_storage::Usage;
 pub use cove_storage::{Fate, Object, Problem};
 
@@ -61,7 +62,8 @@ impl Images<'_> {
     /// When a record cannot be read or removed.
     pub fn prune(&self, all: bool, keep: impl Fn(&ImageInfo) -> bool) -> Result<PruneReport> {
         let used = || {
-            let records = self.engine.state.list().map_err(io::Error::other)?;
+            let records = self.engine.state.list().and_then(Listing::all);
+            let records = records.map_err(io::Error::other)?;
             Ok(records.into_iter().map(|record| record.image.id).collect())
         };
         let fitting: BTreeSet<Digest> = self
@@ -97,7 +99,8 @@ impl Images<'_> {
 
     /// The instances that were made from an image.
     fn users_of(&self, image: &Digest) -> Result<Vec<Record>> {
-        let mut records = self.engine.state.list().map_err(Error::State)?;
+        let records = self.engine.state.list().and_then(Listing::all);
+        let mut records = records.map_err(Error::State)?;
         records.retain(|record| record.image.id == *image);
         Ok(records)
     }
@@ -117,7 +120,9 @@ impl Engine {
 
     /// The layers of all instances.
     fn layers_in_use(&self) -> io::Result<BTreeSet<Digest>> {
-        let records = self.state.list().map_err(io::Error::other)?;
+        // One that cannot be read may use any of them.
+        let records = self.state.list().and_then(Listing::all);
+        let records = records.map_err(io::Error::other)?;
         let layers = records.into_iter().flat_map(|record| record.image.layers);
         Ok(layers.collect())
     }

@@ -67,7 +67,6 @@ impl Instances<'_> {
                 name: request.image.clone(),
             });
         }
-        let durable = !spec.auto_remove;
         let name = request.name.as_deref().map(without_slash);
         let reservation = self
             .engine
@@ -92,7 +91,7 @@ impl Instances<'_> {
             .store
             .prepare(&reservation.directory(), &record.image.layers)
             .map_err(Error::Storage)?;
-        reservation.commit(&record, durable).map_err(Error::State)?;
+        reservation.commit(&record).map_err(Error::State)?;
         drop(lease);
         Ok(Created {
             id,

@@ -1,7 +1,7 @@
 //! Starting, stopping and everything between.
 
 use cove_model::control::{Attach, Reply, Request, StopTimeout, TerminalSize, WaitUntil};
-use cove_model::instance::Record;
+use cove_model::instance::{InstanceId, Record};
 use cove_model::status::{State, Status};
 use cove_supervisor::client::{Attachment, Client, ClientError, Pending};
 
@@ -54,7 +54,7 @@ impl Instances<'_> {
                 self.ask(record, &Request::Start)
             }
             Ok(_) => Ok(()),
-            Err(error) => Err(refused(record, error)),
+            Err(error) => Err(refused(&record.id, error)),
         }
     }
 
@@ -75,7 +75,7 @@ impl Instances<'_> {
                 start: true,
                 ..attach
             })
-            .map_err(|error| refused(record, error))
+            .map_err(|error| refused(&record.id, error))
     }
 
     /// Whether an instance is down; an error when it is neither down nor running.
@@ -214,7 +214,7 @@ impl Instances<'_> {
     pub(crate) fn hold(&self, record: &Record) -> Result<Hold> {
         self.client(record)
             .hold()
-            .map_err(|error| refused(record, error))
+            .map_err(|error| refused(&record.id, error))
     }
 
     /// Waits for the end of an instance and returns its exit status.
@@ -279,7 +279,7 @@ impl Instances<'_> {
                     | ClientError::Send { .. }
                     | ClientError::NoSupervisor { .. },
                 )) if losses < MOST_LOSSES => losses += 1,
-                Err(Refusal::Client(error)) => return Err(refused(record, error)),
+                Err(Refusal::Client(error)) => return Err(refused(&record.id, error)),
                 Err(Refusal::State(why)) => return Err(Error::Conflict(why.to_owned())),
             }
         }
@@ -299,12 +299,18 @@ impl Instances<'_> {
 
     /// Asks the supervisor for something that has no other answer than done.
     pub(crate) fn ask(&self, record: &Record, request: &Request) -> Result<()> {
-        match self.client(record).request(request) {
+        self.ask_by_id(&record.id, request)
+    }
+
+    /// As [`Self::ask`], also where there is no record that can be read.
+    pub(super) fn ask_by_id(&self, id: &InstanceId, request: &Request) -> Result<()> {
+        let client = Client::new(&self.engine.roots.runtime_dir(id.as_str()));
+        match client.request(request) {
             Ok(Reply::Done | Reply::Status(_) | Reply::Exited(_) | Reply::Attached { .. }) => {
                 Ok(())
             }
             Ok(Reply::Failed(failure)) => Err(Error::Supervisor { failure }),
-            Err(error) => Err(refused(record, error)),
+            Err(error) => Err(refused(id, error)),
         }
     }
 }
@@ -317,13 +323,13 @@ enum Refusal {
     Client(ClientError),
 }
 
-fn refused(record: &Record, error: ClientError) -> Error {
+fn refused(id: &InstanceId, error: ClientError) -> Error {
     match error {
         ClientError::Refused(failure) => Error::Supervisor { failure },
         source @ (ClientError::NoSupervisor { .. }
         | ClientError::Send { .. }
         | ClientError::Receive { .. }) => Error::Unreachable {
-            id: record.id.to_string(),
+            id: id.to_string(),
             source,
         },
     }

@@ -23,7 +23,7 @@ pub use copy::{Extract, Owner, PathStat, extract, pack};
 pub use create::Created;
 pub use files::{Change, ChangeKind, CommitRequest, RootParts, size_of_tree};
 pub use remove::PrunedInstances;
-pub use status::Instance;
+pub use status::{Instance, InstanceList};
 
 /// The instances of an installation: see [`Engine::instances`].
 #[derive(Debug, Clone, Copy)]

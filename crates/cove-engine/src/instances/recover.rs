@@ -76,7 +76,7 @@ impl Instances<'_> {
         }
         match self.engine.state.get(id) {
             Ok(record) if record.spec.auto_remove => {
-                match forget(&self.engine.roots, &record).and_then(Receipts::undo) {
+                match forget(&self.engine.roots, id).and_then(Receipts::undo) {
                     // Another command was faster.
                     Err(Error::State(cove_state::Error::NotFound { .. })) => Ok(()),
                     other => other,

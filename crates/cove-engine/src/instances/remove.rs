@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use cove_model::control::{Request, StopTimeout};
-use cove_model::instance::Record;
+use cove_model::instance::{InstanceId, Record};
 use cove_model::status::State as Life;
 use cove_supervisor::state::take_over;
 
@@ -36,14 +36,14 @@ impl Instances<'_> {
         let status = self.status(record)?;
         let running = status.state.is_running() || status.state == Life::Restarting;
         if running && !force {
-            return Err(not_now(record, status.state.as_str()));
+            return Err(not_now(&record.id, status.state.as_str()));
         }
         if running {
-            self.end_now(record)?;
+            self.end_now(&record.id)?;
         }
         // Nobody starts it while it is removed.
-        let _lock = self.without_supervisor(record, force || status.state == Life::Created)?;
-        match forget(&self.engine.roots, record).and_then(Receipts::undo) {
+        let _lock = self.without_supervisor(&record.id, force || status.state == Life::Created)?;
+        match forget(&self.engine.roots, &record.id).and_then(Receipts::undo) {
             // With --rm its supervisor removes it, too.
             Err(Error::State(cove_state::Error::NotFound { .. })) if record.spec.auto_remove => {
                 Ok(())
@@ -52,13 +52,34 @@ impl Instances<'_> {
         }
     }
 
+    /// Removes the instance that is called so as [`Self::remove`] does; with `force`
+    /// also one whose record is damaged: what runs and what lies on the disk is known
+    /// by its id alone.
+    ///
+    /// # Errors
+    /// When there is none, or as with [`Self::remove`].
+    pub fn remove_named(&self, text: &str, force: bool) -> Result<()> {
+        match self.get(text) {
+            Err(Error::State(cove_state::Error::Damaged { .. })) if force => {}
+            other => return self.remove(&other?.record, force),
+        }
+        let id = self.engine.state.find_id(text).map_err(Error::State)?;
+        // Nobody starts it while it is removed.
+        let _lock = self.without_supervisor(&id, true)?;
+        match forget(&self.engine.roots, &id).and_then(Receipts::undo) {
+            // With --rm its supervisor removes it, too.
+            Err(Error::State(cove_state::Error::NotFound { .. })) => Ok(()),
+            other => other,
+        }
+    }
+
     /// Kills an instance; when this returns it is down.
-    fn end_now(&self, record: &Record) -> Result<()> {
+    fn end_now(&self, id: &InstanceId) -> Result<()> {
         let request = Request::Stop {
             timeout: StopTimeout::Millis(0),
             signal: Some(cove_model::signal::KILL),
         };
-        match self.ask(record, &request) {
+        match self.ask_by_id(id, &request) {
             // It was about to end and to be removed anyway.
             Ok(()) | Err(Error::Unreachable { .. }) => Ok(()),
             Err(error) => Err(error),
@@ -68,12 +89,12 @@ impl Instances<'_> {
     /// The lock of an instance's supervisor, taken by us. One that is there
     /// although the instance is down has been told to start it, by a command
     /// that was killed since or in this moment: with `force` it is ended.
-    fn without_supervisor(&self, record: &Record, force: bool) -> Result<Option<OwnedFd>> {
-        let runtime = self.runtime_dir(record);
+    fn without_supervisor(&self, id: &InstanceId, force: bool) -> Result<Option<OwnedFd>> {
+        let runtime = self.engine.roots.runtime_dir(id.as_str());
         for _ in 0..ATTEMPTS {
             match take_over(&runtime) {
                 Ok(Some(lock)) => return Ok(Some(lock)),
-                Ok(None) if force => self.end_now(record)?,
+                Ok(None) if force => self.end_now(id)?,
                 Ok(None) => break,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(source) => {
@@ -85,17 +106,22 @@ impl Instances<'_> {
                 }
             }
         }
-        Err(not_now(record, "starting"))
+        Err(not_now(id, "starting"))
     }
 
     /// Removes every instance that is down and that `matches` accepts. One that another
-    /// command removes or starts meanwhile is not for this one.
+    /// command removes or starts meanwhile is not for this one; one that cannot be read
+    /// is among those that failed.
     ///
     /// # Errors
     /// When it cannot be told which there are.
     pub fn prune(&self, matches: impl Fn(&Record) -> bool) -> Result<PrunedInstances> {
-        let mut pruned = PrunedInstances::default();
-        for Instance { record, status } in self.list()? {
+        let list = self.list()?;
+        let mut pruned = PrunedInstances {
+            failed: list.unreadable,
+            ..PrunedInstances::default()
+        };
+        for Instance { record, status } in list.instances {
             if !is_down(status.state) || !matches(&record) {
                 continue;
             }
@@ -114,14 +140,13 @@ impl Instances<'_> {
     }
 }
 
-fn not_now(record: &Record, state: &str) -> Error {
+fn not_now(id: &InstanceId, state: &str) -> Error {
     let procedure = match state {
         "paused" => "Unpause and then stop",
         _ => "Stop",
     };
     Error::Conflict(format!(
-        "You cannot remove a {state} container {}. {procedure} the container before attempting \
-         removal or force remove",
-        record.id
+        "You cannot remove a {state} container {id}. {procedure} the container before attempting \
+         removal or force remove"
     ))
 }

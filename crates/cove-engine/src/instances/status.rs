@@ -30,6 +30,15 @@ pub struct Instance {
     pub status: Status,
 }
 
+/// All instances of an installation.
+#[derive(Debug, Default)]
+pub struct InstanceList {
+    /// Those of which it is known what they are, the newest first.
+    pub instances: Vec<Instance>,
+    /// Why it is not known of the others: each error names its file.
+    pub unreadable: Vec<Error>,
+}
+
 impl Instances<'_> {
     /// An instance by id, name or beginning of its id.
     ///
@@ -41,23 +50,32 @@ impl Instances<'_> {
         Ok(Instance { record, status })
     }
 
-    /// All instances, the newest first.
+    /// All instances. One whose record or status is damaged, or of a newer
+    /// program, hides no other.
     ///
     /// # Errors
-    /// When a record or a status is damaged.
-    pub fn list(&self) -> Result<Vec<Instance>> {
-        let mut list = Vec::new();
+    /// When it cannot be told which there are.
+    pub fn list(&self) -> Result<InstanceList> {
         // Most of a long list is down: one look at all instead of one at each.
         let awake = self.awake()?;
-        for record in self.engine.state.list().map_err(Error::State)? {
+        let listing = self.engine.state.list().map_err(Error::State)?;
+        let mut list = InstanceList {
+            instances: Vec::with_capacity(listing.records.len()),
+            unreadable: listing.unreadable.into_iter().map(Error::State).collect(),
+        };
+        for record in listing.records {
             let status = if awake.contains(record.id.as_str()) {
-                self.status_in_list(&record)?
+                self.status_in_list(&record)
             } else {
-                self.last_status(&record)?
+                self.last_status(&record)
             };
-            list.push(Instance { record, status });
+            match status {
+                Ok(status) => list.instances.push(Instance { record, status }),
+                Err(error) => list.unreadable.push(error),
+            }
         }
-        list.sort_by(|a, b| b.record.created.cmp(&a.record.created));
+        list.instances
+            .sort_by(|a, b| b.record.created.cmp(&a.record.created));
         Ok(list)
     }
 

@@ -2,6 +2,7 @@
 
 use cove_model::control::Request;
 use cove_model::instance::{InstanceSpec, Limits, Record, RestartPolicy};
+use cove_state::Locked;
 use rustix::fs::FlockOperation;
 
 use super::Instances;
@@ -9,7 +10,7 @@ use super::limits;
 use super::status::{is_down, is_orphan};
 use crate::driver::{self, FormerLimits};
 use crate::error::{Error, Result};
-use crate::turn::{RecordLock, take_turn};
+use crate::turn::take_turn;
 
 impl Instances<'_> {
     /// Gives an instance another name.
@@ -75,13 +76,8 @@ impl Instances<'_> {
         restart: Option<RestartPolicy>,
     ) -> Result<Changed> {
         let cannot = |source| cannot_update(record, source);
-        let _held = RecordLock::take(&self.directory(record))?;
-        let before = self
-            .engine
-            .state
-            .get(&record.id)
-            .map_err(Error::State)?
-            .spec;
+        let locked = self.engine.state.lock(&record.id).map_err(Error::State)?;
+        let before = locked.get().map_err(Error::State)?.spec;
         let mut after = before.clone();
         after.limits = merged(&before.limits, asked);
         if above_swap(&before.limits, asked) {
@@ -105,7 +101,7 @@ impl Instances<'_> {
         } else {
             self.limit(record, &after).map_err(cannot)?
         };
-        if let Err(error) = self.keep(record, &after) {
+        if let Err(error) = keep(&locked, &after) {
             // A record that cannot be written is what is said; the kernel had what it gets back.
             drop(former.restore());
             return Err(error);
@@ -114,21 +110,10 @@ impl Instances<'_> {
     }
 
     fn take_back(&self, record: &Record, changed: Changed) -> Result<()> {
-        let _held = RecordLock::take(&self.directory(record))?;
+        let locked = self.engine.state.lock(&record.id).map_err(Error::State)?;
         let restored = changed.former.restore();
-        self.keep(record, &changed.before)?;
+        keep(&locked, &changed.before)?;
         restored
-    }
-
-    /// Writes limits and restart policy into the record.
-    fn keep(&self, record: &Record, spec: &InstanceSpec) -> Result<()> {
-        self.engine
-            .state
-            .change(&record.id, !spec.auto_remove, |record| {
-                record.spec.limits = spec.limits.clone();
-                record.spec.restart = spec.restart;
-            })
-            .map_err(Error::State)
     }
 
     /// Sets the limits of what runs. While the record is locked nothing of the instance is
@@ -155,6 +140,15 @@ impl Instances<'_> {
 struct Changed {
     before: InstanceSpec,
     former: FormerLimits,
+}
+
+/// Writes limits and restart policy into the record.
+fn keep(locked: &Locked<'_, Record>, spec: &InstanceSpec) -> Result<()> {
+    let change = |record: &mut Record| {
+        record.spec.limits = spec.limits.clone();
+        record.spec.restart = spec.restart;
+    };
+    locked.change(change).map_err(Error::State)
 }
 
 fn cannot_update(record: &Record, source: Error) -> Error {

@@ -6,14 +6,13 @@ use std::path::PathBuf;
 use cove_model::control::{Exited, Failure};
 use cove_model::instance::{InstanceId, Record};
 use cove_model::status::ProcessId;
-use cove_state::State;
+use cove_state::{Collection, Error as StateError};
 use cove_supervisor::workload::{ContainerStdio, Created, Workload};
 
 use crate::Roots;
 use crate::driver::process::{Launch, Launched, Process};
 use crate::error::{Error, ErrorKind, Result};
 use crate::receipts::{Receipts, forget};
-use crate::turn::RecordLock;
 
 /// One instance, seen from its supervisor.
 #[derive(Debug)]
@@ -24,6 +23,8 @@ pub(super) struct Supervised {
     pub(super) executable: PathBuf,
     /// The image's layers as overlayfs wants them.
     pub(super) lowers: Vec<PathBuf>,
+    /// Its record as the last run began with it.
+    record: Option<Record>,
     /// It waits for its start.
     launched: Option<Launched>,
     /// What it held, once it is removed.
@@ -42,6 +43,7 @@ impl Supervised {
             id,
             executable,
             lowers,
+            record: None,
             launched: None,
             receipts: None,
         }
@@ -60,18 +62,20 @@ impl Supervised {
         Process::new(&self.roots, self.id.as_str())
     }
 
-    fn record(&self) -> Result<Record> {
-        State::open(&self.roots.root)
-            .and_then(|state| state.get(&self.id))
-            .map_err(Error::State)
-    }
-
-    fn launch(&self, stdio: ContainerStdio) -> Result<(Launched, Created)> {
-        let directory = super::directory(&self.roots, &self.id);
+    fn launch(&mut self, stdio: ContainerStdio) -> Result<(Launched, Created)> {
         // An update may have changed it since we began, or since the last run; the next one waits
-        // until there is something that it changes.
-        let _held = RecordLock::take(&directory)?;
-        let record = self.record()?;
+        // until there is something that it changes. Whoever holds the lock asks no supervisor
+        // anything, since that may be waiting for it.
+        let state = Collection::<Record>::open(&self.roots.root).map_err(Error::State)?;
+        let locked = state.lock(&self.id).map_err(Error::State)?;
+        let record = match (locked.get(), self.record.take()) {
+            (Ok(record), _) => record,
+            // What a newer program wrote, or a disk has spoilt, is no reason not to go on.
+            (Err(StateError::Newer { .. } | StateError::Damaged { .. }), Some(record)) => record,
+            (Err(error), _) => return Err(Error::State(error)),
+        };
+        let record = self.record.insert(record);
+        let directory = state.directory(&self.id);
         // We hold the supervisor's lock: what is there is of one that was killed.
         Receipts::of_run(&self.roots, self.id.as_str()).undo()?;
         let launch = Launch {
@@ -138,10 +142,7 @@ impl Workload for Supervised {
     }
 
     fn remove(&mut self) -> Result<(), Failure> {
-        let receipts = self
-            .record()
-            .and_then(|record| forget(&self.roots, &record))
-            .map_err(|error| failure("remove", &error))?;
+        let receipts = forget(&self.roots, &self.id).map_err(|error| failure("remove", &error))?;
         self.receipts = Some(receipts);
         Ok(())
     }

@@ -191,12 +191,7 @@ pub(crate) fn rm(session: &Session, flags: &RmFlags, args: &[String]) -> Outcome
     let force = flags.force;
     let mut code = 0;
     for name in args {
-        let engine = session.engine()?;
-        let removed = engine
-            .instances()
-            .get(name)
-            .and_then(|instance| engine.instances().remove(&instance.record, force));
-        match removed {
+        match session.instances()?.remove_named(name, force) {
             Ok(()) => output::line(name)?,
             Err(error) => {
                 // What is not there is as good as removed, when one insists.

@@ -2,6 +2,7 @@
 
 use cove_docker::container::{self, Filter, Row, Shown};
 use cove_docker::rows::{self, Line};
+use cove_engine::{InstanceList, sentence};
 
 use super::tables::container::PsFlags;
 use crate::outcome::{Failure, Outcome};
@@ -21,7 +22,13 @@ pub(crate) fn ps(session: &Session, flags: &PsFlags, _: &[String]) -> Outcome {
         all: flags.all,
         last,
     };
-    let selected = filter.select(engine)?;
+    let InstanceList {
+        instances: selected,
+        unreadable,
+    } = filter.select(engine)?;
+    for error in &unreadable {
+        output::note(&format!("WARNING: {}", sentence(error)));
+    }
     if selected.is_empty()
         && let Some(words) = session.roots_are_elsewhere("containers")
     {

@@ -33,6 +33,7 @@ mod oci_process;
 mod oci_userns;
 mod probe;
 mod pull;
+mod records;
 mod recovery;
 mod shown;
 mod signals;

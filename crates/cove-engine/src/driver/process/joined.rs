@@ -4,9 +4,9 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use cove_model::instance::{InstanceId, InstanceSpec, NamespaceMode, NetworkMode};
+use cove_model::instance::{InstanceId, InstanceSpec, NamespaceMode, NetworkMode, Record};
 use cove_sandbox::{Container, Status};
-use cove_state::State;
+use cove_state::Collection;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -60,7 +60,7 @@ pub(super) fn files(roots: &Roots, spec: &InstanceSpec) -> Result<Option<PathBuf
     let NetworkMode::Instance(other) = &spec.network else {
         return Ok(None);
     };
-    let state = State::open(&roots.root).map_err(Error::State)?;
+    let state = Collection::<Record>::open(&roots.root).map_err(Error::State)?;
     let mut owner = other.clone();
     // That one may share the network of a third; each is older than the one before.
     while let NetworkMode::Instance(next) = state.get(&owner).map_err(Error::State)?.spec.network {
