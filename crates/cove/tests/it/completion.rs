@@ -42,6 +42,7 @@ fn bash_completes_commands_flags_names_and_files() {
     cove.ok(&["run", "-d", "--name", "one", IMAGE, "sleep", "1000"]);
     cove.ok(&["create", "--name", "other", IMAGE]);
     let root = format!("--root={}", cove.roots().root().display());
+    let empty = place.join("empty").display().to_string();
     for (line, replies) in [
         ("cove sto", "stop"),
         ("cove container ren", "rename"),
@@ -70,7 +71,7 @@ fn bash_completes_commands_flags_names_and_files() {
         ("cove nonsense o", ""),
         ("cove run --nonsense=o", ""),
         (&format!("cove {root} stop o"), "one"),
-        ("cove --root /nowhere stop o", ""),
+        (&format!("cove --root {empty} stop o"), ""),
     ] {
         let words: Vec<&str> = line.split(' ').collect();
         assert_eq!(completed(&cove, &words, line, place), replies, "{line}");
@@ -142,11 +143,12 @@ fn fish_completes_names() {
     let script = cove.cmd(["completion", "fish"]).ok().out();
     std::fs::write(directory.path().join("script"), script).unwrap();
     cove.ok(&["create", "--name", "other", IMAGE]);
+    let empty = directory.path().join("empty").display().to_string();
     for (line, replies) in [
         ("cove rm -f ot", "other\n"),
         ("cove run -it --rm -e A=1 busy", "busybox:test\n"),
         ("cove run busybox:test --na", ""),
-        ("cove --root /nowhere rm ot", ""),
+        (&format!("cove --root {empty} rm ot"), ""),
     ] {
         let output = Cmd::new("fish")
             .args([
