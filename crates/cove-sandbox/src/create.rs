@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, geteuid, pidfd_send_signal};
 use crate::cgroup::{self, Backend};
 use crate::error::{Error, Result};
 use crate::hooks::{self, Output, Setting};
-use crate::init::{self, Given, Init, mount::Prepared};
+use crate::init::{self, Cgroup, Given, Init, mount::Prepared};
 use crate::netdev::{self, NetDevice};
 use crate::newborn::Newborn;
 use crate::options::{CreateOptions, StartMode};
@@ -124,19 +124,24 @@ fn create_in(
         .dir
         .as_ref()
         .ok_or_else(|| invalid("no state directory"))?;
-    let request = placement::request(plan, options)?;
-    let host = request.as_ref().map(placement::free).transpose()?;
+    let placing = match placement::request(plan, options)? {
+        Some(request) => Some((placement::free(&request)?, request)),
+        None => None,
+    };
     // Before anything is made, what a later delete needs to clean up should this process be killed.
     dir.write(&Stored {
         intent: placement::intent(plan, options),
         ..stored.ending()
     })?;
-    if let (Some(host), Some(request)) = (host, request) {
-        let cgroup = host
-            .create(&request)
-            .map_err(|source| Error::Cgroup { source })?;
+    let failed = |source| Error::Cgroup { source };
+    let mut to_come = None;
+    if let Some((host, request)) = &placing {
+        let cgroup = host.begin(request).map_err(failed)?;
         stored.cgroup = cgroup.record().clone();
         undo.cgroup = Some(cgroup);
+        if host.mode() != cgroup::Mode::Unified {
+            to_come = Some(host.places(request).map_err(failed)?);
+        }
     }
     if options.notify {
         // Whoever the container's program is goes through it.
@@ -151,7 +156,6 @@ fn create_in(
     };
     let in_new_userns = plan.namespaces.new & ns::USER != 0;
     let cgroup = undo.cgroup.as_deref();
-    let entrances = cgroup::entrances(cgroup).map_err(|source| Error::Cgroup { source })?;
     let (ours, theirs) = Channel::pair().map_err(|e| Error::os("make a socket pair", e))?;
     let netdevs = netdev::find(plan.linux)?;
     let offsets = plan.time_offsets();
@@ -168,8 +172,10 @@ fn create_in(
         listener,
         given,
         stdio: std::mem::take(&mut options.stdio),
-        record: &stored.cgroup,
-        entrances,
+        cgroup: match &to_come {
+            Some(places) => Cgroup::ToCome(places),
+            None => Cgroup::Own(&stored.cgroup),
+        },
         // A second process goes on beside the report of it.
         gate: in_new_userns || !netdevs.is_empty() || offsets.is_some() || second,
         mapped: in_new_userns,
@@ -205,6 +211,12 @@ fn create_in(
     if gate {
         // A failing init has closed its end; its report says why.
         drop(ours.command(Command::Continue));
+    }
+    if let (Some((_, request)), Some(places), Some(cgroup)) = (&placing, &to_come, &mut undo.cgroup)
+    {
+        cgroup.complete(request).map_err(failed)?;
+        stored.cgroup = cgroup.record().clone();
+        placement::let_in(&ours, places, &**cgroup)?;
     }
     let heard = process.hear_out(&ours, "set-up", None, |pid| {
         stored.pid = pid;

@@ -5,10 +5,11 @@ use std::path::Path;
 use cove_sys::ns;
 use rustix::process::{Signal, geteuid};
 
-use crate::cgroup::{self, Backend, CgroupPath, Host};
+use crate::cgroup::{self, Backend, CgroupPath, GroupRecord, Host};
 use crate::error::{Error, Result};
 use crate::options::{CgroupManagerChoice, CreateOptions};
 use crate::plan::{Plan, invalid};
+use crate::protocol::{Channel, MOST_DESCRIPTORS};
 use crate::state::{CgroupIntent, Stored};
 
 /// What finds the cgroup again should its creator be killed.
@@ -74,6 +75,29 @@ pub(crate) fn free(request: &cgroup::Request<'_>) -> Result<Host> {
         Ok(host)
     };
     free().map_err(|source| Error::Cgroup { source })
+}
+
+/// Tells an init that waits for its cgroups which of their `places` are made, and lets it in.
+pub(crate) fn let_in(
+    channel: &Channel,
+    places: &[GroupRecord],
+    cgroup: &dyn Backend,
+) -> Result<()> {
+    let entrances = cgroup.entrances();
+    let entrances = entrances.map_err(|source| Error::Cgroup { source })?;
+    if entrances.len() > MOST_DESCRIPTORS {
+        return Err(invalid("more than 64 cgroup hierarchies are mounted"));
+    }
+    let files: Vec<_> = entrances.iter().map(cgroup::Entrance::file).collect();
+    let made = |place: &GroupRecord| {
+        let mut groups = cgroup.record().groups.iter();
+        groups.any(|group| group.controllers == place.controllers)
+    };
+    let places = (0_u8..).zip(places).filter(|(_, place)| made(place));
+    let places: Vec<u8> = places.map(|(number, _)| number).collect();
+    // A failing init has closed its end; its report says why.
+    drop(channel.let_enter(&places, &files));
+    Ok(())
 }
 
 /// Where the init is now, for when the container's cgroup takes no process: one that is shared out

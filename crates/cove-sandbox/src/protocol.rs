@@ -4,6 +4,7 @@
 //! creator                          init
 //!    │ ◀── Sibling, Offsets ──────────│  a second process goes on; its time namespace is there
 //!    │ ── Continue ─────────────────▶ │  ids mapped, cgroups joined, devices moved (if waited for)
+//!    │ ── entrances ────────────────▶ │  of its cgroups, once they are made (if there are such)
 //!    │ ◀── Warning, Sibling, Console ─│  any time
 //!    │ ◀── Hooks ─────────────────────│  mounts are there, root not yet changed
 //!    │ ── Continue ─────────────────▶ │
@@ -11,7 +12,7 @@
 //!    │ ── Go ───────────────────────▶ │  Direct: execute. Detached: state is saved, now listen
 //!    │ ◀── Failure, or end of file ───│  end of file: the program was executed
 //! ```
-//! A descriptor travels with `Console`. Whoever finds the other side gone gives up.
+//! A descriptor travels with `Console`, and one with each entrance. Whoever finds the other side gone gives up.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -26,6 +27,9 @@ use crate::error::{Error, InitFault};
 
 /// Longest message; a longer text is cut.
 const LONGEST: usize = 4096;
+
+/// Most descriptors that travel with one message.
+pub(crate) const MOST_DESCRIPTORS: usize = 64;
 
 /// Why the init gives up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +101,22 @@ impl Channel {
     }
 
     pub(crate) fn command(&self, command: Command) -> io::Result<()> {
-        send(self.0.as_fd(), command as u8, &[], None)
+        send(self.0.as_fd(), command as u8, &[], &[])
+    }
+
+    /// Tells which of the directories that were announced are made, by their places, and hands
+    /// over the entrances of those that have one.
+    pub(crate) fn let_enter(&self, places: &[u8], entrances: &[BorrowedFd<'_>]) -> io::Result<()> {
+        send(self.0.as_fd(), b'E', places, entrances)
+    }
+
+    /// What [`Channel::let_enter`] said; `None` once the creator is gone.
+    pub(crate) fn entrances(&self) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
+        let (length, bytes, fds) = receive(self.0.as_fd())?;
+        Ok(match &bytes[..length] {
+            [b'E', places @ ..] => Some((places.to_vec(), fds)),
+            _ => None,
+        })
     }
 
     /// `None` once the creator is gone.
@@ -113,25 +132,31 @@ impl Channel {
     pub(crate) fn report(&self, report: &Report) -> io::Result<()> {
         let fd = self.0.as_fd();
         match report {
-            Report::Ready => send(fd, b'R', &[], None),
-            Report::Hooks => send(fd, b'H', &[], None),
-            Report::Warning(text) => send(fd, b'W', text.as_bytes(), None),
-            Report::Sibling(pid) => send(fd, b'S', &pid.to_le_bytes(), None),
-            Report::Offsets => send(fd, b'O', &[], None),
-            Report::Console(master) => send(fd, b'T', &[], Some(master.as_fd())),
+            Report::Ready => send(fd, b'R', &[], &[]),
+            Report::Hooks => send(fd, b'H', &[], &[]),
+            Report::Warning(text) => send(fd, b'W', text.as_bytes(), &[]),
+            Report::Sibling(pid) => send(fd, b'S', &pid.to_le_bytes(), &[]),
+            Report::Offsets => send(fd, b'O', &[], &[]),
+            Report::Console(master) => send(fd, b'T', &[], &[master.as_fd()]),
             Report::Failure(failure) => {
                 let mut bytes = vec![failure.fault as u8];
                 bytes.extend(failure.errno.unwrap_or(0).to_le_bytes());
                 bytes.extend(failure.message.bytes());
-                send(fd, b'F', &bytes, None)
+                send(fd, b'F', &bytes, &[])
             }
         }
     }
 
     /// `None` at end of file: the init executed the program or died.
     pub(crate) fn next_report(&self) -> io::Result<Option<Report>> {
-        let (length, bytes, fd) = match receive(self.0.as_fd()) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+        let gone = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionReset;
+        let received = match receive(self.0.as_fd()) {
+            // It ended before it read all that it was told. What it said lies behind the error.
+            Err(error) if gone(&error) => receive(self.0.as_fd()),
+            other => other,
+        };
+        let (length, bytes, mut fds) = match received {
+            Err(error) if gone(&error) => return Ok(None),
             other => other?,
         };
         let Some((&tag, rest)) = bytes[..length].split_first() else {
@@ -150,7 +175,7 @@ impl Channel {
             b'W' => Report::Warning(text(rest)),
             b'S' => Report::Sibling(number(rest)?),
             b'O' => Report::Offsets,
-            b'T' => Report::Console(fd.ok_or_else(garbled)?),
+            b'T' => Report::Console(fds.pop().ok_or_else(garbled)?),
             b'F' => {
                 let (&fault, rest) = rest.split_first().ok_or_else(garbled)?;
                 let errno = number(rest)?;
@@ -185,16 +210,11 @@ fn garbled() -> io::Error {
     )
 }
 
-fn send(
-    socket: BorrowedFd<'_>,
-    tag: u8,
-    rest: &[u8],
-    fd: Option<BorrowedFd<'_>>,
-) -> io::Result<()> {
+fn send(socket: BorrowedFd<'_>, tag: u8, rest: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let tag = [tag];
     let rest = &rest[..rest.len().min(LONGEST - 1)];
     let parts = [IoSlice::new(&tag), IoSlice::new(rest)];
-    send_with_fds(socket, &parts, fd.as_slice())
+    send_with_fds(socket, &parts, fds)
 }
 
 /// Sends one message with descriptors beside it.
@@ -203,7 +223,7 @@ pub(crate) fn send_with_fds(
     parts: &[IoSlice<'_>],
     fds: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -216,11 +236,11 @@ pub(crate) fn send_with_fds(
     }
 }
 
-type Message = (usize, [u8; LONGEST], Option<OwnedFd>);
+type Message = (usize, [u8; LONGEST], Vec<OwnedFd>);
 
 fn receive(socket: BorrowedFd<'_>) -> io::Result<Message> {
     let mut bytes = [0; LONGEST];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let length = loop {
         let mut parts = [IoSliceMut::new(&mut bytes)];
@@ -229,13 +249,13 @@ fn receive(socket: BorrowedFd<'_>) -> io::Result<Message> {
             other => break other?.bytes,
         }
     };
-    let mut fd = None;
+    let mut fds = Vec::new();
     for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(fds) = message {
-            fd = fds.last();
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            fds.extend(received);
         }
     }
-    Ok((length, bytes, fd))
+    Ok((length, bytes, fds))
 }
 
 #[cfg(test)]
@@ -261,7 +281,17 @@ mod tests {
         let (fd, _other) = Channel::pair().unwrap();
         b.report(&Report::Console(fd.0)).unwrap();
         assert!(matches!(a.next_report().unwrap(), Some(Report::Console(_))));
+        let [one, two] = [&a.0, &b.0].map(AsFd::as_fd);
+        a.let_enter(&[3, 0], &[one, two]).unwrap();
+        let (places, entrances) = b.entrances().unwrap().unwrap();
+        assert_eq!((places.as_slice(), entrances.len()), (&[3, 0][..], 2));
+        // They are ends of the pair.
+        drop(entrances);
+        // The last word of one that does not hear the other out is heard.
+        a.command(Command::Go).unwrap();
+        b.report(&Report::Ready).unwrap();
         drop(b);
+        assert!(matches!(a.next_report().unwrap(), Some(Report::Ready)));
         assert!(a.next_report().unwrap().is_none());
     }
 }

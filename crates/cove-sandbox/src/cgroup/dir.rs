@@ -316,17 +316,16 @@ impl Dir {
 
     /// [`Dir::write`], with the kernel's answer for callers that have a plan B.
     pub(super) fn write_errno(&self, file: &str, value: &str) -> rustix::io::Result<()> {
+        write_all(&self.open_to_write(file)?, value)
+    }
+
+    /// A control file for several writes, noted as one.
+    pub(super) fn open_to_write(&self, file: &str) -> rustix::io::Result<OwnedFd> {
         let fd = self.file(file, OFlags::WRONLY)?;
         if let Some(notes) = &self.notes {
             self.note(notes, file);
         }
-        loop {
-            match rustix::io::write(&fd, value.as_bytes()) {
-                Ok(_) => return Ok(()),
-                Err(Errno::INTR) => {}
-                Err(source) => return Err(source),
-            }
-        }
+        Ok(fd)
     }
 
     /// Reads a control file.
@@ -413,6 +412,11 @@ impl AsFd for Dir {
 pub(super) fn pause(attempt: u32) {
     let micros = 100 << attempt.min(7);
     std::thread::sleep(std::time::Duration::from_micros(micros.min(10_000)));
+}
+
+/// Writes an open control file in one call, as the kernel wants it.
+pub(super) fn write_all(file: &OwnedFd, value: &str) -> rustix::io::Result<()> {
+    rustix::io::retry_on_intr(|| rustix::io::write(file, value.as_bytes())).map(drop)
 }
 
 fn to_path(name: &CStr) -> PathBuf {

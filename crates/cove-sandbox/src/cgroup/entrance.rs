@@ -6,7 +6,7 @@
 //! and the processes we make have one thread. The kernel judges the move by
 //! who opened the file, so a process in a new user namespace may do it as well.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -15,7 +15,7 @@ use super::dir::Dir;
 use super::error::{CgroupError, Result};
 
 /// The open `tasks` file of a cgroup. The process that is to live there
-/// inherits it and [enters](Entrance::enter).
+/// inherits or receives it and [enters](Entrance::enter).
 #[derive(Debug)]
 pub struct Entrance {
     file: OwnedFd,
@@ -29,6 +29,17 @@ impl Entrance {
             Ok(file) => Ok(Self { file, path }),
             Err(source) => Err(CgroupError::Open { path, source }),
         }
+    }
+
+    /// One that another process opened for this directory.
+    pub(crate) fn opened(file: OwnedFd, directory: &Path) -> Self {
+        let path = directory.join("tasks");
+        Self { file, path }
+    }
+
+    /// The file, to be handed over.
+    pub(crate) fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 
     /// Moves the calling thread, which must be the only one of its process.

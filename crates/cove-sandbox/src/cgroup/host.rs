@@ -5,12 +5,11 @@ use std::path::PathBuf;
 
 use super::dir::Dir;
 use super::error::{CgroupError, Result};
-use super::limits::{is_denied, needed};
 use super::mounted::{Mounted, own_cgroups, own_path, parse_mountinfo, place, read_proc};
 use super::path::CgroupPath;
 use super::v1::{self, V1};
 use super::v2::{self, V2};
-use super::{Backend, Record, Request};
+use super::{Backend, GroupRecord, Record, Request};
 
 /// How the host has its hierarchies mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,25 +124,50 @@ impl Host {
     /// One variant per step; [`CgroupError::Controller`] when a limit needs
     /// what the host lacks.
     pub fn create(&self, request: &Request<'_>) -> Result<Box<dyn Backend>> {
-        let created: Result<Box<dyn Backend>> = match self.mode() {
+        let mut made = self.begin(request)?;
+        match made.complete(request) {
+            Ok(()) => Ok(made),
+            Err(error) => {
+                // The first error counts; an empty directory that stays is no harm.
+                drop(made.delete());
+                Err(error)
+            }
+        }
+    }
+
+    /// The first half of [`Host::create`]: what a process is born in.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn begin(&self, request: &Request<'_>) -> Result<Box<dyn Backend>> {
+        let begun: Result<Box<dyn Backend>> = match self.mode() {
             Mode::Unified => {
                 V2::create(&self.hierarchies[0], request).map(|made| Box::new(made) as _)
             }
             Mode::Hybrid | Mode::Legacy => {
-                V1::create(&self.hierarchies, request).map(|made| Box::new(made) as _)
+                V1::begin(&self.hierarchies, request).map(|made| Box::new(made) as _)
             }
         };
-        match created {
-            // A user without a delegated cgroup, who asks for no limit either.
-            Err(CgroupError::Create { source, .. })
-                if request.rootless
-                    && is_denied(source)
-                    && request.resources.is_none_or(|r| needed(r).is_empty()) =>
-            {
-                Ok(Box::new(V1::none()))
-            }
+        match begun {
+            Err(error) if request.goes_without(&error) => Ok(Box::new(V1::none())),
             other => other,
         }
+    }
+
+    /// The directories that a request may come to have, in the order of the
+    /// hierarchies; which of them are made for it shows later.
+    ///
+    /// # Errors
+    /// When it cannot be told where this process is.
+    pub(crate) fn places(&self, request: &Request<'_>) -> Result<Vec<GroupRecord>> {
+        let own = own_cgroups(&request.path)?;
+        let places = self.hierarchies.iter().map(|mounted| GroupRecord {
+            controllers: mounted.controllers.clone(),
+            mount: mounted.mount.clone(),
+            path: place(&request.path, mounted, own.as_deref()),
+            made: 0,
+        });
+        Ok(places.collect())
     }
 }
 

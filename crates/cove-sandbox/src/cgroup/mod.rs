@@ -4,11 +4,11 @@
 //! unified one beside them (hybrid).
 //!
 //! The order of a start: [`Host::check_free`] makes sure that nobody else is
-//! there; [`Host::create`] makes the cgroup and sets every
-//! limit, so that a process never runs unlimited; `clone3` with
-//! [`Backend::clone_fd`] puts the first process into the unified hierarchy;
-//! by the [`Backend::entrances`] it moves itself into the rest; only then may
-//! it unshare its cgroup namespace (a namespace made by `clone3` itself is rooted at the
+//! there; [`Host::begin`] makes the directory of the unified hierarchy, and
+//! `clone3` with [`Backend::clone_fd`] puts the first process into it;
+//! [`Backend::complete`] makes the others and sets every limit while that process
+//! prepares its mounts; by the [`Backend::entrances`] it moves itself into
+//! them, long before a program of the container runs; only then may it unshare its cgroup namespace (a namespace made by `clone3` itself is rooted at the
 //! *caller's* cgroup). [`Backend::record`] is what a state file keeps;
 //! [`open`] comes back from it without looking at the host again.
 //!
@@ -73,6 +73,16 @@ pub struct Record {
     pub groups: Vec<GroupRecord>,
 }
 
+impl Request<'_> {
+    /// Whether it is that of a user without a delegated cgroup, as the error
+    /// shows, who asks for no limit either.
+    fn goes_without(&self, error: &CgroupError) -> bool {
+        matches!(error, CgroupError::Create { source, .. } if limits::is_denied(*source))
+            && self.rootless
+            && self.resources.is_none_or(|r| limits::needed(r).is_empty())
+    }
+}
+
 /// One directory of a container's cgroup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupRecord {
@@ -88,6 +98,13 @@ pub struct GroupRecord {
     /// away again, where they are empty.
     #[serde(default)]
     pub made: usize,
+}
+
+impl GroupRecord {
+    /// Whether it is in the unified hierarchy.
+    pub(crate) fn is_unified(&self) -> bool {
+        self.controllers.is_empty()
+    }
 }
 
 /// What to create. All fields are plain choices of the caller.
@@ -120,12 +137,17 @@ pub struct Hierarchy<'a> {
     pub directory: BorrowedFd<'a>,
 }
 
-/// A container's cgroup. Made by [`Host::create`], reopened by [`open`].
+/// A container's cgroup. Made by [`Host::begin`], reopened by [`open`].
 ///
 /// Called by the process that creates, updates or deletes a container, and by
 /// its supervisor; every call stands alone and may come from another process
 /// than the one before.
 pub trait Backend: std::fmt::Debug {
+    /// The second half of a creation, after [`Host::begin`] and `clone3`: makes
+    /// what the first process need not be born in and sets the limits. Whoever
+    /// calls it deletes the cgroup where it fails.
+    fn complete(&mut self, request: &Request<'_>) -> Result<()>;
+
     /// What [`open`] needs to come back here.
     fn record(&self) -> &Record;
 

@@ -25,8 +25,8 @@ use super::groups::Groups;
 use super::limits::{self, Need};
 use super::mounted::{Mounted, OWN_LIMIT, own_cgroups, own_path, place};
 use super::{
-    Backend, Entrance, Former, Hierarchy, OomWatch, PATIENCE, Record, Request, Stats, USUAL,
-    device_rules, devices, signal, tree, v1_stats, v2, v2_stats,
+    Backend, Entrance, Former, GroupRecord, Hierarchy, OomWatch, PATIENCE, Record, Request, Stats,
+    USUAL, device_rules, devices, signal, tree, v1_stats, v2, v2_stats,
 };
 
 /// A container's cgroups in named hierarchies.
@@ -34,60 +34,38 @@ use super::{
 pub(super) struct V1 {
     record: Record,
     groups: Groups,
+    /// Of the host, until it is complete.
+    hierarchies: Vec<Mounted>,
 }
 
 impl V1 {
-    pub(super) fn create(hierarchies: &[Mounted], request: &Request<'_>) -> Result<Self> {
-        let own = own_cgroups(&request.path)?;
+    /// The directory in the unified hierarchy, where there is one.
+    pub(super) fn begin(hierarchies: &[Mounted], request: &Request<'_>) -> Result<Self> {
         let needs = request.resources.map(limits::needed).unwrap_or_default();
-        let rules = match request.resources {
-            Some(resources) => devices::parse(&device_rules(resources))?,
-            None => Vec::new(),
-        };
-        let devices =
-            request.resources.is_some() && !request.rootless && !devices::allows_everything(&rules);
         check_controllers(hierarchies, &needs)?;
-        let mut made = Self::default();
-        let filled = made
-            .fill(hierarchies, request, own.as_deref(), &needs, devices)
-            .and_then(|()| {
-                let Some(resources) = request.resources else {
-                    return Ok(());
-                };
-                limits::apply(&made.groups, resources)?;
-                if devices {
-                    limits::apply_devices(&made.groups, &rules, true)
-                } else {
-                    Ok(())
-                }
-            });
-        if let Err(error) = filled {
-            // The first error counts; an empty directory that stays is no harm.
-            drop(made.delete());
-            return Err(error);
+        let mut made = Self {
+            hierarchies: hierarchies.to_owned(),
+            ..Self::default()
+        };
+        if let Some(mounted) = hierarchies.iter().find(|mounted| mounted.is_unified()) {
+            let own = own_cgroups(&request.path)?;
+            let path = place(&request.path, mounted, own.as_deref());
+            let needs = unified_needs(hierarchies, &needs);
+            let (dir, record) = v2::make(mounted, &path, &needs, &[])?;
+            made.claim(&dir, request)?;
+            made.groups.unified = Some(dir);
+            made.record.groups.push(record);
         }
         Ok(made)
     }
 
-    fn fill(
-        &mut self,
-        hierarchies: &[Mounted],
-        request: &Request<'_>,
-        own: Option<&str>,
-        needs: &[Need],
-        devices: bool,
-    ) -> Result<()> {
+    /// The directories in the named hierarchies.
+    fn fill(&mut self, request: &Request<'_>, needs: &[Need], devices: bool) -> Result<()> {
+        let hierarchies = std::mem::take(&mut self.hierarchies);
+        let own = own_cgroups(&request.path)?;
         let mut denied = None;
-        for mounted in hierarchies {
-            let path = place(&request.path, mounted, own);
-            if mounted.is_unified() {
-                let here = unified_needs(hierarchies, needs);
-                let (dir, record) = v2::make(mounted, &path, &here, &[])?;
-                self.claim(&dir, request)?;
-                self.groups.unified = Some(dir);
-                self.record.groups.push(record);
-                continue;
-            }
+        for mounted in hierarchies.iter().filter(|mounted| !mounted.is_unified()) {
+            let path = place(&request.path, mounted, own.as_deref());
             let needed =
                 needs.iter().any(|need| mounted.has(need.v1)) || devices && mounted.has("devices");
             let cpuset = mounted.has("cpuset");
@@ -115,6 +93,13 @@ impl V1 {
         for group in &mut self.record.groups {
             group.made = group.made.max(request.owned);
         }
+        // As the host has them.
+        let place = |group: &GroupRecord| {
+            hierarchies
+                .iter()
+                .position(|mounted| mounted.controllers == group.controllers)
+        };
+        self.record.groups.sort_by_key(place);
         match denied {
             // Nothing would be left to kill it by.
             Some(error) if self.record.groups.is_empty() => Err(error),
@@ -151,6 +136,7 @@ impl V1 {
         Ok(Self {
             record: record.clone(),
             groups,
+            hierarchies: Vec::new(),
         })
     }
 
@@ -272,6 +258,28 @@ pub(super) fn is_frozen(dir: &Dir) -> Result<bool> {
 }
 
 impl Backend for V1 {
+    fn complete(&mut self, request: &Request<'_>) -> Result<()> {
+        let needs = request.resources.map(limits::needed).unwrap_or_default();
+        let rules = match request.resources {
+            Some(resources) => devices::parse(&device_rules(resources))?,
+            None => Vec::new(),
+        };
+        let devices =
+            request.resources.is_some() && !request.rootless && !devices::allows_everything(&rules);
+        match self.fill(request, &needs, devices) {
+            Err(error) if request.goes_without(&error) => return Ok(()),
+            other => other?,
+        }
+        let Some(resources) = request.resources else {
+            return Ok(());
+        };
+        limits::apply(&self.groups, resources)?;
+        if devices {
+            limits::apply_devices(&self.groups, &rules, true)?;
+        }
+        Ok(())
+    }
+
     fn record(&self) -> &Record {
         &self.record
     }

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 
 use super::burst::early_burst;
 use super::devices::{Rule, allows_everything};
-use super::dir::Dir;
+use super::dir::{Dir, write_all};
 use super::error::{CgroupError, Result};
 use super::groups::Groups;
 
@@ -267,18 +267,27 @@ pub(super) fn devices(dir: &Dir, rules: &[Rule]) -> Result<()> {
     if inherits {
         dir.write("devices.deny", "a")?;
     }
+    let mut files = [None, None];
     for rule in rules {
         let file = if rule.allow {
             "devices.allow"
         } else {
             "devices.deny"
         };
+        let open = &mut files[usize::from(rule.allow)];
         let line = if rule.kind.is_none() {
             "a".to_owned()
         } else {
             rule.line()
         };
-        match dir.write_errno(file, &line) {
+        // Each is opened once: a list is a dozen rules long.
+        let written = match open {
+            Some(fd) => write_all(fd, &line),
+            None => dir
+                .open_to_write(file)
+                .and_then(|fd| write_all(open.insert(fd), &line)),
+        };
+        match written {
             Ok(()) => {}
             // A parent that withholds something cannot give everything.
             Err(Errno::PERM) if allows_everything(rules) && rule.kind.is_none() => {

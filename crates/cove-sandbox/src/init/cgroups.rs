@@ -6,10 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use cove_sys::mountattr::{MountAttr, attr, mount_setattr};
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, open_tree,
+    FsMountFlags, FsOpenFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 
 use super::fail::{During, Step};
@@ -77,13 +77,10 @@ pub(crate) fn place(root: BorrowedFd<'_>, plan: &MountPlan<'_>, groups: &Groups)
         return propagate(plan, groups.top.as_fd());
     }
     for (name, mount, links) in &groups.below {
-        let target = path::target(
-            groups.top.as_fd(),
-            Path::new(name),
-            Need::Directory,
-            Links::Refuse,
-        )?;
-        attach(mount, &target).during(text)?;
+        // In a file system that was just made nothing leads elsewhere.
+        rustix::fs::mkdirat(&groups.top, name, Mode::from_raw_mode(0o755)).during(text)?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        move_mount(mount, "", &groups.top, name, flags).during(text)?;
         for link in links {
             rustix::fs::symlinkat(name.as_str(), &groups.top, link.as_str()).during(text)?;
         }

@@ -7,6 +7,7 @@
 mod cgroups;
 mod console;
 mod copyup;
+mod creator;
 mod devices;
 mod fail;
 mod home;
@@ -31,17 +32,18 @@ use cove_sys::ns;
 use rustix::fs::{CWD, Mode, OFlags};
 
 pub(crate) use console::{Terminal, open as open_terminal};
+pub(crate) use creator::{Cgroup, enter};
 pub(crate) use fail::{During, Step, reason};
 pub(crate) use procfs::Procfs;
 pub(crate) use rootfs::Given;
 
-use crate::cgroup;
 use crate::hooks::{self, Setting};
 use crate::netdev::{self, NetDevice};
 use crate::options::Stdio;
 use crate::plan::{HookKind, Join, Kind, Plan, filled};
 use crate::protocol::{Channel, Command, Failure, Report};
 use crate::state::{OciState, Status};
+use creator::{Creator, wait_for};
 
 /// Everything the init is handed.
 #[derive(Debug)]
@@ -52,8 +54,7 @@ pub(crate) struct Init<'a> {
     pub listener: Option<OwnedFd>,
     pub given: Given,
     pub stdio: Stdio,
-    pub record: &'a cgroup::Record,
-    pub entrances: Vec<cgroup::Entrance>,
+    pub cgroup: Cgroup<'a>,
     /// Whether it has to wait for the creator before it goes on.
     pub gate: bool,
     /// Whether the gate comes first because ids have to be mapped.
@@ -91,15 +92,6 @@ fn steps(init: &mut Init<'_>) -> Step<Never> {
     let plan = init.plan;
     let names = &plan.namespaces;
     let in_userns = names.has(ns::USER);
-    // A second process that is made further down inherits the cgroups of this one.
-    enter(&init.entrances)?;
-    if let Err(error) = cove_sys::sched::reset_affinity() {
-        process::warn(
-            &init.channel,
-            format!("CPU affinity of the caller stays: {error}"),
-        );
-    }
-    let mut gate = Gate { open: !init.gate };
     // The host's, before another mount namespace is joined.
     let proc = if names.new & ns::TIME != 0 {
         Some(directory("/proc")?)
@@ -107,12 +99,20 @@ fn steps(init: &mut Init<'_>) -> Step<Never> {
         None
     };
     join(init)?;
+    let (given, stdio) = (
+        std::mem::take(&mut init.given),
+        std::mem::take(&mut init.stdio),
+    );
+    tell_pid(init);
+    let init = &*init;
+    let own_cgroups = names.new & ns::CGROUP != 0;
+    let mut creator = Creator::new(&init.channel, &init.cgroup, own_cgroups, !init.gate);
     let clocks = match &proc {
         Some(proc) => Some(time_namespace(init, proc)?),
         None => None,
     };
     if init.mapped || clocks.is_some() {
-        gate.pass(&init.channel)?;
+        creator.part()?;
     }
     if let Some(clocks) = clocks {
         ns::setns(&clocks, ns::TIME).during(|| "enter the time namespace")?;
@@ -120,17 +120,11 @@ fn steps(init: &mut Init<'_>) -> Step<Never> {
     if in_userns {
         become_root()?;
     }
-    tell_pid(init);
     cove_sys::sched::set_undumpable().during(|| "hide from ptrace")?;
     rustix::process::umask(Mode::empty());
     rustix::process::setsid().during(|| "setsid")?;
     if let Some(name) = &init.keyring {
         keyring(name, &init.channel)?;
-    }
-    if names.new & ns::CGROUP != 0 {
-        gate.pass(&init.channel)?;
-        // A namespace made by clone3 would have the creator's group as its root.
-        ns::unshare(ns::CGROUP).during(|| "make a cgroup namespace")?;
     }
     if names.new & ns::NET != 0 {
         cove_sys::netif::set_up(c"lo").during(|| "bring the loopback interface up")?;
@@ -142,11 +136,11 @@ fn steps(init: &mut Init<'_>) -> Step<Never> {
     if let Some(name) = filled(plan.spec.domainname().as_ref()) {
         rustix::system::setdomainname(name.as_bytes()).during(|| "set the domain name")?;
     }
-    let given = std::mem::take(&mut init.given);
-    let tree = rootfs::prepare(plan, given, init.record, in_userns)?;
+    let tree = rootfs::prepare(plan, given, &mut creator, in_userns)?;
+    creator.cgroups()?;
     let mut tree = ManuallyDrop::new(tree);
-    let terminal = file_tree(init, &mut tree, &mut gate)?;
-    gate.pass(&init.channel)?;
+    let terminal = file_tree(init, &mut tree, &mut creator)?;
+    creator.part()?;
     netdev::restore(init.netdevs)?;
     let procfs = tree.take_procfs();
     finish(Finish {
@@ -154,7 +148,7 @@ fn steps(init: &mut Init<'_>) -> Step<Never> {
         channel: &init.channel,
         listener: init.listener.as_ref(),
         terminal,
-        stdio: std::mem::take(&mut init.stdio),
+        stdio,
         env: &init.env,
         inherited: init.inherited,
         procfs,
@@ -169,37 +163,6 @@ fn steps(init: &mut Init<'_>) -> Step<Never> {
 pub(crate) fn directory(path: &str) -> Step<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, path, flags, Mode::empty()).during(|| format!("open {path}"))
-}
-
-/// Moves this process into its cgroups; nothing of the container runs before.
-pub(crate) fn enter(entrances: &[cgroup::Entrance]) -> Step {
-    entrances.iter().try_for_each(|entrance| {
-        let text = || format!("enter the cgroup by {}", entrance.path().display());
-        entrance.enter().during(text)
-    })
-}
-
-/// The creator's part (ids, devices) is waited for at most once.
-struct Gate {
-    open: bool,
-}
-
-impl Gate {
-    fn pass(&mut self, channel: &Channel) -> Step {
-        if !self.open {
-            wait_for(channel, Command::Continue)?;
-            self.open = true;
-        }
-        Ok(())
-    }
-}
-
-fn wait_for(channel: &Channel, wanted: Command) -> Step {
-    match channel.next_command() {
-        Ok(Some(command)) if command == wanted => Ok(()),
-        // The creator is gone or failed, and has told its user already.
-        _ => exit_now(1),
-    }
 }
 
 /// Joins the namespaces given by path, and makes those that could not be made with this process.
@@ -333,7 +296,11 @@ fn time_namespace(init: &Init<'_>, proc: &OwnedFd) -> Step<OwnedFd> {
 }
 
 /// Puts the tree together around the change of root.
-fn file_tree(init: &Init<'_>, tree: &mut rootfs::Tree, gate: &mut Gate) -> Step<Option<Terminal>> {
+fn file_tree(
+    init: &Init<'_>,
+    tree: &mut rootfs::Tree,
+    creator: &mut Creator<'_>,
+) -> Step<Option<Terminal>> {
     let plan = init.plan;
     tree.attach(plan)?;
     if !plan.early_hooks {
@@ -350,7 +317,7 @@ fn file_tree(init: &Init<'_>, tree: &mut rootfs::Tree, gate: &mut Gate) -> Step<
     })?;
     if plan.early_hooks {
         // prestart and createRuntime run in the creator's namespaces, createContainer in ours.
-        gate.pass(&init.channel)?;
+        creator.part()?;
         init.channel
             .report(&Report::Hooks)
             .during(|| "ask for hooks")?;

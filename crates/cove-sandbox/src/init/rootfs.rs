@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount};
 
 use super::cgroups::{self, Groups};
+use super::creator::Creator;
 use super::devices;
 use super::fail::{During, Step, refuse};
 use super::mask;
@@ -21,7 +22,6 @@ use super::mount::{self, Prepared};
 use super::nodes;
 use super::path;
 use super::procfs::Procfs;
-use crate::cgroup;
 use crate::error::InitFault;
 use crate::plan::{Kind, Plan, clean};
 
@@ -48,10 +48,12 @@ pub(crate) struct Given {
 }
 
 /// Cuts the mount namespace off from the host and makes what needs the host's tree.
+///
+/// The process enters its cgroups on the way: only then can they be mounted.
 pub(crate) fn prepare(
     plan: &Plan<'_>,
     given: Given,
-    record: &cgroup::Record,
+    creator: &mut Creator<'_>,
     in_userns: bool,
 ) -> Step<Tree> {
     isolate(plan.propagation)?;
@@ -106,7 +108,7 @@ pub(crate) fn prepare(
         }
         if entry.kind == Kind::Cgroup {
             let own = plan.namespaces.has(cove_sys::ns::CGROUP);
-            groups.push(cgroups::prepare(entry, record, own)?);
+            groups.push(cgroups::prepare(entry, creator.cgroups()?, own)?);
         }
         mounts.push(prepared);
     }
