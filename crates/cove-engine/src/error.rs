@@ -91,6 +91,9 @@ pub enum Error {
         #[source]
         source: cove_supervisor::state::ObserveError,
     },
+    /// What an instance wrote cannot be read.
+    #[error(transparent)]
+    Log(cove_supervisor::logs::ReadError),
     /// No supervisor can be started.
     #[error("cannot start the supervisor of container {id}")]
     Spawn {
@@ -233,6 +236,7 @@ impl Error {
             Self::Document { .. }
             | Self::Unreachable { .. }
             | Self::Observe { .. }
+            | Self::Log(_)
             | Self::Spawn { .. }
             | Self::File { .. }
             | Self::Stream { .. } => ErrorKind::Internal,

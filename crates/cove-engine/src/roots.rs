@@ -32,6 +32,12 @@ impl Roots {
         }
     }
 
+    /// The directory of an instance that lasts.
+    #[must_use]
+    pub fn directory(&self, id: &str) -> PathBuf {
+        self.root.join("containers").join(id)
+    }
+
     /// The directory of an instance that dies with a boot.
     #[must_use]
     pub fn runtime_dir(&self, id: &str) -> PathBuf {

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cove_model::control::{
-    self, Attach, Exited, FRAME_HEADER, Failure, MAX_FRAME, MAX_MESSAGE, Reply, Request, Stream,
-    TerminalSize, WaitUntil,
+    Attach, Exited, Failure, MAX_FRAME, MAX_MESSAGE, Reply, Request, Stream, TerminalSize,
+    WaitUntil,
 };
-
+use cove_model::frames::{self, Decoder, Frame, Input};
 use cove_model::status::State;
 use rustix::event::{Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 
 use crate::{paths, state, wire};
 
@@ -135,6 +136,7 @@ impl Client {
                 socket: pending.socket,
                 tty,
                 options: attach,
+                decoder: Decoder::default(),
             }),
             Reply::Failed(failure) => Err(ClientError::Refused(failure)),
             Reply::Done | Reply::Status(_) | Reply::Exited(_) => Err(self.nonsense()),
@@ -224,21 +226,7 @@ pub struct Attachment {
     socket: UnixStream,
     tty: bool,
     options: Attach,
-}
-
-/// What arrives on an attachment.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Event {
-    /// This many bytes of its stdout are in the buffer.
-    Stdout(usize),
-    /// This many bytes of its stderr are in the buffer.
-    Stderr(usize),
-    /// The instance ended; nothing follows.
-    Exited(Exited),
-    /// The supervisor cut the connection; nothing follows.
-    Cut(Failure),
-    /// The supervisor is gone without a word (killed).
-    Lost,
+    decoder: Decoder,
 }
 
 impl Attachment {
@@ -248,28 +236,36 @@ impl Attachment {
         self.tty
     }
 
-    /// Waits for the next frame; output is put in `buffer`.
+    /// Whether a frame is there without more being read.
+    #[must_use]
+    pub fn has_frame(&self) -> bool {
+        self.decoder.has_frame()
+    }
+
+    /// Reads what has arrived, without waiting and unless a frame is there; `false`: the
+    /// supervisor is gone without a word (killed).
     ///
     /// # Errors
-    /// The connection broke, or what arrived is no frame.
-    pub fn next(&mut self, buffer: &mut Vec<u8>) -> io::Result<Event> {
-        let mut header = [0; FRAME_HEADER];
-        if !self.fill(&mut header)? {
-            return Ok(Event::Lost);
+    /// The connection broke.
+    pub fn fill(&mut self) -> io::Result<bool> {
+        if self.decoder.has_frame() {
+            return Ok(true);
         }
-        let nonsense = || io::Error::new(io::ErrorKind::InvalidData, "not a frame of a supervisor");
-        let (stream, length) = control::parse_frame_header(header).ok_or_else(nonsense)?;
-        buffer.resize(length, 0);
-        if !self.fill(buffer)? {
-            return Ok(Event::Lost);
+        match recv(&self.socket, self.decoder.room(), RecvFlags::DONTWAIT) {
+            Ok((0, _)) | Err(Errno::CONNRESET) => return Ok(false),
+            Ok((count, _)) => self.decoder.arrived(count),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
-        match stream {
-            Stream::Stdout => Ok(Event::Stdout(length)),
-            Stream::Stderr => Ok(Event::Stderr(length)),
-            Stream::Exit => Ok(Event::Exited(serde_json::from_slice(buffer)?)),
-            Stream::Error => Ok(Event::Cut(serde_json::from_slice(buffer)?)),
-            Stream::Stdin | Stream::Resize | Stream::StdinClose => Err(nonsense()),
-        }
+        Ok(true)
+    }
+
+    /// The next frame that has arrived; `None`: wait until the descriptor is readable.
+    ///
+    /// # Errors
+    /// What arrived is no frame.
+    pub fn next_frame(&mut self) -> io::Result<Option<Frame<'_>>> {
+        self.decoder.next_frame()
     }
 
     /// Writes to the instance's stdin; waits while it does not read.
@@ -296,9 +292,7 @@ impl Attachment {
     /// # Errors
     /// The connection broke.
     pub fn resize(&mut self, size: TerminalSize) -> io::Result<()> {
-        let [a, b] = size.rows.to_be_bytes();
-        let [c, d] = size.cols.to_be_bytes();
-        self.frame(Stream::Resize, &[a, b, c, d])
+        self.socket.write_all(&frames::resize(size))
     }
 
     /// What it was attached with.
@@ -307,99 +301,23 @@ impl Attachment {
         &self.options
     }
 
-    /// Sends what there is room for; how much that was.
-    fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        match wire::send_now(&self.socket, bytes) {
-            Err(error) if wire::would_block(&error) => Ok(0),
-            result => result,
-        }
-    }
-
-    fn frame(&mut self, stream: Stream, payload: &[u8]) -> io::Result<()> {
-        self.socket.write_all(&frame(stream, payload))
-    }
-
-    /// `false`: the connection ended.
-    fn fill(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
-        match self.socket.read_exact(buffer) {
-            Ok(()) => Ok(true),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
-                ) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(error),
-        }
-    }
-}
-
-/// Input for an instance that is sent as the connection takes it, without
-/// waiting, over as many connections as it takes.
-#[derive(Debug, Default)]
-pub struct Input {
-    /// The payload of the frame that is being sent, and how much of its frame was.
-    payload: Vec<u8>,
-    sent: usize,
-    /// It ended; whether that is still to be said.
-    closed: bool,
-    unsaid: bool,
-}
-
-impl Input {
-    /// Whether all of it was sent.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.payload.is_empty() && !self.unsaid
-    }
-
-    /// Adds bytes. Meant to be called when it is empty: a frame begins here.
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.payload.extend_from_slice(bytes);
-    }
-
-    /// Adds the end.
-    pub fn close(&mut self) {
-        self.closed = true;
-        self.unsaid = true;
-    }
-
-    /// The connection was lost: what it did not take goes to the next one.
-    pub fn begin_anew(&mut self) {
-        let taken = self.sent.saturating_sub(FRAME_HEADER);
-        self.payload.drain(..taken.min(self.payload.len()));
-        self.sent = 0;
-        // Whether it was heard is not known; to say it twice does no harm.
-        self.unsaid = self.closed;
-    }
-
-    /// Sends what there is room for.
+    /// Sends of the input what there is room for.
     ///
     /// # Errors
     /// The connection broke.
-    pub fn send(&mut self, to: &Attachment) -> io::Result<()> {
-        while !self.payload.is_empty() {
-            let part = &self.payload[..self.payload.len().min(MAX_FRAME)];
-            let frame = frame(Stream::Stdin, part);
-            self.sent += to.send_now(&frame[self.sent..])?;
-            if self.sent < frame.len() {
-                return Ok(());
-            }
-            let part = part.len();
-            self.payload.drain(..part);
-            self.sent = 0;
-        }
-        if self.unsaid {
-            let frame = frame(Stream::StdinClose, &[]);
-            self.sent += to.send_now(&frame[self.sent..])?;
-            if self.sent == frame.len() {
-                self.sent = 0;
-                self.unsaid = false;
+    pub fn send(&self, input: &mut Input) -> io::Result<()> {
+        while !input.is_empty() {
+            match wire::send_now(&self.socket, &input.pending()) {
+                Ok(count) => input.sent(count),
+                Err(error) if wire::would_block(&error) => return Ok(()),
+                Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    fn frame(&mut self, stream: Stream, payload: &[u8]) -> io::Result<()> {
+        self.socket.write_all(&frames::frame(stream, payload))
     }
 }
 
@@ -427,14 +345,6 @@ fn connect(dir: BorrowedFd<'_>) -> io::Result<UnixStream> {
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-fn frame(stream: Stream, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-    let mut bytes = Vec::with_capacity(FRAME_HEADER + payload.len());
-    bytes.extend_from_slice(&control::frame_header(stream, length));
-    bytes.extend_from_slice(payload);
-    bytes
 }
 
 impl AsFd for Attachment {

@@ -7,12 +7,9 @@
 
 use std::io::{self, Write as _};
 
-use cove_engine::Engine;
-use cove_model::control::{Attach, WaitUntil};
+use cove_engine::{Attachment, Engine, Received};
 use cove_model::go;
 use cove_model::instance::Record;
-use cove_model::status::State;
-use cove_supervisor::client::{Attachment, Event, Input};
 use cove_sys::terminal::Raw;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -73,7 +70,7 @@ impl Role {
         &self,
         engine: &Engine,
         record: &Record,
-        mut attachment: Attachment,
+        mut attachment: Attachment<'_>,
         mut signals: Signals,
     ) -> Result<End, Failure> {
         let raw = if self.tty && self.stdin && terminal::stdin_is_terminal() {
@@ -87,42 +84,27 @@ impl Role {
             Vec::new()
         };
         let mut keyboard = self.stdin.then(|| Keyboard::new(keys));
-        let end = loop {
-            let watched = self.watch(engine, record, &mut attachment, &mut signals, &mut keyboard);
-            match watched? {
-                Some(end) => break end,
-                // Its supervisor was killed; the next one goes on where it was.
-                None => match again(engine, record, attachment.options())? {
-                    Ok(other) => attachment = other,
-                    Err(code) => break End::Exited(code),
-                },
-            }
-            if let Some(keyboard) = &mut keyboard {
-                keyboard.input.begin_anew();
-            }
-        };
+        let end = self.watch(engine, record, &mut attachment, &mut signals, &mut keyboard);
         drop(raw);
-        Ok(end)
+        end
     }
 
-    /// `None`: the supervisor went without a word.
     fn watch(
         &self,
         engine: &Engine,
         record: &Record,
-        attachment: &mut Attachment,
+        attachment: &mut Attachment<'_>,
         signals: &mut Signals,
         keyboard: &mut Option<Keyboard>,
-    ) -> Result<Option<End>, Failure> {
-        let mut buffer = Vec::new();
+    ) -> Result<End, Failure> {
         loop {
-            let full = keyboard.as_ref().is_some_and(|k| !k.input.is_empty());
+            let full = attachment.has_input();
             let typing = keyboard.as_ref().is_some_and(|k| k.open && !full);
             let (socket, signal, typed) = {
                 let mut wanted = PollFlags::IN;
                 wanted.set(PollFlags::OUT, full);
                 let stdin = io::stdin();
-                let mut fds = vec![PollFd::new(attachment, wanted)];
+                let mut fds = vec![PollFd::new(&*attachment, wanted)];
                 let held = signals.fd();
                 fds.extend(held.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
                 if typing {
@@ -142,24 +124,21 @@ impl Role {
                 )
             };
             if signal && let Some(end) = on_signals(engine, record, signals)? {
-                return Ok(Some(end));
+                return Ok(end);
             }
             if let Some(keyboard) = keyboard {
-                let leaves = typed && keyboard.read()?;
+                let leaves = typed && keyboard.read(attachment)?;
                 if socket.contains(PollFlags::OUT) || typed {
-                    // A connection that broke shows itself when it is read.
-                    keyboard.input.send(attachment).unwrap_or(());
+                    attachment.send();
                 }
                 if leaves {
-                    return Ok(Some(End::Detached));
+                    return Ok(End::Detached);
                 }
             }
-            if socket.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
-                match show(attachment, &mut buffer)? {
-                    Shown::Output => {}
-                    Shown::End(end) => return Ok(Some(end)),
-                    Shown::Lost => return Ok(None),
-                }
+            if socket.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
+                && let Some(end) = show(attachment)?
+            {
+                return Ok(end);
             }
         }
     }
@@ -188,70 +167,36 @@ fn on_signals(
     Ok(None)
 }
 
-/// A new attachment in the place of one whose supervisor was killed; or the
-/// exit status, when the instance is down.
-fn again(
-    engine: &Engine,
-    record: &Record,
-    options: &Attach,
-) -> Result<Result<Attachment, i32>, Failure> {
-    let options = Attach {
-        start: false,
-        ..*options
-    };
-    // Looking is what puts a new supervisor there.
-    let status = engine.instances().status(record)?;
-    if status.state == State::Running
-        && let Ok(attachment) = engine.instances().attach(record, options)
-    {
-        return Ok(Ok(attachment));
-    }
-    if status.state.is_running() {
-        return Ok(Err(engine
-            .instances()
-            .wait(record, WaitUntil::NotRunning)?));
-    }
-    if let Some(error) = status.error {
-        crate::output::note(&error);
-    }
-    // One that is gone with all it knew ended in a way nobody saw.
-    Ok(Err(status.exit_code.unwrap_or(255)))
-}
-
-/// What was shown of an attachment.
-enum Shown {
-    Output,
-    End(End),
-    /// Its supervisor went without a word.
-    Lost,
-}
-
-/// Passes one frame on.
-fn show(attachment: &mut Attachment, buffer: &mut Vec<u8>) -> Result<Shown, Failure> {
-    let event = attachment
-        .next(buffer)
-        .map_err(|error| broken("read output", &error))?;
-    match event {
-        Event::Stdout(_) => {
-            let mut out = io::stdout().lock();
-            out.write_all(buffer)
-                .and_then(|()| out.flush())
-                .map_err(|error| crate::output::write_failure(&error))?;
-            Ok(Shown::Output)
-        }
-        Event::Stderr(_) => {
-            // Where nobody reads our errors, the instance still runs on.
-            io::stderr().write_all(buffer).unwrap_or(());
-            Ok(Shown::Output)
-        }
-        Event::Exited(exited) => {
-            if let Some(error) = exited.error {
-                crate::output::note(&error);
+/// Shows what has arrived; the end, if that has, too.
+fn show(attachment: &mut Attachment<'_>) -> Result<Option<End>, Failure> {
+    loop {
+        match attachment.receive().map_err(lost)? {
+            Received::Stdout(bytes) => {
+                let mut out = io::stdout().lock();
+                out.write_all(bytes)
+                    .and_then(|()| out.flush())
+                    .map_err(|error| crate::output::write_failure(&error))?;
             }
-            Ok(Shown::End(End::Exited(exited.exit_code)))
+            // Where nobody reads our errors, the instance still runs on.
+            Received::Stderr(bytes) => io::stderr().write_all(bytes).unwrap_or(()),
+            Received::Exited(exited) => {
+                if let Some(error) = exited.error {
+                    crate::output::note(&error);
+                }
+                return Ok(Some(End::Exited(exited.exit_code)));
+            }
+            Received::Cut(failure) => {
+                return Err(Failure::error(failure.message).with_code(125));
+            }
+            Received::NotYet => return Ok(None),
         }
-        Event::Cut(failure) => Err(Failure::error(failure.message).with_code(125)),
-        Event::Lost => Ok(Shown::Lost),
+    }
+}
+
+fn lost(error: cove_engine::Error) -> Failure {
+    match error {
+        cove_engine::Error::Stream { action, source } => broken(action, &source),
+        error => error.into(),
     }
 }
 
@@ -260,7 +205,6 @@ struct Keyboard {
     keys: Keys,
     /// It has not ended yet.
     open: bool,
-    input: Input,
     buffer: Vec<u8>,
 }
 
@@ -269,23 +213,22 @@ impl Keyboard {
         Self {
             keys: Keys::new(keys),
             open: true,
-            input: Input::default(),
             buffer: vec![0; 32 << 10],
         }
     }
 
     /// Reads once what there is; `true`: the user leaves.
-    fn read(&mut self) -> Result<bool, Failure> {
+    fn read(&mut self, attachment: &mut Attachment<'_>) -> Result<bool, Failure> {
         match rustix::io::read(io::stdin(), &mut self.buffer) {
             // The end, or a terminal that is gone.
             Ok(0) | Err(Errno::IO) => {
                 self.open = false;
-                self.input.close();
+                attachment.close_input();
                 Ok(false)
             }
             Ok(length) => {
                 let (bytes, detached) = self.keys.feed(&self.buffer[..length]);
-                self.input.push(&bytes);
+                attachment.push(&bytes);
                 Ok(detached)
             }
             Err(Errno::INTR | Errno::AGAIN) => Ok(false),

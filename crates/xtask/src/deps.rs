@@ -40,7 +40,7 @@ const MECHANISMS: u8 = 1;
 const MAY_NAME: &[(&str, &str)] = &[("cove-runc", "cove-sandbox")];
 
 /// Who still does and must not: this list only gets shorter.
-const STILL_NAME: &[(&str, &str)] = &[("cove", "cove-sandbox"), ("cove", "cove-supervisor")];
+const STILL_NAME: &[(&str, &str)] = &[];
 
 /// The fixtures may be a development dependency of anyone and use floor 0;
 /// the automation uses the fixtures.

@@ -2,11 +2,10 @@
 
 use cove_model::instance::Record;
 use cove_model::status::State;
-use cove_sandbox::{ExecChild, ExecOptions};
 
 use super::Instances;
 use crate::driver;
-use crate::driver::process::{ExecRequest, Processes};
+use crate::driver::process::{ExecRequest, ExecSession, ExecStreams, Processes};
 use crate::error::{Error, Result};
 
 impl Instances<'_> {
@@ -20,8 +19,8 @@ impl Instances<'_> {
         &self,
         record: &Record,
         request: &ExecRequest,
-        options: ExecOptions<'_>,
-    ) -> Result<ExecChild> {
+        streams: ExecStreams<'_>,
+    ) -> Result<ExecSession> {
         let status = self.status(record)?;
         match status.state {
             State::Running => {}
@@ -40,7 +39,7 @@ impl Instances<'_> {
             State::Created | State::Exited | State::Dead => return Err(not_running(record)),
         }
         let init = status.init.map_or(0, |init| init.pid);
-        driver::of(&self.engine.roots, record).exec(&record.spec, request, init, options)
+        driver::of(&self.engine.roots, record).exec(&record.spec, request, init, streams)
     }
 
     /// The processes of a running instance as ps(1) with `arguments` (by

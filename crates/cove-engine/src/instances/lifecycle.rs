@@ -1,9 +1,9 @@
 //! Starting, stopping and everything between.
 
-use cove_model::control::{Attach, Reply, Request, StopTimeout, TerminalSize, WaitUntil};
+use cove_model::control::{Reply, Request, StopTimeout, TerminalSize, WaitUntil};
 use cove_model::instance::{InstanceId, Record};
 use cove_model::status::{State, Status};
-use cove_supervisor::client::{Attachment, Client, ClientError, Pending};
+use cove_supervisor::client::{Client, ClientError, Pending};
 
 use cove_supervisor::hold::Hold;
 use rustix::fs::FlockOperation;
@@ -14,7 +14,7 @@ use crate::supervise::{self, Begin};
 use crate::turn::take_turn;
 
 /// The step in which a supervisor fails because there is one already.
-const LOCKED: &str = "lock";
+pub(super) const LOCKED: &str = "lock";
 /// The step in which it fails because of how the instance is.
 const STATE: &str = "state";
 
@@ -36,7 +36,7 @@ impl Instances<'_> {
     }
 
     /// Starts a supervisor. Commands that start one instance take turns.
-    fn spawn(&self, record: &Record, begin: &Begin) -> Result<()> {
+    pub(super) fn spawn(&self, record: &Record, begin: &Begin) -> Result<()> {
         let runtime = self.runtime_dir(record);
         crate::make_private(&runtime)?;
         // A missing layer is told below; to make one anew takes too long for a turn.
@@ -58,28 +58,8 @@ impl Instances<'_> {
         }
     }
 
-    /// Starts an instance with a client attached, so that no byte is lost.
-    ///
-    /// # Errors
-    /// When it cannot start, or runs already.
-    pub fn start_attached(&self, record: &Record, attach: Attach) -> Result<Attachment> {
-        if !self.startable(record)? {
-            return self.attach(record, attach);
-        }
-        match self.spawn(record, &Begin::Create { size: attach.size }) {
-            Err(Error::Supervisor { failure }) if failure.step == LOCKED => {}
-            other => other?,
-        }
-        self.client(record)
-            .attach(Attach {
-                start: true,
-                ..attach
-            })
-            .map_err(|error| refused(&record.id, error))
-    }
-
     /// Whether an instance is down; an error when it is neither down nor running.
-    fn startable(&self, record: &Record) -> Result<bool> {
+    pub(super) fn startable(&self, record: &Record) -> Result<bool> {
         match self.status(record)?.state {
             State::Created | State::Exited => Ok(true),
             State::Running | State::Restarting => Ok(false),
@@ -91,25 +71,6 @@ impl Instances<'_> {
                 record.name
             ))),
         }
-    }
-
-    /// Attaches to a running instance.
-    ///
-    /// # Errors
-    /// When it does not run, is paused or restarting.
-    pub fn attach(&self, record: &Record, attach: Attach) -> Result<Attachment> {
-        self.insist(record, |status, client| match status.state {
-            State::Running => client.attach(attach).map_err(Refusal::Client),
-            State::Paused => Err(Refusal::State(
-                "You cannot attach to a paused container, unpause it first",
-            )),
-            State::Restarting => Err(Refusal::State(
-                "You cannot attach to a restarting container, wait until it is running",
-            )),
-            State::Created | State::Exited | State::Dead => Err(Refusal::State(
-                "You cannot attach to a stopped container, start it first",
-            )),
-        })
     }
 
     /// Asks an instance to end, and kills it when it does not. Its restart
@@ -246,7 +207,7 @@ impl Instances<'_> {
     ///
     /// # Errors
     /// When no supervisor answers.
-    pub fn begin_wait(&self, record: &Record) -> Result<Option<Pending>> {
+    pub(super) fn begin_wait(&self, record: &Record) -> Result<Option<Pending>> {
         self.insist(record, |status, client| {
             if !status.state.is_running() && status.state != State::Restarting {
                 return Ok(None);
@@ -262,7 +223,7 @@ impl Instances<'_> {
     /// Asks again for as long as supervisors are killed before they answer:
     /// looking at the instance is what puts a new one there. One that dies in
     /// this moment may hold its lock still, and answer no more.
-    fn insist<T>(
+    pub(super) fn insist<T>(
         &self,
         record: &Record,
         ask: impl Fn(&Status, &Client) -> Result<T, Refusal>,
@@ -316,14 +277,14 @@ impl Instances<'_> {
 }
 
 /// Why an instance or its supervisor does not do what it is asked.
-enum Refusal {
+pub(super) enum Refusal {
     /// The state it is in forbids it, which Docker says in these words.
     State(&'static str),
     /// The supervisor did not do it, or there is none.
     Client(ClientError),
 }
 
-fn refused(id: &InstanceId, error: ClientError) -> Error {
+pub(super) fn refused(id: &InstanceId, error: ClientError) -> Error {
     match error {
         ClientError::Refused(failure) => Error::Supervisor { failure },
         source @ (ClientError::NoSupervisor { .. }

@@ -1,11 +1,13 @@
 //! Instances: what a user can do with them.
 
+mod attach;
 mod copy;
 mod create;
 mod exec;
 mod files;
 mod lifecycle;
 mod limits;
+mod logs;
 mod recover;
 mod remove;
 mod status;
@@ -18,10 +20,12 @@ use cove_model::instance::Record;
 
 use crate::Engine;
 
-pub use crate::driver::process::{ExecRequest, Processes};
+pub use crate::driver::process::{ExecRequest, ExecSession, ExecStreams, Processes};
+pub use attach::{Attachment, Received};
 pub use copy::{Extract, Owner, PathStat, extract, pack};
 pub use create::Created;
 pub use files::{Change, ChangeKind, CommitRequest, RootParts, size_of_tree};
+pub use logs::{LogLine, LogRequest, LogStream, OutputStream};
 pub use remove::PrunedInstances;
 pub use status::{Instance, InstanceList};
 

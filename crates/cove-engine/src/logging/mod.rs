@@ -125,8 +125,7 @@ impl Instances<'_> {
     }
 
     /// How the output of an instance is read.
-    #[must_use]
-    pub fn log_format(record: &Record) -> ReadOptions {
+    pub(crate) fn log_format(record: &Record) -> ReadOptions {
         ReadOptions {
             format: format(record.spec.log.driver),
             ..ReadOptions::default()
@@ -137,7 +136,7 @@ impl Instances<'_> {
     ///
     /// # Errors
     /// When an expression or a template of the options is wrong.
-    pub fn log_attributes(&self, record: &Record) -> Result<BTreeMap<String, String>> {
+    pub(crate) fn log_attributes(&self, record: &Record) -> Result<BTreeMap<String, String>> {
         attributes(&record.spec.log.options, &Origin::of(record))
     }
 }

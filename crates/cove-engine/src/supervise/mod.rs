@@ -174,7 +174,7 @@ pub fn main() -> i32 {
         config,
     } = task;
     let roots = Roots { root, runroot };
-    let last_status = directory(&roots, &id).join(paths::STATUS);
+    let last_status = roots.directory(id.as_str()).join(paths::STATUS);
     let mut supervised = Supervised::new(roots, id, executable, lowers);
     match cove_supervisor::run(&config, &mut supervised, ready) {
         ExitReason::Down(_) => {
@@ -192,11 +192,6 @@ pub fn main() -> i32 {
             125
         }
     }
-}
-
-/// The directory of an instance that lasts.
-fn directory(roots: &Roots, id: &InstanceId) -> PathBuf {
-    roots.root.join("containers").join(id.as_str())
 }
 
 /// What a caller's service manager says of it to the out-of-memory killer is not said of an instance.

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use cove_model::control::{Attach, Exited, Reply, Request, StopTimeout, WaitUntil, WhenSlow};
+use cove_model::frames::Frame;
 use cove_model::status::Status;
-use cove_supervisor::client::{Attachment, Client, Event};
+use cove_supervisor::client::{Attachment, Client};
 use cove_supervisor::config::{Config, LogConfig};
 use cove_supervisor::logs::{LogReader, LogStream, ReadOptions};
 use cove_supervisor::spawn::{SpawnError, spawn};
 use cove_supervisor::state::{Observed, observe};
-use rustix::event::{Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
 
 /// All streams of an instance that runs already.
@@ -188,14 +189,41 @@ impl Drop for Fixture {
     }
 }
 
+/// What arrives on an attachment.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Stdout(Vec<u8>),
+    Stderr(Vec<u8>),
+    Exited(Exited),
+    Cut,
+    Lost,
+}
+
+/// Waits for what comes next.
+pub(crate) fn next(attachment: &mut Attachment) -> Event {
+    loop {
+        if !attachment.fill().unwrap() {
+            return Event::Lost;
+        }
+        match attachment.next_frame().unwrap() {
+            Some(Frame::Stdout(bytes)) => return Event::Stdout(bytes.to_vec()),
+            Some(Frame::Stderr(bytes)) => return Event::Stderr(bytes.to_vec()),
+            Some(Frame::Exited(exited)) => return Event::Exited(exited),
+            Some(Frame::Cut(_)) => return Event::Cut,
+            None => {}
+        }
+        poll(&mut [PollFd::new(attachment, PollFlags::IN)], None).unwrap();
+    }
+}
+
 /// All there is to come: stdout, stderr, and how it ended.
 pub(crate) fn collect(attachment: &mut Attachment) -> (Vec<u8>, Vec<u8>, Event) {
-    let (mut out, mut err, mut buffer) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut out, mut err) = (Vec::new(), Vec::new());
     loop {
-        match attachment.next(&mut buffer).unwrap() {
-            Event::Stdout(_) => out.extend_from_slice(&buffer),
-            Event::Stderr(_) => err.extend_from_slice(&buffer),
-            event @ (Event::Exited(_) | Event::Cut(_) | Event::Lost) => return (out, err, event),
+        match next(attachment) {
+            Event::Stdout(bytes) => out.extend(bytes),
+            Event::Stderr(bytes) => err.extend(bytes),
+            event @ (Event::Exited(_) | Event::Cut | Event::Lost) => return (out, err, event),
         }
     }
 }

@@ -4,11 +4,11 @@ use std::io::Write;
 
 use cove_model::control::{Reply, Request, StopTimeout};
 use cove_model::status::State;
-use cove_supervisor::client::{ClientError, Event};
+use cove_supervisor::client::ClientError;
 use cove_supervisor::logs::LogStream;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use crate::fixture::{ALL, Fixture, collect, eventually, exited};
+use crate::fixture::{ALL, Event, Fixture, collect, eventually, exited, next};
 
 #[test]
 fn goes_on_logging_and_learns_the_status() {
@@ -62,11 +62,10 @@ fn its_terminal_survives() {
     it.replace();
     let mut attachment = it.attach(ALL);
     attachment.stdin(b"hello\n").unwrap();
-    let mut buffer = Vec::new();
     let mut seen = Vec::new();
     while !String::from_utf8_lossy(&seen).contains("got hello") {
-        match attachment.next(&mut buffer).unwrap() {
-            Event::Stdout(_) => seen.extend_from_slice(&buffer),
+        match next(&mut attachment) {
+            Event::Stdout(bytes) => seen.extend(bytes),
             other => panic!("{other:?}"),
         }
     }

@@ -4,12 +4,11 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use cove_engine::ExecRequest;
-use cove_sandbox::{ExecOptions, Stdio};
+use cove_engine::{ExecRequest, ExecStreams};
 use cove_sys::fork::fork_with_only;
 
 use super::record;
-use super::relay::{Relay, broken, null};
+use super::relay::{Relay, broken};
 use super::request::environment;
 use super::run::detach_keys;
 use super::tables::container::ExecFlags;
@@ -47,9 +46,10 @@ pub(crate) fn exec(session: &Session, flags: &ExecFlags, args: &[String]) -> Out
     };
     let record = record(session, name)?;
     let (relay, stdio) = if detached || tty {
-        (Relay::default(), Stdio::Fds([null()?, null()?, null()?]))
+        (Relay::default(), None)
     } else {
-        Relay::of_pipes(interactive)?
+        let (relay, stdio) = Relay::of_pipes(interactive)?;
+        (relay, Some(stdio))
     };
     // A shell that stops us means us: the program is not one of its jobs.
     let proxy = if detached {
@@ -59,13 +59,11 @@ pub(crate) fn exec(session: &Session, flags: &ExecFlags, args: &[String]) -> Out
     };
     let mut signals = Signals::hold(proxy, tty && !detached)?;
     let ending = signals.ending()?;
-    let options = ExecOptions {
+    let streams = ExecStreams {
         stdio,
         interrupt: ending.as_ref().map(AsFd::as_fd),
-        as_init: true,
-        ..ExecOptions::default()
     };
-    let executed = session.instances()?.exec(&record, &request, options);
+    let executed = session.instances()?.exec(&record, &request, streams);
     let mut child = executed.map_err(|error| {
         let failure = Failure::from(error);
         // Of one that is left behind only this command fails.
@@ -75,17 +73,17 @@ pub(crate) fn exec(session: &Session, flags: &ExecFlags, args: &[String]) -> Out
             failure
         }
     })?;
-    for warning in &child.warnings {
+    for warning in child.warnings() {
         crate::output::note(&format!("WARNING: {warning}"));
     }
     if detached {
-        if let Some(console) = child.console.take() {
+        if let Some(console) = child.take_terminal() {
             fork_with_only([Some(console)], unseen)
                 .map_err(|error| broken("hold the terminal of the program", &error))?;
         }
         return Ok(0);
     }
-    let relay = match child.console.take() {
+    let relay = match child.take_terminal() {
         Some(console) => Relay::of_terminal(console, interactive, keys)?,
         None => relay,
     };

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use cove_engine::{CreateRequest, Created, Engine};
+use cove_engine::{Attachment, CreateRequest, Created, Engine};
 use cove_model::control::Attach;
 use cove_model::go;
 use cove_model::instance::Record;
-use cove_supervisor::client::Attachment;
 
 use super::tables::run::{CreateFlags, RunFlags};
 use super::{record, request};
@@ -101,11 +100,11 @@ fn make(
 }
 
 /// Starts a container with us in front of it.
-fn front(
-    engine: &Engine,
+fn front<'a>(
+    engine: &'a Engine,
     flags: &RunFlags,
     record: &Record,
-) -> Result<(Role, Signals, Attachment), Failure> {
+) -> Result<(Role, Signals, Attachment<'a>), Failure> {
     let attach = record.spec.attach;
     let tty = record.spec.terminal;
     let role = Role {

@@ -1,12 +1,15 @@
 //! Running another program in a running instance, straight from the process
 //! that asks: no supervisor and no daemon is between them.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use cove_model::control::TerminalSize;
 use cove_model::instance::InstanceSpec;
-use cove_sandbox::{ExecChild, ExecOptions};
+use cove_sandbox::{ExecChild, ExecOptions, Stdio};
 use oci_spec::runtime::Process;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use crate::error::{Error, Result};
 use crate::spec::Program;
@@ -31,6 +34,78 @@ pub struct ExecRequest {
     pub privileged: bool,
 }
 
+/// What the program reads and writes.
+#[derive(Debug, Default)]
+pub struct ExecStreams<'a> {
+    /// Its stdin, stdout and stderr; without them, and behind a terminal, nothing.
+    pub stdio: Option<[OwnedFd; 3]>,
+    /// Once it is readable the program is not waited for any longer than a start usually takes.
+    pub interrupt: Option<BorrowedFd<'a>>,
+}
+
+impl<'a> ExecStreams<'a> {
+    fn options(self) -> Result<ExecOptions<'a>> {
+        let stdio = match self.stdio {
+            Some(stdio) => stdio,
+            None => [null()?, null()?, null()?],
+        };
+        Ok(ExecOptions {
+            stdio: Stdio::Fds(stdio),
+            interrupt: self.interrupt,
+            as_init: true,
+            ..ExecOptions::default()
+        })
+    }
+}
+
+fn null() -> Result<OwnedFd> {
+    let (path, flags) = ("/dev/null", OFlags::RDWR | OFlags::CLOEXEC);
+    rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| Error::File {
+        action: "open",
+        path: path.into(),
+        source: errno.into(),
+    })
+}
+
+/// A program in an instance: a child of this process. As a descriptor it is
+/// readable once it has ended.
+#[derive(Debug)]
+pub struct ExecSession {
+    child: ExecChild,
+}
+
+impl ExecSession {
+    /// What the user should know.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.child.warnings
+    }
+
+    /// The master of its terminal, the first time that it is asked for.
+    pub fn take_terminal(&mut self) -> Option<OwnedFd> {
+        self.child.console.take()
+    }
+
+    /// Sends it a signal. A program that ended meanwhile needs none.
+    pub fn signal(&self, number: i32) {
+        cove_sys::signalfd::send(&self.child.pidfd, number).unwrap_or(());
+    }
+
+    /// Waits for its end: 0–255, 128+n for signal n.
+    ///
+    /// # Errors
+    /// When it is no child of this process any more.
+    pub fn wait(&self) -> Result<i32> {
+        exit_status(self.child.pidfd.as_fd())
+    }
+}
+
+impl AsFd for ExecSession {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.child.pidfd.as_fd()
+    }
+}
+
 impl super::Process<'_> {
     /// Starts a program beside the first process `init` of a running instance.
     ///
@@ -41,15 +116,35 @@ impl super::Process<'_> {
         spec: &InstanceSpec,
         request: &ExecRequest,
         init: i32,
-        options: ExecOptions<'_>,
-    ) -> Result<ExecChild> {
+        streams: ExecStreams<'_>,
+    ) -> Result<ExecSession> {
         let container = self.load()?;
+        let options = streams.options()?;
         process(spec, request, init)
             .and_then(|process| container.exec(&process, options).map_err(Error::Sandbox))
+            .map(|child| ExecSession { child })
             .map_err(|source| Error::Exec {
                 source: Box::new(source),
             })
     }
+}
+
+/// Waits for the end of a child: 0–255, 128+n for signal n.
+pub(crate) fn exit_status(pidfd: BorrowedFd<'_>) -> Result<i32> {
+    let ended = loop {
+        match waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED) {
+            Ok(None) | Err(Errno::INTR) => {}
+            Ok(Some(ended)) => break ended,
+            Err(errno) => {
+                return Err(Error::Stream {
+                    action: "wait for the program",
+                    source: errno.into(),
+                });
+            }
+        }
+    };
+    let signal = || ended.terminating_signal().map_or(0, |signal| 128 + signal);
+    Ok(ended.exit_status().unwrap_or_else(signal))
 }
 
 /// The process of a request, its user looked up in the instance's files.

@@ -20,7 +20,8 @@ use crate::Roots;
 use crate::error::{Error, Result};
 use crate::spec;
 
-pub use exec::ExecRequest;
+pub(crate) use exec::exit_status;
+pub use exec::{ExecRequest, ExecSession, ExecStreams};
 pub(crate) use launch::{Launch, Launched, VOLATILE_MARK};
 pub use top::Processes;
 

@@ -10,17 +10,16 @@ mod input;
 mod output;
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use cove_engine::ExecSession;
 use cove_model::go;
-use cove_sandbox::{ExecChild, Stdio};
 use cove_sys::terminal::Raw;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{WaitId, WaitIdOptions, waitid};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use self::input::{Input, Place};
@@ -54,7 +53,7 @@ enum Source {
 impl Relay {
     /// Pipes for a program without a terminal, and its ends of them. Without `interactive`
     /// it has nothing to read.
-    pub(super) fn of_pipes(interactive: bool) -> Result<(Self, Stdio), Failure> {
+    pub(super) fn of_pipes(interactive: bool) -> Result<(Self, [OwnedFd; 3]), Failure> {
         let mut relay = Self::default();
         let stdin = if interactive {
             let (reader, writer) = pipe()?;
@@ -64,7 +63,7 @@ impl Relay {
             null()?
         };
         let (stdout, stderr) = (relay.output(Stream::Stdout)?, relay.output(Stream::Stderr)?);
-        Ok((relay, Stdio::Fds([stdin, stdout, stderr])))
+        Ok((relay, [stdin, stdout, stderr]))
     }
 
     /// Between our terminal and the program's.
@@ -97,7 +96,7 @@ impl Relay {
     }
 
     /// Stands there until the program ends or the user leaves.
-    pub(super) fn run(mut self, child: &ExecChild, signals: &mut Signals) -> Outcome {
+    pub(super) fn run(mut self, child: &ExecSession, signals: &mut Signals) -> Outcome {
         let _raw = match (&self.console, &self.input) {
             (Some(_), Some(_)) => {
                 Some(Raw::enter().map_err(|error| broken("set the terminal", &error))?)
@@ -149,7 +148,7 @@ impl Relay {
     /// Waits for anything; the end of the program comes last.
     fn wait(
         &self,
-        child: &ExecChild,
+        child: &ExecSession,
         signals: &Signals,
         ended: Option<Instant>,
     ) -> Result<Vec<Source>, Failure> {
@@ -168,7 +167,7 @@ impl Relay {
             watched.extend(places.map(|(place, fd)| (Source::Input(place), fd)));
         }
         if ended.is_none() {
-            watched.push((Source::End, PollFd::new(&child.pidfd, PollFlags::IN)));
+            watched.push((Source::End, PollFd::new(child, PollFlags::IN)));
         }
         let (sources, mut fds): (Vec<_>, Vec<_>) = watched.into_iter().unzip();
         // Once that is over, only room for what is left is waited for, however long.
@@ -189,7 +188,7 @@ impl Relay {
     /// The exit status, when a signal ends us.
     fn on_signals(
         &self,
-        child: &ExecChild,
+        child: &ExecSession,
         signals: &mut Signals,
         ended: bool,
     ) -> Result<Option<u8>, Failure> {
@@ -199,10 +198,7 @@ impl Relay {
                 Heard::Leave(number) => return Ok(Some(status(128 + number))),
                 // There is nobody to give it to; what is left of the output is not insisted on.
                 Heard::PassOn(number) if ended => return Ok(Some(status(128 + number))),
-                Heard::PassOn(number) => {
-                    // A program that ended meanwhile needs no signal.
-                    cove_sys::signalfd::send(&child.pidfd, number).unwrap_or(());
-                }
+                Heard::PassOn(number) => child.signal(number),
             }
         }
         Ok(None)
@@ -229,7 +225,7 @@ fn told(passed_on: io::Result<()>, output: &Output) -> Result<(), Failure> {
 }
 
 /// Nothing, as a stream of the program.
-pub(super) fn null() -> Result<OwnedFd, Failure> {
+fn null() -> Result<OwnedFd, Failure> {
     rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| broken("open /dev/null", &errno.into()))
 }
@@ -248,17 +244,6 @@ fn without_waiting(fd: OwnedFd) -> Result<OwnedFd, Failure> {
         .map_err(|errno| broken("use a stream", &errno.into()))
 }
 
-fn exit_status(child: &ExecChild) -> Outcome {
-    loop {
-        match waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED) {
-            Ok(Some(ended)) => {
-                let code = ended
-                    .exit_status()
-                    .unwrap_or_else(|| ended.terminating_signal().map_or(0, |signal| 128 + signal));
-                return Ok(status(code));
-            }
-            Ok(None) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(broken("wait for the program", &errno.into())),
-        }
-    }
+fn exit_status(child: &ExecSession) -> Outcome {
+    Ok(status(child.wait()?))
 }
