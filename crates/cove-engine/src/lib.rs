@@ -19,6 +19,7 @@ mod progress;
 mod receipts;
 pub mod request;
 mod roots;
+mod scratch;
 pub mod settle;
 pub mod signals;
 pub mod spec;
@@ -41,6 +42,7 @@ pub use machine::{Machine, Overlay};
 pub use progress::{LayerState, Progress, PullEvent, Silent};
 pub use request::CreateRequest;
 pub use roots::Roots;
+pub use scratch::{Scratch, ScratchRun};
 
 /// The engine over one installation.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use crate::turn::take_turn;
 /// One thing that an instance holds outside its record.
 #[derive(Debug)]
 enum Receipt {
-    /// Files of an instance that exists no longer.
+    /// Files of what exists no longer.
     Files(PathBuf),
     /// Its processes and their cgroup, made by the process driver.
     Process(String),
@@ -62,6 +62,13 @@ impl Receipts {
             Receipt::Runtime(id.to_owned()),
         ];
         Self::new(roots, list)
+    }
+
+    /// All of a scratch root.
+    pub(crate) fn of_scratch(roots: &Roots, id: &str, place: &Path) -> Self {
+        let mut receipts = Self::of_boot(roots, id);
+        receipts.list.push(Receipt::Files(place.to_owned()));
+        receipts
     }
 
     fn new(roots: &Roots, list: Vec<Receipt>) -> Self {

@@ -12,6 +12,7 @@
 mod harness;
 mod life;
 mod recovery;
+mod scratch;
 mod support;
 mod updates;
 
@@ -36,6 +37,7 @@ const TESTS: &[Test] = tests![
     life::what_is_removed_leaves_nothing,
     recovery::an_attachment_outlives_a_supervisor,
     recovery::what_a_killed_supervisor_left_is_cleared_away,
+    scratch::what_a_program_writes_becomes_a_layer,
     updates::of_two_at_once_none_is_lost,
 ];
 
