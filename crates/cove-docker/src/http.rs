@@ -13,7 +13,7 @@ pub const fn status(kind: ErrorKind) -> u16 {
         ErrorKind::Unauthorized => 401,
         ErrorKind::NotFound => 404,
         ErrorKind::Conflict => 409,
-        ErrorKind::Internal => 500,
+        ErrorKind::Internal | ErrorKind::Cancelled => 500,
         ErrorKind::Unsupported => 501,
     }
 }
@@ -33,6 +33,7 @@ mod tests {
             (ErrorKind::CommandNotExecutable, 400),
             (ErrorKind::Unsupported, 501),
             (ErrorKind::Internal, 500),
+            (ErrorKind::Cancelled, 500),
         ] {
             assert_eq!(status(kind), code, "{kind:?}");
         }

@@ -32,6 +32,8 @@ pub enum ErrorKind {
     CommandNotExecutable,
     /// Cove, or this host, does not do that.
     Unsupported,
+    /// The caller does not want it any more.
+    Cancelled,
     /// Something below failed.
     Internal,
 }
@@ -146,6 +148,9 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// The caller said that nobody wants it any more.
+    #[error("cancelled")]
+    Cancelled,
     /// An instruction that is to change an image's configuration is none.
     #[error(transparent)]
     Change(cove_model::dockerfile::DockerfileError),
@@ -215,11 +220,13 @@ impl Error {
                 | ErrorKind::InvalidInput
                 | ErrorKind::Unauthorized
                 | ErrorKind::Unsupported
+                | ErrorKind::Cancelled
                 | ErrorKind::Internal => ErrorKind::CommandNotExecutable,
             },
             Self::Update { source, .. } => source.kind(),
             Self::NoSuchImage { .. } | Self::NotFound(_) => ErrorKind::NotFound,
             Self::Conflict(_) => ErrorKind::Conflict,
+            Self::Cancelled => ErrorKind::Cancelled,
             Self::Unsupported(_) | Self::NotOurs { .. } => ErrorKind::Unsupported,
             Self::Sandbox(error) => match error {
                 cove_sandbox::Error::Init {

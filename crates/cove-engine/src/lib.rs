@@ -39,10 +39,15 @@ pub use host::{HostAbilities, HostFacts, Index};
 pub use images::*;
 pub use instances::*;
 pub use machine::{Machine, Overlay};
-pub use progress::{LayerState, Progress, PullEvent, Silent};
+pub use progress::{Cancel, LayerState, Progress, PullEvent, Silent};
 pub use request::CreateRequest;
 pub use roots::Roots;
 pub use scratch::{Scratch, ScratchRun};
+
+/// The page for who writes a face is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/engine.md")]
+struct Docs;
 
 /// The engine over one installation.
 #[derive(Debug)]

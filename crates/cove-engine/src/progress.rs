@@ -1,5 +1,8 @@
 //! What a pull tells its caller while it works.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use cove_model::Digest;
 
 /// Receives the events of a pull; called from several threads at once, and
@@ -59,6 +62,23 @@ pub enum LayerState {
     },
     /// It is complete.
     Complete,
+}
+
+/// Tells a pull, from another thread, that nobody wants it any more.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// The pull ends soon, and leaves nothing.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is to end.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Nobody listens.

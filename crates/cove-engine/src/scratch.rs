@@ -20,6 +20,7 @@ use rustix::fs::FlockOperation;
 use crate::Engine;
 use crate::driver::process::{Launch, exit_status};
 use crate::error::{Error, Result};
+use crate::instances::random_id;
 use crate::receipts::Receipts;
 use crate::turn::take_turn;
 
@@ -181,17 +182,6 @@ impl Drop for ScratchRun<'_> {
         let Scratch { engine, id, .. } = self.scratch;
         // What cannot be undone now is left to who drops the root.
         drop(Receipts::of_run(&engine.roots, id.as_str()).undo());
-    }
-}
-
-fn random_id() -> Result<InstanceId> {
-    let mut bytes = [0; 32];
-    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
-        Ok(_) => Ok(InstanceId::from_random(bytes)),
-        Err(errno) => Err(Error::Stream {
-            action: "make a random id",
-            source: errno.into(),
-        }),
     }
 }
 

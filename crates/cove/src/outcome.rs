@@ -94,6 +94,7 @@ impl From<cove_engine::Error> for Failure {
             | ErrorKind::InvalidInput
             | ErrorKind::Unauthorized
             | ErrorKind::Unsupported
+            | ErrorKind::Cancelled
             | ErrorKind::Internal => 1,
         };
         Self {

@@ -1,10 +1,16 @@
 //! The signals that a client in front of a program passes on to it.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 
+use cove_engine::{Cancel, ErrorKind};
 use cove_model::go;
 use cove_sys::signalfd::SignalFd;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
+use crate::attach::status;
 use crate::outcome::Failure;
 
 /// SIGWINCH.
@@ -97,6 +103,50 @@ impl Signals {
             }
             None => None,
         })
+    }
+}
+
+/// The first SIGINT or SIGTERM cancels what the client does; the next one ends the client.
+#[derive(Debug)]
+pub(crate) struct Interrupt {
+    /// To be given to what is cancelled.
+    pub(crate) cancel: Cancel,
+    number: Arc<AtomicI32>,
+}
+
+impl Interrupt {
+    /// Begins to listen, before there are other threads.
+    pub(crate) fn watch() -> Result<Self, Failure> {
+        let signals =
+            SignalFd::block(&INSISTENT).map_err(|error| broken("hold signals back", &error))?;
+        let interrupt = Self {
+            cancel: Cancel::default(),
+            number: Arc::default(),
+        };
+        let (cancel, number) = (interrupt.cancel.clone(), Arc::clone(&interrupt.number));
+        // It ends with the process.
+        std::thread::spawn(move || {
+            let mut ready = [PollFd::new(&signals, PollFlags::IN)];
+            while poll(&mut ready, None) == Err(Errno::INTR) {}
+            if let Ok(Some(heard)) = signals.next() {
+                number.store(heard, Ordering::Relaxed);
+                cancel.cancel();
+            }
+            // The next one finds this thread, and nobody who holds it back.
+            cove_sys::exec::reset_signals();
+            loop {
+                std::thread::park();
+            }
+        });
+        Ok(interrupt)
+    }
+
+    /// What is told when `error` came of it: nothing when the user knows.
+    pub(crate) fn ended(&self, error: cove_engine::Error) -> Failure {
+        match (error.kind(), self.number.load(Ordering::Relaxed)) {
+            (ErrorKind::Cancelled, number) => Failure::silent(status(128 + number)),
+            _ => error.into(),
+        }
     }
 }
 

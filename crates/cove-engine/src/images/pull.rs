@@ -17,7 +17,7 @@ use cove_storage::{
 use super::{ImageInfo, Images};
 use crate::Engine;
 use crate::error::{Error, Result};
-use crate::progress::{LayerState, Progress, PullEvent};
+use crate::progress::{Cancel, LayerState, Progress, PullEvent};
 
 /// Layers in flight at once. Each takes two threads and a few MiB; more only
 /// helps where the registry is far away, which this many hides well enough.
@@ -40,6 +40,8 @@ pub enum PullPolicy {
 pub struct PullOptions {
     /// The platform, when not the host's.
     pub platform: Option<Platform>,
+    /// Ends it.
+    pub cancel: Cancel,
 }
 
 /// What a pull brought.
@@ -87,7 +89,11 @@ impl Images<'_> {
             repository: image.name.repository(),
             tag: &asked,
         });
-        let newer = self.fetch(&client, &image, progress)?;
+        let newer = match self.fetch(&client, &image, options, progress) {
+            // Whatever it says, it is the echo of that.
+            Err(_) if options.cancel.is_cancelled() => return Err(Error::Cancelled),
+            other => other?,
+        };
         let (digest, id) = (image.digest(), image.manifest.config.digest);
         let reference = image.name.familiar();
         progress.event(&PullEvent::Done {
@@ -109,6 +115,7 @@ impl Images<'_> {
         &self,
         client: &Client,
         image: &ResolvedImage,
+        options: &PullOptions,
         progress: &dyn Progress,
     ) -> Result<bool> {
         let lease = Lease::new(&self.engine.store).map_err(Error::Storage)?;
@@ -119,7 +126,7 @@ impl Images<'_> {
         ]);
         lease.protect(&relied_on).map_err(Error::Storage)?;
 
-        let (fetched, settler) = self.fetch_layers(client, image, &lease, progress)?;
+        let (fetched, settler) = self.fetch_layers(client, image, &lease, options, progress)?;
         for bytes in [&image.manifest_bytes, &image.config_bytes] {
             self.engine.store.put_bytes(bytes).map_err(Error::Storage)?;
         }
@@ -165,6 +172,7 @@ impl Images<'_> {
         client: &Client,
         image: &ResolvedImage,
         lease: &Lease,
+        options: &PullOptions,
         progress: &dyn Progress,
     ) -> Result<(bool, Option<Settler>)> {
         let mut missing: Vec<&ImageLayer> = Vec::new();
@@ -208,8 +216,12 @@ impl Images<'_> {
             settler: settler.as_ref(),
             progress,
             stop: AtomicBool::new(false),
+            cancel: &options.cancel,
         };
         let staged = batch.run(&missing)?;
+        if options.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
         drop(behind);
         let ids: Vec<Digest> = staged
             .iter()
@@ -244,6 +256,7 @@ struct Batch<'a> {
     progress: &'a dyn Progress,
     /// Set by the first failure, so that the others end early.
     stop: AtomicBool,
+    cancel: &'a Cancel,
 }
 
 impl Batch<'_> {
@@ -279,7 +292,7 @@ impl Batch<'_> {
                 });
             }
             for layer in missing {
-                if self.stop.load(Ordering::Relaxed) {
+                if self.stop.load(Ordering::Relaxed) || self.cancel.is_cancelled() {
                     break;
                 }
                 match self.engine.store.claim(&layer.diff_id) {
@@ -336,6 +349,7 @@ impl Batch<'_> {
         let reader = Stoppable {
             blob,
             stop: &self.stop,
+            cancel: self.cancel,
         };
         self.engine
             .store
@@ -344,16 +358,20 @@ impl Batch<'_> {
     }
 }
 
-/// A blob that breaks off when another layer failed.
+/// A blob that breaks off when another layer failed, or nobody wants it any more.
 struct Stoppable<'a, R> {
     blob: R,
     stop: &'a AtomicBool,
+    cancel: &'a Cancel,
 }
 
 impl<R: Read> Read for Stoppable<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(io::Error::other("another layer of the image failed"));
+        }
+        if self.cancel.is_cancelled() {
+            return Err(io::Error::other("cancelled"));
         }
         self.blob.read(buffer)
     }
@@ -386,6 +404,7 @@ impl Images<'_> {
     ) -> Result<ImageInfo> {
         let options = PullOptions {
             platform: platform.cloned(),
+            cancel: Cancel::default(),
         };
         match policy {
             PullPolicy::Always => {

@@ -25,6 +25,18 @@ pub struct Created {
     pub warnings: Vec<String>,
 }
 
+/// An id that nothing else has.
+pub(crate) fn random_id() -> Result<InstanceId> {
+    let mut bytes = [0; 32];
+    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
+        Ok(_) => Ok(InstanceId::from_random(bytes)),
+        Err(errno) => Err(Error::Stream {
+            action: "make a random id",
+            source: errno.into(),
+        }),
+    }
+}
+
 impl Instances<'_> {
     /// Makes an instance that does not run yet. Once this returns, it
     /// survives a power cut, unless it is to be removed when it ends.
@@ -45,14 +57,7 @@ impl Instances<'_> {
             request.platform.as_ref(),
             progress,
         )?;
-        let mut bytes = [0; 32];
-        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(
-            |errno| Error::Stream {
-                action: "make a random id",
-                source: errno.into(),
-            },
-        )?;
-        let id = InstanceId::from_random(bytes);
+        let id = random_id()?;
         let spec = draft.complete(request, &others, &image.config.config, &id)?;
         // Until the record says so, the lease says that the layers are in use.
         let lease = Lease::new(&self.engine.store).map_err(Error::Storage)?;

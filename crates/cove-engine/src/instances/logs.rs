@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 
 /// Which part of a log.
 #[derive(Debug, Clone, Default)]
-pub struct LogRequest {
+pub struct LogQuery {
     /// Only the last so many lines of what is there at the beginning.
     pub tail: Option<u64>,
     /// Only lines from this time on: RFC 3339 in UTC with `Z` and nine digits of the second.
@@ -64,7 +64,7 @@ impl<'a> Instances<'a> {
     ///
     /// # Errors
     /// When its driver keeps nothing, or a file cannot be read.
-    pub fn logs(&self, instance: &Instance, request: LogRequest) -> Result<LogStream<'a>> {
+    pub fn logs(&self, instance: &Instance, request: LogQuery) -> Result<LogStream<'a>> {
         let Instance { record, status } = instance;
         let Some(path) = self.log_path(record) else {
             return Err(Error::Unsupported(

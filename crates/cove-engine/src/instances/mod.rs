@@ -24,8 +24,9 @@ pub use crate::driver::process::{ExecRequest, ExecSession, ExecStreams, Processe
 pub use attach::{Attachment, Received};
 pub use copy::{Extract, Owner, PathStat, extract, pack};
 pub use create::Created;
+pub(crate) use create::random_id;
 pub use files::{Change, ChangeKind, CommitRequest, RootParts, size_of_tree};
-pub use logs::{LogLine, LogRequest, LogStream, OutputStream};
+pub use logs::{LogLine, LogQuery, LogStream, OutputStream};
 pub use remove::PrunedInstances;
 pub use status::{Instance, InstanceList};
 

@@ -168,6 +168,7 @@ fn failure(step: &str, error: &Error) -> Failure {
         | ErrorKind::InvalidInput
         | ErrorKind::Unauthorized
         | ErrorKind::Unsupported
+        | ErrorKind::Cancelled
         | ErrorKind::Internal => 125,
     };
     Failure {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 
-use cove_engine::{ErrorKind, ExecRequest, ExecStreams, LogRequest, OutputStream};
+use cove_engine::{ErrorKind, ExecRequest, ExecStreams, LogQuery, OutputStream};
 use cove_model::control::{StopTimeout, TerminalSize, WaitUntil};
 use cove_model::status::State;
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -27,7 +27,7 @@ pub(crate) fn input_reaches_it_and_signals_too() {
     let it = Fixture::new();
     let script =
         "trap 'echo usr; exit 3' USR1; read line; echo got $line; while :; do sleep 1; done";
-    let record = it.create_as(script, |request| request.spec.open_stdin = true);
+    let record = it.create_as(script, |request| request.open_stdin = true);
     let instances = it.engine.instances();
     let mut attachment = instances.start_attached(&record, ALL).unwrap();
     attachment.push(b"hello\n");
@@ -43,13 +43,13 @@ pub(crate) fn input_reaches_it_and_signals_too() {
 pub(crate) fn a_log_is_followed_until_the_end() {
     let it = Fixture::new();
     let record = it.create_as("echo one; read line; echo $line >&2", |request| {
-        request.spec.open_stdin = true;
+        request.open_stdin = true;
     });
     let instances = it.engine.instances();
     let mut attachment = instances.start_attached(&record, ALL).unwrap();
-    let request = LogRequest {
+    let request = LogQuery {
         follow: true,
-        ..LogRequest::default()
+        ..LogQuery::default()
     };
     let mut log = instances.logs(&it.get(&record.name), request).unwrap();
     let line = log.next_line().unwrap().unwrap();

@@ -11,6 +11,7 @@
 
 mod harness;
 mod life;
+mod pulls;
 mod recovery;
 mod scratch;
 mod support;
@@ -35,6 +36,7 @@ const TESTS: &[Test] = tests![
     life::a_log_is_followed_until_the_end,
     life::a_program_beside_it_has_a_terminal_of_its_own,
     life::what_is_removed_leaves_nothing,
+    pulls::one_that_is_cancelled_leaves_nothing,
     recovery::an_attachment_outlives_a_supervisor,
     recovery::what_a_killed_supervisor_left_is_cleared_away,
     scratch::what_a_program_writes_becomes_a_layer,

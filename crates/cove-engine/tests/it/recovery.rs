@@ -9,7 +9,7 @@ use crate::support::{ALL, Fixture, read_until};
 pub(crate) fn an_attachment_outlives_a_supervisor() {
     let it = Fixture::new();
     let script = "echo up; read line; echo got $line; exit 4";
-    let record = it.create_as(script, |request| request.spec.open_stdin = true);
+    let record = it.create_as(script, |request| request.open_stdin = true);
     let instances = it.engine.instances();
     let mut attachment = instances.start_attached(&record, ALL).unwrap();
     read_until(&mut attachment, |out| out.contains("up"));

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 
 use cove_engine::{Attachment, CreateRequest, Engine, Instance, Received, Roots, Silent};
 use cove_model::control::{Attach, Exited, WaitUntil, WhenSlow};
+use cove_model::image::RunConfig;
 use cove_model::instance::Record;
 use rustix::event::{PollFd, PollFlags, poll};
 use testkit::leak::Snapshot;
@@ -52,7 +53,10 @@ impl Fixture {
     ) -> Record {
         let mut request = CreateRequest {
             image: IMAGE.to_owned(),
-            command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+            run: RunConfig {
+                cmd: Some(["sh", "-c", script].map(str::to_owned).to_vec()),
+                ..RunConfig::default()
+            },
             ..CreateRequest::default()
         };
         change(&mut request);

@@ -22,6 +22,7 @@ use super::tables::image::{
 use crate::outcome::{Failure, Outcome};
 use crate::progress::Report;
 use crate::settings::Session;
+use crate::signals::Interrupt;
 use crate::{output, parse, zone};
 
 /// Fetches an image.
@@ -35,9 +36,15 @@ pub(crate) fn pull(session: &Session, flags: &PullFlags, args: &[String]) -> Out
         output::line("Using default tag: latest")?;
     }
     let report = Report::of_pull(quiet);
+    let interrupt = Interrupt::watch()?;
+    let options = PullOptions {
+        platform,
+        cancel: interrupt.cancel.clone(),
+    };
     let pulled = session
         .images()?
-        .pull(name, &PullOptions { platform }, &report)?;
+        .pull(name, &options, &report)
+        .map_err(|error| interrupt.ended(error))?;
     output::line(&full_name(&pulled.reference))?;
     Ok(0)
 }

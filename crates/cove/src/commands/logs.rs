@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 
 use cove_docker::time::Clock;
-use cove_engine::{LogRequest, OutputStream};
+use cove_engine::{LogQuery, OutputStream};
 use cove_model::go;
 
 use super::tables::container::LogsFlags;
@@ -19,7 +19,7 @@ pub(crate) fn logs(session: &Session, flags: &LogsFlags, args: &[String]) -> Out
     let until = moment("until", &flags.until, &clock)?;
     let instance = session.instances()?.get(&args[0])?;
     let follows = flags.follow;
-    let request = LogRequest {
+    let request = LogQuery {
         // Docker shows everything when it cannot read the number.
         tail: flags.tail.parse().ok(),
         since,
