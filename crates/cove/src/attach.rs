@@ -14,7 +14,7 @@ use cove_sys::terminal::Raw;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use crate::outcome::Failure;
+use crate::outcome::{Failure, status};
 use crate::signals::{Heard, Proxy, Signals};
 use crate::terminal;
 
@@ -51,11 +51,6 @@ impl End {
             Self::Signalled(signal) => Some(status(128 + signal)),
         }
     }
-}
-
-/// An exit status of a container as ours.
-pub(crate) fn status(code: i32) -> u8 {
-    u8::try_from(code & 0xff).unwrap_or(u8::MAX)
 }
 
 impl Role {

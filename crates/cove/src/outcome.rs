@@ -30,6 +30,11 @@ pub(crate) enum Voice {
     Silent,
 }
 
+/// An exit status of a container as ours.
+pub(crate) fn status(code: i32) -> u8 {
+    u8::try_from(code & 0xff).unwrap_or(u8::MAX)
+}
+
 impl Failure {
     /// A message that stands alone, with exit status 1.
     pub(crate) fn plain(message: impl Into<String>) -> Self {

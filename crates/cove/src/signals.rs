@@ -10,8 +10,7 @@ use cove_sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use crate::attach::status;
-use crate::outcome::Failure;
+use crate::outcome::{Failure, status};
 
 /// SIGWINCH.
 const WINDOW_CHANGED: i32 = 28;

@@ -24,8 +24,8 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use self::input::{Input, Place};
 use self::output::{Output, Stream};
-use crate::attach::{Keys, status};
-use crate::outcome::{Failure, Outcome};
+use crate::attach::Keys;
+use crate::outcome::{Failure, Outcome, status};
 use crate::signals::{Heard, Signals};
 use crate::terminal;
 
