@@ -11,6 +11,7 @@ pub const fn status(kind: ErrorKind) -> u16 {
             400
         }
         ErrorKind::Unauthorized => 401,
+        ErrorKind::Unavailable => 503,
         ErrorKind::NotFound => 404,
         ErrorKind::Conflict => 409,
         ErrorKind::Internal | ErrorKind::Cancelled => 500,
@@ -29,6 +30,7 @@ mod tests {
             (ErrorKind::Conflict, 409),
             (ErrorKind::InvalidInput, 400),
             (ErrorKind::Unauthorized, 401),
+            (ErrorKind::Unavailable, 503),
             (ErrorKind::CommandNotFound, 400),
             (ErrorKind::CommandNotExecutable, 400),
             (ErrorKind::Unsupported, 501),

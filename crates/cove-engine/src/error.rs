@@ -4,8 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use cove_model::control::Failure;
-pub use cove_model::error::sentence;
-use cove_sandbox::InitFault;
+pub use cove_model::error::{ErrorKind, sentence};
 
 /// The result of an engine call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -13,29 +12,6 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// A refusal of what the caller asked for.
 pub(crate) fn invalid<T>(message: impl Into<String>) -> Result<T> {
     Err(Error::Invalid(message.into()))
-}
-
-/// What a face has to know of an error to choose a status or an exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorKind {
-    /// The image, instance or path is not there.
-    NotFound,
-    /// It is in use, or in a state that forbids this.
-    Conflict,
-    /// The caller asked for something that makes no sense.
-    InvalidInput,
-    /// A registry wants other credentials.
-    Unauthorized,
-    /// The program to run is not there.
-    CommandNotFound,
-    /// The program to run cannot be executed.
-    CommandNotExecutable,
-    /// Cove, or this host, does not do that.
-    Unsupported,
-    /// The caller does not want it any more.
-    Cancelled,
-    /// Something below failed.
-    Internal,
 }
 
 /// What went wrong, one variant for each part that can fail.
@@ -174,22 +150,8 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Reference(_) | Self::Change(_) | Self::Invalid(_) => ErrorKind::InvalidInput,
-            Self::Registry(error) => match error {
-                cove_image::Error::ManifestUnknown { .. }
-                | cove_image::Error::RepositoryUnknown { .. } => ErrorKind::NotFound,
-                cove_image::Error::AccessDenied { .. } | cove_image::Error::Unauthorized { .. } => {
-                    ErrorKind::Unauthorized
-                }
-                _ => ErrorKind::Internal,
-            },
-            Self::Storage(error) => match error {
-                cove_storage::Error::NotFound { .. } => ErrorKind::NotFound,
-                cove_storage::Error::Ambiguous { .. } => ErrorKind::InvalidInput,
-                cove_storage::Error::NameInUse { .. }
-                | cove_storage::Error::InUse { .. }
-                | cove_storage::Error::SeveralNames { .. } => ErrorKind::Conflict,
-                _ => ErrorKind::Internal,
-            },
+            Self::Registry(error) => error.kind(),
+            Self::Storage(error) => error.kind(),
             Self::State(error) => match error {
                 cove_state::Error::NotFound { .. } => ErrorKind::NotFound,
                 cove_state::Error::Ambiguous { .. }
@@ -207,18 +169,16 @@ impl Error {
                 | cove_state::Error::Encode { .. }
                 | cove_state::Error::Damaged { .. } => ErrorKind::Internal,
             },
-            Self::Supervisor { failure } => match failure.exit_code {
-                127 => ErrorKind::CommandNotFound,
-                126 => ErrorKind::CommandNotExecutable,
-                _ => ErrorKind::Internal,
-            },
+            Self::Supervisor { failure } => failure.kind,
             Self::Exec { source } => match source.kind() {
                 ErrorKind::CommandNotFound => ErrorKind::CommandNotFound,
+                // The instance ended meanwhile: that is no fault of the program.
+                ErrorKind::Conflict => ErrorKind::Conflict,
                 ErrorKind::CommandNotExecutable
                 | ErrorKind::NotFound
-                | ErrorKind::Conflict
                 | ErrorKind::InvalidInput
                 | ErrorKind::Unauthorized
+                | ErrorKind::Unavailable
                 | ErrorKind::Unsupported
                 | ErrorKind::Cancelled
                 | ErrorKind::Internal => ErrorKind::CommandNotExecutable,
@@ -228,25 +188,55 @@ impl Error {
             Self::Conflict(_) => ErrorKind::Conflict,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Unsupported(_) | Self::NotOurs { .. } => ErrorKind::Unsupported,
-            Self::Sandbox(error) => match error {
-                cove_sandbox::Error::Init {
-                    fault: InitFault::NotFound,
-                    ..
-                } => ErrorKind::CommandNotFound,
-                cove_sandbox::Error::Init {
-                    fault: InitFault::NotExecutable,
-                    ..
-                } => ErrorKind::CommandNotExecutable,
-                cove_sandbox::Error::Unsupported(_) => ErrorKind::Unsupported,
-                _ => ErrorKind::Internal,
-            },
+            Self::Sandbox(error) => error.kind(),
+            Self::Unreachable { .. } => ErrorKind::Unavailable,
             Self::Document { .. }
-            | Self::Unreachable { .. }
             | Self::Observe { .. }
             | Self::Log(_)
             | Self::Spawn { .. }
             | Self::File { .. }
             | Self::Stream { .. } => ErrorKind::Internal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cove_model::control::Step;
+    use cove_sandbox::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_wrong_state_is_a_conflict_whoever_says_so() {
+        let sandbox = |status| {
+            Error::Sandbox(cove_sandbox::Error::WrongStatus {
+                id: "box".to_owned(),
+                operation: "pause",
+                status,
+            })
+        };
+        let supervisor = |failure| Error::Supervisor { failure };
+        let within = |source| Error::Exec {
+            source: Box::new(source),
+        };
+        for (error, kind) in [
+            (sandbox(Status::Stopped), ErrorKind::Conflict),
+            (within(sandbox(Status::Stopped)), ErrorKind::Conflict),
+            (
+                supervisor(Failure::conflict(Step::State, "it is paused")),
+                ErrorKind::Conflict,
+            ),
+            (
+                supervisor(Failure::new(Step::Log, "it is full")),
+                ErrorKind::Internal,
+            ),
+            (
+                Error::Sandbox(cove_sandbox::Error::NotFound("box".to_owned())),
+                ErrorKind::NotFound,
+            ),
+        ] {
+            assert_eq!(error.kind(), kind, "{error:?}");
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cove_model::Digest;
+use cove_model::error::ErrorKind;
 use cove_model::image::Platform;
 
 use crate::auth::AuthError;
@@ -276,6 +277,34 @@ pub enum BlobError {
 }
 
 impl Error {
+    /// Of what kind the error is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::ManifestUnknown { .. } | Self::RepositoryUnknown { .. } => ErrorKind::NotFound,
+            Self::AccessDenied { .. } | Self::Unauthorized { .. } => ErrorKind::Unauthorized,
+            Self::Url(_) => ErrorKind::InvalidInput,
+            Self::Transport { .. } | Self::Body { .. } => ErrorKind::Unavailable,
+            Self::Candidates { source, .. } => source.kind(),
+            Self::Status { .. }
+            | Self::BlobUnknown { .. }
+            | Self::Challenge { .. }
+            | Self::Realm { .. }
+            | Self::Token { .. }
+            | Self::Redirect { .. }
+            | Self::Credentials { .. }
+            | Self::TooLarge { .. }
+            | Self::Digest { .. }
+            | Self::Size { .. }
+            | Self::Document { .. }
+            | Self::NoPlatform { .. }
+            | Self::OtherPlatform { .. }
+            | Self::OperatingSystem(_)
+            | Self::NoCandidates
+            | Self::Blob { .. } => ErrorKind::Internal,
+        }
+    }
+
     /// Whether the same request may succeed a moment later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {

@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::ErrorKind;
 use crate::restart::RestartPolicy;
 use crate::status::Status;
 
@@ -181,26 +182,81 @@ pub struct Exited {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// Which step, a stable word (`exec`, `mount`, `state`, …).
-    pub step: String,
+    /// Which step.
+    pub step: Step,
+    /// Of what kind it is.
+    #[serde(default)]
+    pub kind: ErrorKind,
     /// The system's error number, when there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno: Option<i32>,
     /// One sentence that says what and where.
     pub message: String,
-    /// The exit status a foreground command ends with (125, 126, 127).
-    pub exit_code: i32,
+}
+
+/// What was tried when a failure came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Taking over an instance that runs.
+    Adopt,
+    /// Serving an attached client.
+    Attach,
+    /// Clearing away what a run left.
+    Cleanup,
+    /// Creating the first process.
+    Create,
+    /// Taking the lock that one supervisor has.
+    Lock,
+    /// Opening the log.
+    Log,
+    /// Freezing.
+    Pause,
+    /// Making ready to supervise: descriptors, and what the supervisor is told.
+    Prepare,
+    /// Removing the instance.
+    Remove,
+    /// Understanding a request.
+    Request,
+    /// Changing the size of the terminal.
+    Resize,
+    /// Ending one run for the next.
+    Restart,
+    /// Thawing.
+    Resume,
+    /// Sending a signal.
+    Signal,
+    /// Letting the first process run.
+    Start,
+    /// Looking whether the state allows what was asked.
+    State,
+    /// Reading or publishing the status.
+    Status,
+    /// Making or watching the standard streams.
+    Stdio,
+    /// One that another version knows.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Failure {
-    /// A failure of Cove itself (exit status 125).
+    /// A failure of Cove itself.
     #[must_use]
-    pub fn new(step: &str, message: impl Into<String>) -> Self {
+    pub fn new(step: Step, message: impl Into<String>) -> Self {
         Self {
-            step: step.to_owned(),
+            step,
+            kind: ErrorKind::Internal,
             errno: None,
             message: message.into(),
-            exit_code: 125,
+        }
+    }
+
+    /// The state of the instance forbids what was asked.
+    #[must_use]
+    pub fn conflict(step: Step, message: impl Into<String>) -> Self {
+        Self {
+            kind: ErrorKind::Conflict,
+            ..Self::new(step, message)
         }
     }
 
@@ -208,9 +264,17 @@ impl Failure {
     /// its program if the program is the fault, else 128, as with Docker.
     #[must_use]
     pub fn recorded_code(&self) -> i32 {
-        match self.exit_code {
-            code @ (126 | 127) => code,
-            _ => 128,
+        match self.kind {
+            ErrorKind::CommandNotFound => 127,
+            ErrorKind::CommandNotExecutable => 126,
+            ErrorKind::NotFound
+            | ErrorKind::Conflict
+            | ErrorKind::InvalidInput
+            | ErrorKind::Unauthorized
+            | ErrorKind::Unavailable
+            | ErrorKind::Unsupported
+            | ErrorKind::Cancelled
+            | ErrorKind::Internal => 128,
         }
     }
 }
@@ -306,6 +370,30 @@ mod tests {
                 request,
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn failures_of_other_versions_are_understood() {
+        for (text, step, kind) in [
+            (
+                r#"{"step":"state","kind":"conflict","message":"no"}"#,
+                Step::State,
+                ErrorKind::Conflict,
+            ),
+            (
+                r#"{"step":"later","kind":"later","message":"no","more":1}"#,
+                Step::Unknown,
+                ErrorKind::Internal,
+            ),
+            (
+                r#"{"step":"lock","message":"no","exit_code":125}"#,
+                Step::Lock,
+                ErrorKind::Internal,
+            ),
+        ] {
+            let failure: Failure = serde_json::from_str(text).unwrap();
+            assert_eq!((failure.step, failure.kind), (step, kind), "{text}");
         }
     }
 

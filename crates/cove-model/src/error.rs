@@ -1,6 +1,36 @@
-//! How an error is told.
+//! Of what kind an error is, and how it is told.
 
 use std::error::Error;
+
+use serde::{Deserialize, Serialize};
+
+/// What a face has to know of an error to choose a status or an exit code.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The image, instance or path is not there.
+    NotFound,
+    /// It is in use, or in a state that forbids this.
+    Conflict,
+    /// The caller asked for something that makes no sense.
+    InvalidInput,
+    /// A registry wants other credentials.
+    Unauthorized,
+    /// Who has to answer cannot be reached, or not now.
+    Unavailable,
+    /// The program to run is not there.
+    CommandNotFound,
+    /// The program to run cannot be executed.
+    CommandNotExecutable,
+    /// Cove, or this host, does not do that.
+    Unsupported,
+    /// The caller does not want it any more.
+    Cancelled,
+    /// Something below failed; also what another version calls by a name that this one lacks.
+    #[default]
+    #[serde(other)]
+    Internal,
+}
 
 /// An error and its causes in one sentence.
 #[must_use]

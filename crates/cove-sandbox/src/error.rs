@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use cove_model::error::ErrorKind;
+
 use crate::cgroup::CgroupError;
 use crate::seccomp::SeccompError;
 
@@ -171,7 +173,44 @@ pub enum Error {
     },
 }
 
+impl InitFault {
+    const fn kind(self) -> ErrorKind {
+        match self {
+            Self::NotFound => ErrorKind::CommandNotFound,
+            Self::NotExecutable => ErrorKind::CommandNotExecutable,
+            Self::Unsupported => ErrorKind::Unsupported,
+            Self::Setup | Self::Hostile | Self::Hook => ErrorKind::Internal,
+        }
+    }
+}
+
 impl Error {
+    /// Of what kind the error is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFound(_) => ErrorKind::NotFound,
+            Self::Exists(_) | Self::WrongStatus { .. } => ErrorKind::Conflict,
+            Self::Invalid(_) | Self::InvalidId(_) | Self::ParseConfig { .. } => {
+                ErrorKind::InvalidInput
+            }
+            Self::Unsupported(_) => ErrorKind::Unsupported,
+            Self::Cgroup { source } => source.kind(),
+            Self::Undoing { cause, .. } => cause.kind(),
+            Self::Init { fault, .. } => fault.kind(),
+            Self::ReadConfig { .. }
+            | Self::State { .. }
+            | Self::ParseState { .. }
+            | Self::Os { .. }
+            | Self::Path { .. }
+            | Self::Seccomp { .. }
+            | Self::Hook { .. }
+            | Self::InitDied(_)
+            | Self::Interrupted
+            | Self::IdMap { .. } => ErrorKind::Internal,
+        }
+    }
+
     /// With what went wrong while its consequences were undone.
     pub(crate) fn undoing(self, failures: Vec<String>) -> Self {
         if failures.is_empty() {

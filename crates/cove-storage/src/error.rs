@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cove_model::Digest;
+use cove_model::error::ErrorKind;
 
 use crate::tar::TarError;
 
@@ -176,6 +177,35 @@ pub enum Error {
     /// A caller's own step inside an operation of the store failed.
     #[error("cannot find out what containers use")]
     Usage(#[source] io::Error),
+}
+
+impl Error {
+    /// Of what kind the error is.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Ambiguous { .. } => ErrorKind::InvalidInput,
+            Self::NameInUse { .. } | Self::InUse { .. } | Self::SeveralNames { .. } => {
+                ErrorKind::Conflict
+            }
+            Self::Io { .. }
+            | Self::Source(_)
+            | Self::Sink(_)
+            | Self::Decompress { .. }
+            | Self::Tar { .. }
+            | Self::Digest { .. }
+            | Self::Size { .. }
+            | Self::TooLarge { .. }
+            | Self::Ratio { .. }
+            | Self::Document { .. }
+            | Self::Damaged { .. }
+            | Self::Overwrite { .. }
+            | Self::Archive(_)
+            | Self::Overlay(_)
+            | Self::Usage(_) => ErrorKind::Internal,
+        }
+    }
 }
 
 /// What was tried on a file.

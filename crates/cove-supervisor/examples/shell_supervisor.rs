@@ -8,7 +8,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
-use cove_model::control::{Exited, Failure};
+use cove_model::control::{Exited, Failure, Step};
+use cove_model::error::ErrorKind;
 use cove_model::status::ProcessId;
 use cove_supervisor::config::Config;
 use cove_supervisor::spawn::Inherited;
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
         Err(error) => {
             inherited
                 .ready
-                .failed(&Failure::new("config", error.to_string()));
+                .failed(&Failure::new(Step::Prepare, error.to_string()));
             return ExitCode::from(64);
         }
     };
@@ -68,7 +69,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn fail(step: &str, error: impl std::fmt::Display) -> Failure {
+fn fail(step: Step, error: impl std::fmt::Display) -> Failure {
     Failure::new(step, error.to_string())
 }
 
@@ -99,13 +100,13 @@ impl Shell<'_> {
         let path = self.job.config.runtime_dir.join("go");
         match rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::RUSR | Mode::WUSR) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-            Err(error) => return Err(fail("go", error)),
+            Err(error) => return Err(fail(Step::Start, error)),
         }
         File::options()
             .read(true)
             .write(true)
             .open(path)
-            .map_err(|error| fail("go", error))
+            .map_err(|error| fail(Step::Start, error))
     }
 }
 
@@ -123,7 +124,7 @@ impl Workload for Shell<'_> {
     fn create(&mut self, stdio: ContainerStdio) -> Result<Created, Failure> {
         self.note("create");
         if self.job.fail_create {
-            return Err(fail("mount", "no such root"));
+            return Err(fail(Step::Create, "no such root"));
         }
         let (stdio, console) = match stdio {
             ContainerStdio::Pipes {
@@ -132,17 +133,20 @@ impl Workload for Shell<'_> {
                 stderr,
             } => (vec![stdin, stdout, stderr], None),
             ContainerStdio::Terminal { .. } => {
-                let (master, slave) = terminal().map_err(|error| fail("console", error))?;
+                let (master, slave) = terminal().map_err(|error| fail(Step::Create, error))?;
                 (vec![slave], Some(master))
             }
         };
         let go = self.go()?;
-        let pid = self.spawn(&stdio).map_err(|error| fail("spawn", error))?;
+        let pid = self
+            .spawn(&stdio)
+            .map_err(|error| fail(Step::Create, error))?;
         self.init = Pid::from_raw(pid);
         let Some(init) = self.init else {
-            return Err(fail("spawn", "no pid"));
+            return Err(fail(Step::Create, "no pid"));
         };
-        let pidfd = pidfd_open(init, PidfdFlags::empty()).map_err(|error| fail("pidfd", error))?;
+        let pidfd =
+            pidfd_open(init, PidfdFlags::empty()).map_err(|error| fail(Step::Create, error))?;
         self.go = Some(go);
         Ok(Created {
             pid,
@@ -154,7 +158,7 @@ impl Workload for Shell<'_> {
     fn adopt(&mut self, init: ProcessId) -> Result<(), Failure> {
         self.note("adopt");
         if self.job.fail_adopt {
-            return Err(fail("adopt", "nothing is known of it"));
+            return Err(fail(Step::Adopt, "nothing is known of it"));
         }
         self.init = Pid::from_raw(init.pid);
         Ok(())
@@ -163,12 +167,16 @@ impl Workload for Shell<'_> {
     fn start(&mut self) -> Result<(), Failure> {
         self.note("start");
         if self.job.fail_start {
-            let mut failure = fail("exec", "no such program");
-            failure.exit_code = 127;
+            let mut failure = fail(Step::Start, "no such program");
+            failure.kind = ErrorKind::CommandNotFound;
             return Err(failure);
         }
-        let mut go = self.go.as_ref().ok_or_else(|| fail("go", "not created"))?;
-        go.write_all(b"go\n").map_err(|error| fail("go", error))
+        let mut go = self
+            .go
+            .as_ref()
+            .ok_or_else(|| fail(Step::Start, "not created"))?;
+        go.write_all(b"go\n")
+            .map_err(|error| fail(Step::Start, error))
     }
 
     fn signal(&mut self, signal: i32, all: bool) -> Result<(), Failure> {
@@ -183,7 +191,7 @@ impl Workload for Shell<'_> {
         };
         match sent {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-            Err(error) => Err(fail("signal", error)),
+            Err(error) => Err(fail(Step::Signal, error)),
         }
     }
 
@@ -213,7 +221,7 @@ impl Workload for Shell<'_> {
     fn remove(&mut self) -> Result<(), Failure> {
         self.note("remove");
         let marker = self.job.config.runtime_dir.join("removed");
-        File::create(marker).map_err(|error| fail("remove", error))?;
+        File::create(marker).map_err(|error| fail(Step::Remove, error))?;
         Ok(())
     }
 }

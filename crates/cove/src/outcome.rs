@@ -98,6 +98,7 @@ impl From<cove_engine::Error> for Failure {
             | ErrorKind::Conflict
             | ErrorKind::InvalidInput
             | ErrorKind::Unauthorized
+            | ErrorKind::Unavailable
             | ErrorKind::Unsupported
             | ErrorKind::Cancelled
             | ErrorKind::Internal => 1,

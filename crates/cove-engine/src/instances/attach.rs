@@ -3,14 +3,14 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use cove_model::control::{Attach, Exited, Failure, WaitUntil};
+use cove_model::control::{Attach, Exited, Failure, Step, WaitUntil};
 use cove_model::frames::{Frame, Input};
 use cove_model::instance::Record;
 use cove_model::status::State;
 use cove_supervisor::client;
 
 use super::Instances;
-use super::lifecycle::{LOCKED, Refusal, refused};
+use super::lifecycle::{Refusal, refused};
 use crate::error::{Error, Result};
 use crate::supervise::Begin;
 
@@ -52,7 +52,7 @@ impl<'a> Instances<'a> {
             return self.attach(record, attach);
         }
         match self.spawn(record, &Begin::Create { size: attach.size }) {
-            Err(Error::Supervisor { failure }) if failure.step == LOCKED => {}
+            Err(Error::Supervisor { failure }) if failure.step == Step::Lock => {}
             other => other?,
         }
         let attach = Attach {

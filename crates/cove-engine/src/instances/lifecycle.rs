@@ -1,6 +1,6 @@
 //! Starting, stopping and everything between.
 
-use cove_model::control::{Reply, Request, StopTimeout, TerminalSize, WaitUntil};
+use cove_model::control::{Reply, Request, Step, StopTimeout, TerminalSize, WaitUntil};
 use cove_model::instance::{InstanceId, Record};
 use cove_model::status::{State, Status};
 use cove_supervisor::client::{Client, ClientError, Pending};
@@ -13,11 +13,6 @@ use crate::error::{Error, Result};
 use crate::supervise::{self, Begin};
 use crate::turn::take_turn;
 
-/// The step in which a supervisor fails because there is one already.
-pub(super) const LOCKED: &str = "lock";
-/// The step in which it fails because of how the instance is.
-const STATE: &str = "state";
-
 impl Instances<'_> {
     /// Starts an instance; one that runs is left alone, as with Docker.
     ///
@@ -28,7 +23,7 @@ impl Instances<'_> {
             return Ok(());
         }
         match self.spawn(record, &Begin::Start { size }) {
-            Err(Error::Supervisor { failure }) if failure.step == LOCKED => {
+            Err(Error::Supervisor { failure }) if failure.step == Step::Lock => {
                 self.finish_start(record)
             }
             other => other,
@@ -108,7 +103,7 @@ impl Instances<'_> {
             // It ended before it could be asked.
             Err(Error::Unreachable { .. }) if self.is_down(record)? => self.start(record, None),
             Err(Error::Supervisor { failure })
-                if failure.step == STATE && self.is_down(record)? =>
+                if failure.step == Step::State && self.is_down(record)? =>
             {
                 self.start(record, None)
             }

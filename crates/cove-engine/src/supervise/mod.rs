@@ -6,7 +6,7 @@ use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use cove_model::control::{Failure, TerminalSize};
+use cove_model::control::{Failure, Step, TerminalSize};
 use cove_model::instance::{InstanceId, Record};
 use cove_model::status::Status;
 use cove_supervisor::ExitReason;
@@ -151,7 +151,7 @@ pub fn main() -> i32 {
     };
     // It outlives the command: no directory of the caller's stays in use. What it is told is absolute.
     if let Err(error) = rustix::process::chdir("/") {
-        ready.failed(&Failure::new("working directory", error.to_string()));
+        ready.failed(&Failure::new(Step::Prepare, error.to_string()));
         return 125;
     }
     // Nor do its priorities: an instance is not its client's child.
@@ -160,7 +160,7 @@ pub fn main() -> i32 {
     let task: Task = match serde_json::from_slice(&config) {
         Ok(task) => task,
         Err(error) => {
-            ready.failed(&Failure::new("configuration", error.to_string()));
+            ready.failed(&Failure::new(Step::Prepare, error.to_string()));
             return 125;
         }
     };

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use cove_model::control::{Exited, Failure};
+use cove_model::control::{Exited, Failure, Step};
 use cove_model::instance::{InstanceId, Record};
 use cove_model::status::ProcessId;
 use cove_state::{Collection, Error as StateError};
@@ -11,7 +11,7 @@ use cove_supervisor::workload::{ContainerStdio, Created, Workload};
 
 use crate::Roots;
 use crate::driver::process::{Launch, Launched, Process};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::receipts::{Receipts, forget};
 
 /// One instance, seen from its supervisor.
@@ -94,7 +94,7 @@ impl Workload for Supervised {
     fn create(&mut self, stdio: ContainerStdio) -> Result<Created, Failure> {
         let (launched, created) = self
             .launch(stdio)
-            .map_err(|error| failure("create", &error))?;
+            .map_err(|error| failure(Step::Create, &error))?;
         self.launched = Some(launched);
         Ok(created)
     }
@@ -102,32 +102,37 @@ impl Workload for Supervised {
     fn adopt(&mut self, _init: ProcessId) -> Result<(), Failure> {
         self.process()
             .adopt()
-            .map_err(|error| failure("adopt", &error))
+            .map_err(|error| failure(Step::Adopt, &error))
     }
 
     fn start(&mut self) -> Result<(), Failure> {
         match self.launched.take() {
-            Some(launched) => launched.start().map_err(|error| failure("start", &error)),
-            None => Err(Failure::new("start", "the container has not been created")),
+            Some(launched) => launched
+                .start()
+                .map_err(|error| failure(Step::Start, &error)),
+            None => Err(Failure::new(
+                Step::Start,
+                "the container has not been created",
+            )),
         }
     }
 
     fn signal(&mut self, signal: i32, all: bool) -> Result<(), Failure> {
         self.process()
             .signal(signal, all)
-            .map_err(|error| failure("signal", &error))
+            .map_err(|error| failure(Step::Signal, &error))
     }
 
     fn pause(&mut self) -> Result<(), Failure> {
         self.process()
             .freeze()
-            .map_err(|error| failure("pause", &error))
+            .map_err(|error| failure(Step::Pause, &error))
     }
 
     fn resume(&mut self) -> Result<(), Failure> {
         self.process()
             .thaw()
-            .map_err(|error| failure("resume", &error))
+            .map_err(|error| failure(Step::Resume, &error))
     }
 
     fn oom_killed(&mut self) -> bool {
@@ -138,19 +143,20 @@ impl Workload for Supervised {
         self.launched = None;
         Receipts::of_run(&self.roots, self.id.as_str())
             .undo()
-            .map_err(|error| failure("cleanup", &error))
+            .map_err(|error| failure(Step::Cleanup, &error))
     }
 
     fn remove(&mut self) -> Result<(), Failure> {
-        let receipts = forget(&self.roots, &self.id).map_err(|error| failure("remove", &error))?;
+        let receipts =
+            forget(&self.roots, &self.id).map_err(|error| failure(Step::Remove, &error))?;
         self.receipts = Some(receipts);
         Ok(())
     }
 }
 
-/// What the supervisor reports: the sentence with its causes, and the exit
-/// status that a foreground command ends with.
-fn failure(step: &str, error: &Error) -> Failure {
+/// What the supervisor reports: the sentence with its causes, and of what kind
+/// it is.
+fn failure(step: Step, error: &Error) -> Failure {
     let message = crate::error::sentence(error);
     let mut errno = None;
     let mut source = std::error::Error::source(error);
@@ -160,21 +166,10 @@ fn failure(step: &str, error: &Error) -> Failure {
         }
         source = cause.source();
     }
-    let exit_code = match error.kind() {
-        ErrorKind::CommandNotFound => 127,
-        ErrorKind::CommandNotExecutable => 126,
-        ErrorKind::NotFound
-        | ErrorKind::Conflict
-        | ErrorKind::InvalidInput
-        | ErrorKind::Unauthorized
-        | ErrorKind::Unsupported
-        | ErrorKind::Cancelled
-        | ErrorKind::Internal => 125,
-    };
     Failure {
-        step: step.to_owned(),
+        step,
+        kind: error.kind(),
         errno,
         message,
-        exit_code,
     }
 }

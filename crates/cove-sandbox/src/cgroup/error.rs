@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use cove_model::error::ErrorKind;
 use rustix::io::Errno;
 use thiserror::Error;
 
@@ -193,6 +194,35 @@ pub enum CgroupError {
         /// What was asked.
         what: &'static str,
     },
+}
+
+impl CgroupError {
+    /// Of what kind the error is.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Path { .. } | Self::Value { .. } => ErrorKind::InvalidInput,
+            Self::NoHierarchy
+            | Self::Systemd
+            | Self::Controller { .. }
+            | Self::Unsupported { .. }
+            | Self::Without { .. } => ErrorKind::Unsupported,
+            Self::Taken { .. } | Self::FrozenElsewhere { .. } | Self::Busy { .. } => {
+                ErrorKind::Conflict
+            }
+            Self::Detect { .. }
+            | Self::Create { .. }
+            | Self::Open { .. }
+            | Self::Enable { .. }
+            | Self::Write { .. }
+            | Self::Read { .. }
+            | Self::DeviceFilter { .. }
+            | Self::Freeze { .. }
+            | Self::Signal { .. }
+            | Self::Wait { .. }
+            | Self::Delete { .. } => ErrorKind::Internal,
+        }
+    }
 }
 
 fn hint(source: Errno) -> &'static str {

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use cove_model::control::Failure;
+use cove_model::control::{Failure, Step};
 use cove_model::status::{State, Status};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -17,11 +17,12 @@ impl Supervisor<'_> {
     /// Takes over from a supervisor that was killed.
     pub(super) fn adopt(&mut self) -> Result<(), Failure> {
         let bytes = state::read_status(self.dir.as_fd())
-            .map_err(|error| system_failure("status", "cannot read the status", &error))?
-            .ok_or_else(|| Failure::new("status", "there is no status to go on from"))?;
+            .map_err(|error| system_failure(Step::Status, "cannot read the status", &error))?
+            .ok_or_else(|| Failure::new(Step::Status, "there is no status to go on from"))?;
         let supervisor = self.status.supervisor;
-        let status: Status = serde_json::from_slice(&bytes)
-            .map_err(|error| Failure::new("status", format!("the status is damaged: {error}")))?;
+        let status: Status = serde_json::from_slice(&bytes).map_err(|error| {
+            Failure::new(Step::Status, format!("the status is damaged: {error}"))
+        })?;
         self.status = Status {
             supervisor,
             ..status
@@ -35,7 +36,7 @@ impl Supervisor<'_> {
             }
             State::Created | State::Running | State::Paused => self.adopt_init()?,
             State::Exited | State::Dead => {
-                return Err(Failure::new("state", "the instance is down"));
+                return Err(Failure::conflict(Step::State, "the instance is down"));
             }
         }
         if matches!(self.phase, Phase::Down) {
@@ -43,14 +44,14 @@ impl Supervisor<'_> {
             return Ok(());
         }
         state::publish(self.dir.as_fd(), &self.status)
-            .map_err(|error| system_failure("status", "cannot publish the status", &error))
+            .map_err(|error| system_failure(Step::Status, "cannot publish the status", &error))
     }
 
     fn adopt_init(&mut self) -> Result<(), Failure> {
         let id = self
             .status
             .init
-            .ok_or_else(|| Failure::new("state", "the status names no first process"))?;
+            .ok_or_else(|| Failure::new(Step::State, "the status names no first process"))?;
         self.phase = Phase::Running {
             since: Instant::now(),
             kill_at: None,
@@ -77,7 +78,7 @@ impl Supervisor<'_> {
             Kept::default()
         };
         self.connect(kept)
-            .map_err(|error| system_failure("stdio", "cannot watch the instance", &error))?;
+            .map_err(|error| system_failure(Step::Stdio, "cannot watch the instance", &error))?;
         self.freeze_as_told();
         if self.status.state == State::Created {
             // What would have started it died with the old supervisor.

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use cove_model::control::{Exited, Failure, StopTimeout};
+use cove_model::control::{Exited, Failure, Step, StopTimeout};
 use cove_model::restart::RestartPolicy;
 use cove_model::status::{ProcessId, State, Status};
 use cove_sys::signalfd::SignalFd;
@@ -71,37 +71,42 @@ impl<'a> Supervisor<'a> {
     }
 
     fn prepare(config: &'a Config, workload: &'a mut dyn Workload) -> Result<Self, Failure> {
-        let step = |step: &'static str, what: &'static str| {
+        let step = |step: Step, what: &'static str| {
             move |error: io::Error| system_failure(step, what, &error)
         };
         // The name is a help in `ps`, nothing more.
         rustix::thread::set_name(c"cove-supervisor").unwrap_or(());
         set_child_subreaper(Pid::from_raw(1)).map_err(|error| {
-            step("subreaper", "cannot become the reaper of orphans")(error.into())
+            step(Step::Prepare, "cannot become the reaper of orphans")(error.into())
         })?;
         let signals = SignalFd::block(&[SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGCHLD])
-            .map_err(step("signals", "cannot watch signals"))?;
+            .map_err(step(Step::Prepare, "cannot watch signals"))?;
         let dir = state::open_dir(&config.runtime_dir)
-            .map_err(step("runtime-dir", "cannot open the runtime directory"))?;
+            .map_err(step(Step::Prepare, "cannot open the runtime directory"))?;
         let lock = state::lock(dir.as_fd())
-            .map_err(step("lock", "cannot lock the runtime directory"))?
-            .ok_or_else(|| Failure::new("lock", "the instance already has a supervisor"))?;
+            .map_err(step(Step::Prepare, "cannot lock the runtime directory"))?
+            .ok_or_else(|| {
+                Failure::conflict(Step::Lock, "the instance already has a supervisor")
+            })?;
         let log = match &config.log {
             Some(log) => Some(Log::open(log, &dir).map_err(|error| {
                 let source = std::error::Error::source(&error).map(ToString::to_string);
-                Failure::new("log", format!("{error}: {}", source.unwrap_or_default()))
+                Failure::new(
+                    Step::Log,
+                    format!("{error}: {}", source.unwrap_or_default()),
+                )
             })?),
             None => None,
         };
         let epoll = epoll::create(CreateFlags::CLOEXEC)
-            .map_err(|error| step("epoll", "cannot watch descriptors")(error.into()))?;
+            .map_err(|error| step(Step::Prepare, "cannot watch descriptors")(error.into()))?;
         let listener = wire::listen(dir.as_fd(), paths::CONTROL)
-            .map_err(step("control", "cannot listen on the control socket"))?;
+            .map_err(step(Step::Prepare, "cannot listen on the control socket"))?;
         let outputs = if config.tty {
             Vec::new()
         } else {
             stdio::open_outputs(dir.as_fd())
-                .map_err(step("stdio", "cannot make the output FIFOs"))?
+                .map_err(step(Step::Stdio, "cannot make the output FIFOs"))?
         };
         let pid = rustix::process::getpid().as_raw_nonzero().get();
         let mut status = Status::created(&config.id, pid, clock::now_text());
@@ -143,7 +148,7 @@ impl<'a> Supervisor<'a> {
         supervisor
             .watch(&supervisor.signals, SIGNALS, EventFlags::IN)
             .and_then(|()| supervisor.watch(&listener, LISTENER, EventFlags::IN))
-            .map_err(step("epoll", "cannot watch the control socket"))?;
+            .map_err(step(Step::Prepare, "cannot watch the control socket"))?;
         Ok(Self {
             listener: Some(listener),
             ..supervisor
@@ -163,7 +168,7 @@ impl<'a> Supervisor<'a> {
     fn create_first(&mut self) -> Result<(), Failure> {
         self.create()?;
         state::publish(self.dir.as_fd(), &self.status).map_err(|error| {
-            let failure = system_failure("status", "cannot publish the status", &error);
+            let failure = system_failure(Step::Status, "cannot publish the status", &error);
             self.undo_create();
             failure
         })
@@ -173,7 +178,7 @@ impl<'a> Supervisor<'a> {
     fn create(&mut self) -> Result<(), Failure> {
         let (side, writer) = stdio::container_side(self.dir.as_fd(), self.config, self.size)
             .map_err(|error| {
-                system_failure("stdio", "cannot make the container's stdio", &error)
+                system_failure(Step::Stdio, "cannot make the container's stdio", &error)
             })?;
         let wants_console = matches!(side, ContainerStdio::Terminal { .. });
         let created = self.workload.create(side)?;
@@ -201,7 +206,7 @@ impl<'a> Supervisor<'a> {
         };
         connected.map_err(|error| {
             self.undo_create();
-            system_failure("stdio", "cannot watch the instance", &error)
+            system_failure(Step::Stdio, "cannot watch the instance", &error)
         })
     }
 
@@ -547,7 +552,7 @@ fn exit_code(status: i32) -> i32 {
     }
 }
 
-pub(super) fn system_failure(step: &str, what: &str, error: &io::Error) -> Failure {
+pub(super) fn system_failure(step: Step, what: &str, error: &io::Error) -> Failure {
     let mut failure = Failure::new(step, format!("{what}: {error}"));
     failure.errno = error.raw_os_error();
     failure

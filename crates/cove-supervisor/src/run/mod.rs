@@ -28,7 +28,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use cove_model::control::{Exited, Failure, TerminalSize};
+use cove_model::control::{Exited, Failure, Step, TerminalSize};
 use cove_model::restart::RestartPolicy;
 use cove_model::status::{ProcessId, Status};
 use cove_sys::signalfd::SignalFd;
@@ -253,7 +253,7 @@ impl Supervisor<'_> {
             match conn.lag(&self.ring) {
                 Some((lag, true)) => waiting = waiting.max(lag),
                 Some((lag, false)) if lag > MAX_LAG => {
-                    let failure = Failure::new("attach", "the client reads too slowly");
+                    let failure = Failure::new(Step::Attach, "the client reads too slowly");
                     conn.cut(&failure, &self.ring, Instant::now() + LINGER);
                 }
                 _ => {}

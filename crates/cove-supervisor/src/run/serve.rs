@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use cove_model::control::{Exited, Failure, Reply, Request, TerminalSize, WaitUntil, WhenSlow};
+use cove_model::control::{
+    Exited, Failure, Reply, Request, Step, TerminalSize, WaitUntil, WhenSlow,
+};
 use cove_model::status::State;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
@@ -36,7 +38,10 @@ impl Supervisor<'_> {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let used = wide(self.conns.iter().flatten().count());
         if used + RESERVED >= limit {
-            conn.answer(&Reply::Failed(Failure::new("control", "too many clients")));
+            conn.answer(&Reply::Failed(Failure::new(
+                Step::Prepare,
+                "too many clients",
+            )));
             conn.flush(&self.ring);
             return true;
         }
@@ -128,7 +133,7 @@ impl Supervisor<'_> {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    let failure = system_failure("request", "not a request", &error);
+                    let failure = system_failure(Step::Request, "not a request", &error);
                     conn.answer(&Reply::Failed(failure));
                 }
             },
@@ -314,8 +319,9 @@ impl Supervisor<'_> {
     pub(super) fn resize(&mut self, size: TerminalSize) -> Result<(), Failure> {
         self.size = Some(size);
         match &self.console {
-            Some(console) => stdio::resize(console, size)
-                .map_err(|error| system_failure("resize", "cannot resize the terminal", &error)),
+            Some(console) => stdio::resize(console, size).map_err(|error| {
+                system_failure(Step::Resize, "cannot resize the terminal", &error)
+            }),
             None if self.config.tty => Ok(()),
             None => Err(self.wrong_state("it has no terminal")),
         }
@@ -323,7 +329,7 @@ impl Supervisor<'_> {
 
     fn wrong_state(&self, why: &str) -> Failure {
         let state = self.status.state.as_str();
-        Failure::new("state", format!("{} is {state}: {why}", self.config.id))
+        Failure::conflict(Step::State, format!("{} is {state}: {why}", self.config.id))
     }
 
     // ---- what clients are told ----
@@ -362,8 +368,8 @@ impl Supervisor<'_> {
         let end = self.ring.end();
         let deadline = Instant::now() + LINGER;
         let failure = self.failure.clone();
-        let failed = |step: &str| {
-            let otherwise = || Failure::new(step, "the instance is down");
+        let failed = |step: Step| {
+            let otherwise = || Failure::conflict(step, "the instance is down");
             Reply::Failed(failure.clone().unwrap_or_else(otherwise))
         };
         for conn in self.conns.iter_mut().flatten() {
@@ -371,8 +377,8 @@ impl Supervisor<'_> {
             match &conn.kind {
                 Kind::Waiting(_) | Kind::Stopping => conn.answer(&Reply::Exited(exited.clone())),
                 // Somebody else stopped it meanwhile, which is not how it was when asked.
-                Kind::Restarting => conn.answer(&failed("restart")),
-                Kind::Starting => conn.answer(&failed("state")),
+                Kind::Restarting => conn.answer(&failed(Step::Restart)),
+                Kind::Starting => conn.answer(&failed(Step::State)),
                 Kind::Attached(attached) => {
                     patient = attached.options.when_slow == WhenSlow::Wait;
                     conn.say_exit(exited, end);

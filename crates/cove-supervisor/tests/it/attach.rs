@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use cove_model::control::{Attach, Reply, Request, StopTimeout, TerminalSize, WaitUntil, WhenSlow};
+use cove_model::error::ErrorKind;
 use cove_supervisor::client::ClientError;
 use cove_supervisor::logs::LogStream;
 
@@ -34,7 +35,7 @@ fn a_start_that_fails_is_told_to_who_attached() {
     let Err(ClientError::Refused(failure)) = refused else {
         panic!()
     };
-    assert_eq!(failure.exit_code, 127);
+    assert_eq!(failure.kind, ErrorKind::CommandNotFound);
     it.join();
 }
 

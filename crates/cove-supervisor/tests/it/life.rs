@@ -3,7 +3,8 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use cove_model::control::{Reply, Request, StopTimeout, WaitUntil};
+use cove_model::control::{Reply, Request, Step, StopTimeout, WaitUntil};
+use cove_model::error::ErrorKind;
 use cove_model::restart::RestartPolicy;
 use cove_model::status::State;
 use cove_supervisor::client::ClientError;
@@ -61,8 +62,8 @@ fn failures_are_reported_and_leave_nothing() {
         panic!()
     };
     assert_eq!(
-        (failure.step.as_str(), failure.message.as_str()),
-        ("mount", "no such root")
+        (failure.step, failure.message.as_str()),
+        (Step::Create, "no such root")
     );
     assert_eq!(it.join(), 125);
 
@@ -71,7 +72,10 @@ fn failures_are_reported_and_leave_nothing() {
     let Err(SpawnError::Failed(failure)) = it.begin() else {
         panic!()
     };
-    assert_eq!((failure.step.as_str(), failure.exit_code), ("exec", 127));
+    assert_eq!(
+        (failure.step, failure.kind),
+        (Step::Start, ErrorKind::CommandNotFound)
+    );
     it.join();
     let status = it.status();
     assert_eq!(
@@ -91,7 +95,7 @@ fn failures_are_reported_and_leave_nothing() {
     let Err(ClientError::Refused(failure)) = it.client().request(&Request::Start) else {
         panic!()
     };
-    assert_eq!(failure.exit_code, 127);
+    assert_eq!(failure.kind, ErrorKind::CommandNotFound);
     it.join();
 }
 
@@ -105,7 +109,10 @@ fn a_second_supervisor_is_refused() {
     let Err(SpawnError::Failed(failure)) = second.begin() else {
         panic!()
     };
-    assert_eq!(failure.step, "lock");
+    assert_eq!(
+        (failure.step, failure.kind),
+        (Step::Lock, ErrorKind::Conflict)
+    );
     second.join();
 }
 
@@ -209,7 +216,7 @@ fn pauses() {
     assert_eq!(it.status().state, State::Paused);
     assert!(matches!(
         it.client().request(&Request::Pause),
-        Err(ClientError::Refused(_))
+        Err(ClientError::Refused(failure)) if failure.kind == ErrorKind::Conflict
     ));
     assert_eq!(it.client().request(&Request::Resume).unwrap(), Reply::Done);
     assert_eq!(it.client().request(&Request::Pause).unwrap(), Reply::Done);

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use cove_model::control::TerminalSize;
 use cove_model::instance::InstanceSpec;
-use cove_sandbox::{ExecChild, ExecOptions, Stdio};
+use cove_sandbox::{ExecChild, ExecOptions, Status, Stdio};
 use oci_spec::runtime::Process;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -118,14 +118,36 @@ impl super::Process<'_> {
         init: i32,
         streams: ExecStreams<'_>,
     ) -> Result<ExecSession> {
-        let container = self.load()?;
+        let container = self.container().map_err(|error| self.ended(error))?;
         let options = streams.options()?;
         process(spec, request, init)
-            .and_then(|process| container.exec(&process, options).map_err(Error::Sandbox))
+            .and_then(|process| {
+                let child = container.exec(&process, options);
+                child.map_err(|error| self.ended(error))
+            })
             .map(|child| ExecSession { child })
             .map_err(|source| Error::Exec {
                 source: Box::new(source),
             })
+    }
+
+    /// What the sandbox says of an instance that ended, or was paused, since its status was read.
+    fn ended(&self, error: cove_sandbox::Error) -> Error {
+        match error {
+            cove_sandbox::Error::NotFound(_)
+            | cove_sandbox::Error::WrongStatus {
+                status: Status::Creating | Status::Created | Status::Stopped,
+                ..
+            } => Error::Conflict(format!("Container {} is not running", self.id)),
+            cove_sandbox::Error::WrongStatus {
+                status: Status::Paused,
+                ..
+            } => Error::Conflict(format!(
+                "Container {} is paused, unpause the container before exec",
+                self.id
+            )),
+            error => Error::Sandbox(error),
+        }
     }
 }
 
