@@ -20,8 +20,14 @@ pub struct HostAbilities {
     pub memory: bool,
     /// Limits of memory and swap together.
     pub swap: bool,
+    /// Soft limits of memory.
+    pub memory_reservation: bool,
+    /// How readily memory is swapped out.
+    pub swappiness: bool,
     /// The out-of-memory killer can be turned off.
     pub oom_kill_disable: bool,
+    /// Weights of block input and output.
+    pub blkio_weight: bool,
     /// Quotas of processor time.
     pub cpu_quota: bool,
     /// The period of such a quota.
@@ -81,6 +87,10 @@ impl HostAbilities {
             return Self {
                 cgroup_version: 2,
                 swap: own_group().join("memory.swap.max").exists(),
+                memory_reservation: has("memory"),
+                blkio_weight: ["io.weight", "io.bfq.weight"]
+                    .iter()
+                    .any(|name| own_group().join(name).exists()),
                 cpu_quota: has("cpu"),
                 cpu_period: has("cpu"),
                 cpu_shares: has("cpu"),
@@ -90,6 +100,9 @@ impl HostAbilities {
         Self {
             cgroup_version: 1,
             swap: file("memory", "memory.memsw.limit_in_bytes"),
+            memory_reservation: file("memory", "memory.soft_limit_in_bytes"),
+            swappiness: file("memory", "memory.swappiness"),
+            blkio_weight: file("blkio", "blkio.weight") || file("blkio", "blkio.bfq.weight"),
             oom_kill_disable: file("memory", "memory.oom_control"),
             cpu_quota: file("cpu", "cpu.cfs_quota_us"),
             cpu_period: file("cpu", "cpu.cfs_period_us"),

@@ -162,6 +162,9 @@ pub enum Reply {
     Attached {
         /// The instance has a terminal: output is one stream, [`Stream::Stdout`].
         tty: bool,
+        /// What was not as asked when it was created and started, if this client started it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<String>,
     },
 }
 

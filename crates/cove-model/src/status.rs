@@ -80,6 +80,9 @@ pub struct Status {
     /// Why the last start, or the cleaning up, failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What of this run is not as it was asked for, and did not keep it from starting.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// RFC 3339 with nanoseconds, UTC, as the other times.
     pub created_at: String,
     /// The last start.
@@ -117,6 +120,7 @@ impl Status {
             exit_code: None,
             oom_killed: false,
             error: None,
+            warnings: Vec::new(),
             created_at: now,
             started_at: None,
             finished_at: None,

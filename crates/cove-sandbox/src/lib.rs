@@ -34,6 +34,6 @@ pub use error::{Error, InitFault, Result};
 pub use exec::ExecChild;
 pub use lsm::apparmor as has_apparmor;
 pub use options::{CgroupManagerChoice, Console, CreateOptions, ExecOptions, StartMode, Stdio};
-pub use plan::{highest_limit, lacking_capabilities};
+pub use plan::highest_limit;
 pub use spec::{Loaded, load as load_spec, load_process, zero_pids};
 pub use state::{NOTIFY_DIRECTORY, OciState, Status};

@@ -152,6 +152,7 @@ impl Workload for Shell<'_> {
             pid,
             pidfd,
             console,
+            warnings: vec!["created".to_owned()],
         })
     }
 
@@ -164,7 +165,7 @@ impl Workload for Shell<'_> {
         Ok(())
     }
 
-    fn start(&mut self) -> Result<(), Failure> {
+    fn start(&mut self) -> Result<Vec<String>, Failure> {
         self.note("start");
         if self.job.fail_start {
             let mut failure = fail(Step::Start, "no such program");
@@ -176,7 +177,8 @@ impl Workload for Shell<'_> {
             .as_ref()
             .ok_or_else(|| fail(Step::Start, "not created"))?;
         go.write_all(b"go\n")
-            .map_err(|error| fail(Step::Start, error))
+            .map_err(|error| fail(Step::Start, error))?;
+        Ok(vec!["started".to_owned()])
     }
 
     fn signal(&mut self, signal: i32, all: bool) -> Result<(), Failure> {

@@ -132,9 +132,10 @@ impl Client {
     pub fn attach(&self, attach: Attach) -> Result<Attachment, ClientError> {
         let mut pending = self.begin(&Request::Attach(attach))?;
         match pending.read()? {
-            Reply::Attached { tty } => Ok(Attachment {
+            Reply::Attached { tty, warnings } => Ok(Attachment {
                 socket: pending.socket,
                 tty,
+                warnings,
                 options: attach,
                 decoder: Decoder::default(),
             }),
@@ -225,6 +226,7 @@ impl AsFd for Pending {
 pub struct Attachment {
     socket: UnixStream,
     tty: bool,
+    warnings: Vec<String>,
     options: Attach,
     decoder: Decoder,
 }
@@ -234,6 +236,12 @@ impl Attachment {
     #[must_use]
     pub fn tty(&self) -> bool {
         self.tty
+    }
+
+    /// What is not as it was asked for, where this client started the instance.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Whether a frame is there without more being read.

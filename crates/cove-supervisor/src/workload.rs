@@ -45,12 +45,13 @@ pub trait Workload {
     /// When what must be known to signal and clean up cannot be found.
     fn adopt(&mut self, init: ProcessId) -> Result<(), Failure>;
 
-    /// Lets the first process execute its program; returns when it has.
+    /// Lets the first process execute its program; returns when it has, with what
+    /// is not as it was asked for.
     ///
     /// # Errors
     /// The program does not exist (127), may not be executed (126), …; the
     /// process is ending then.
-    fn start(&mut self) -> Result<(), Failure>;
+    fn start(&mut self) -> Result<Vec<String>, Failure>;
 
     /// Sends a signal to the first process, or to all of them.
     ///
@@ -122,4 +123,6 @@ pub struct Created {
     pub pidfd: OwnedFd,
     /// The master of its terminal, exactly when one was asked for.
     pub console: Option<OwnedFd>,
+    /// What is not as it was asked for.
+    pub warnings: Vec<String>,
 }

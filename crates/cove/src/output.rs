@@ -28,6 +28,13 @@ pub(crate) fn note(line: &str) {
     writeln!(io::stderr(), "{line}").unwrap_or(());
 }
 
+/// Tells what is not as it was asked for, as Docker's client does.
+pub(crate) fn warn(warnings: &[String]) {
+    for warning in warnings {
+        note(&format!("WARNING: {warning}"));
+    }
+}
+
 /// What a failed write to standard output means. A reader that left ends the
 /// command as the signal for it would, without a word.
 pub(crate) fn write_failure(error: &io::Error) -> Failure {

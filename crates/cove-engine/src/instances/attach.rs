@@ -53,7 +53,8 @@ impl<'a> Instances<'a> {
         }
         match self.spawn(record, &Begin::Create { size: attach.size }) {
             Err(Error::Supervisor { failure }) if failure.step == Step::Lock => {}
-            other => other?,
+            // The attachment has its warnings, and those of the start.
+            other => drop(other?),
         }
         let attach = Attach {
             start: true,
@@ -99,6 +100,12 @@ impl<'a> Attachment<'a> {
             input: Input::default(),
             pause: false,
         }
+    }
+
+    /// What is not as it was asked for, where this client started the instance.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        self.connection.warnings()
     }
 
     /// What has arrived, without waiting for more. To be asked until it is

@@ -48,8 +48,11 @@ impl Instances<'_> {
         let draft = plan::check(request, HostFacts::look())?;
         self.engine.require_root()?;
         let asked = &draft.spec().limits;
-        let mut warnings = limits::check(asked, &limits::Host::of(asked))?;
-        warnings.extend(crate::spec::lacking(&draft.spec().security)?);
+        let host = limits::Host::of(asked);
+        limits::check(asked, &host)?;
+        // What of it the host keeps, before anything is fetched: to refuse costs the user nothing.
+        let mut kept = asked.clone();
+        let warnings = limits::keepable(&mut kept, &host)?;
         let others = self.others(request)?;
         let image = self.engine.images().for_run(
             &request.image,
@@ -58,7 +61,8 @@ impl Instances<'_> {
             progress,
         )?;
         let id = random_id()?;
-        let spec = draft.complete(request, &others, &image.config.config, &id)?;
+        let mut spec = draft.complete(request, &others, &image.config.config, &id)?;
+        spec.limits = kept;
         // Until the record says so, the lease says that the layers are in use.
         let lease = Lease::new(&self.engine.store).map_err(Error::Storage)?;
         lease.protect(&image.layers).map_err(Error::Storage)?;

@@ -14,13 +14,14 @@ use crate::supervise::{self, Begin};
 use crate::turn::take_turn;
 
 impl Instances<'_> {
-    /// Starts an instance; one that runs is left alone, as with Docker.
+    /// Starts an instance; one that runs is left alone, as with Docker. Returns what of it is
+    /// not as it was asked for.
     ///
     /// # Errors
     /// When it cannot start, which says why, or is paused.
-    pub fn start(&self, record: &Record, size: Option<TerminalSize>) -> Result<()> {
+    pub fn start(&self, record: &Record, size: Option<TerminalSize>) -> Result<Vec<String>> {
         if !self.startable(record)? {
-            return Ok(());
+            return Ok(Vec::new());
         }
         match self.spawn(record, &Begin::Start { size }) {
             Err(Error::Supervisor { failure }) if failure.step == Step::Lock => {
@@ -31,24 +32,26 @@ impl Instances<'_> {
     }
 
     /// Starts a supervisor. Commands that start one instance take turns.
-    pub(super) fn spawn(&self, record: &Record, begin: &Begin) -> Result<()> {
+    pub(super) fn spawn(&self, record: &Record, begin: &Begin) -> Result<Vec<String>> {
         let runtime = self.runtime_dir(record);
         crate::make_private(&runtime)?;
         // A missing layer is told below; to make one anew takes too long for a turn.
         let layers = &record.image.layers;
         let _all_there = self.engine.store.ready(layers).map_err(Error::Storage)?;
         let _turn = take_turn(&runtime, FlockOperation::LockExclusive)?;
-        supervise::spawn(self.engine, record, begin).map(drop)
+        supervise::spawn(self.engine, record, begin).map(|status| status.warnings)
     }
 
     /// Another command has just started it, or was killed before it did: the
     /// supervisor is there.
-    fn finish_start(&self, record: &Record) -> Result<()> {
+    fn finish_start(&self, record: &Record) -> Result<Vec<String>> {
         match self.client(record).request(&Request::Status) {
             Ok(Reply::Status(status)) if status.state == State::Created => {
-                self.ask(record, &Request::Start)
+                self.ask(record, &Request::Start)?;
+                Ok(status.warnings)
             }
-            Ok(_) => Ok(()),
+            // Whoever starts it is told.
+            Ok(_) => Ok(Vec::new()),
             Err(error) => Err(refused(&record.id, error)),
         }
     }
@@ -97,15 +100,17 @@ impl Instances<'_> {
     ) -> Result<()> {
         let signal = signal.map(crate::signals::parse).transpose()?;
         if self.is_down(record)? {
-            return self.start(record, None);
+            return self.start(record, None).map(drop);
         }
         match self.ask(record, &Request::Restart { timeout, signal }) {
             // It ended before it could be asked.
-            Err(Error::Unreachable { .. }) if self.is_down(record)? => self.start(record, None),
+            Err(Error::Unreachable { .. }) if self.is_down(record)? => {
+                self.start(record, None).map(drop)
+            }
             Err(Error::Supervisor { failure })
                 if failure.step == Step::State && self.is_down(record)? =>
             {
-                self.start(record, None)
+                self.start(record, None).map(drop)
             }
             other => other,
         }

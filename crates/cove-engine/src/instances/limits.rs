@@ -6,6 +6,7 @@ use std::path::Path;
 
 use cove_model::instance::Limits;
 
+use crate::HostAbilities;
 use crate::error::{Error, Result};
 
 /// The least memory a container can be limited to, as with Docker.
@@ -22,10 +23,12 @@ pub(super) struct Host {
     /// As the kernel lists them.
     cpus: String,
     nodes: String,
+    /// `None` where there is nothing that it would have to keep.
+    abilities: Option<HostAbilities>,
 }
 
 impl Host {
-    /// This one. The sets are looked up only where `limits` name one.
+    /// This one. What no limit asks for is not looked up.
     pub(super) fn of(limits: &Limits) -> Self {
         let set = |wanted: &Option<String>, files: &[&str]| {
             let found = files.iter().filter(|_| wanted.is_some()).find_map(|file| {
@@ -36,6 +39,7 @@ impl Host {
         };
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
+            abilities: (*limits != Limits::default()).then(HostAbilities::look),
             processors: u64::try_from(processors).unwrap_or(u64::MAX),
             cpus: set(
                 &limits.cpuset_cpus,
@@ -62,8 +66,8 @@ fn invalid<T>(text: impl Into<String>) -> Result<T> {
 }
 
 /// Limits that are too small, contradict each other or ask for more than the host has are
-/// refused; what should be known of the others is returned.
-pub(super) fn check(limits: &Limits, host: &Host) -> Result<Vec<String>> {
+/// refused.
+pub(super) fn check(limits: &Limits, host: &Host) -> Result<()> {
     memory(limits)?;
     processors(limits, host)?;
     set("cpus", "CPUs", limits.cpuset_cpus.as_deref(), &host.cpus)?;
@@ -72,10 +76,87 @@ pub(super) fn check(limits: &Limits, host: &Host) -> Result<Vec<String>> {
         "memory nodes",
         limits.cpuset_mems.as_deref(),
         &host.nodes,
-    )?;
+    )
+}
+
+/// Leaves out the limits that the host cannot keep, and says in Docker's words which. A share
+/// of the processors is not left out but refused, as with Docker.
+pub(super) fn keepable(limits: &mut Limits, host: &Host) -> Result<Vec<String>> {
+    let Some(able) = &host.abilities else {
+        return Ok(Vec::new());
+    };
     let mut warnings = Vec::new();
+    let mut warn = |text: &str| warnings.push(text.to_owned());
+    if limits.memory.is_some() && !able.memory {
+        warn(
+            "Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.",
+        );
+        limits.memory = None;
+        limits.memory_swap = None;
+    }
+    if limits.memory.is_some() && limits.memory_swap != Some(-1) && !able.swap {
+        warn(
+            "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap.",
+        );
+        limits.memory_swap = Some(-1);
+    }
+    if limits.memory_swappiness.is_some() && !able.swappiness {
+        warn(
+            "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory swappiness discarded.",
+        );
+        limits.memory_swappiness = None;
+    }
+    if limits.memory_reservation.is_some() && !able.memory_reservation {
+        warn(
+            "Your kernel does not support memory soft limit capabilities or the cgroup is not mounted. Limitation discarded.",
+        );
+        limits.memory_reservation = None;
+    }
+    if limits.oom_kill_disable && !able.oom_kill_disable {
+        warn("Your kernel does not support OomKillDisable. OomKillDisable discarded.");
+        limits.oom_kill_disable = false;
+    }
     if limits.oom_kill_disable && limits.memory.is_none() {
-        warnings.push("OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.".to_owned());
+        warn(
+            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.",
+        );
+    }
+    if let Some(processes) = limits.pids.filter(|_| !able.pids) {
+        if processes > 0 {
+            warn(
+                "Your kernel does not support PIDs limit capabilities or the cgroup is not mounted. PIDs limit discarded.",
+            );
+        }
+        limits.pids = None;
+    }
+    if limits.nano_cpus.is_some() && !(able.cpu_quota && able.cpu_period) {
+        return invalid(
+            "NanoCPUs can not be set, as your kernel does not support CPU CFS scheduler or the cgroup is not mounted",
+        );
+    }
+    if limits.cpu_shares.is_some() && !able.cpu_shares {
+        warn(
+            "Your kernel does not support CPU shares or the cgroup is not mounted. Shares discarded.",
+        );
+        limits.cpu_shares = None;
+    }
+    if (limits.cpu_period.is_some() || limits.cpu_quota.is_some())
+        && !(able.cpu_quota && able.cpu_period)
+    {
+        warn("Your kernel does not support CPU CFS scheduler. CPU period/quota discarded.");
+        limits.cpu_period = None;
+        limits.cpu_quota = None;
+    }
+    if (limits.cpuset_cpus.is_some() || limits.cpuset_mems.is_some()) && !able.cpuset {
+        warn("Your kernel does not support cpuset or the cgroup is not mounted. Cpuset discarded.");
+        limits.cpuset_cpus = None;
+        limits.cpuset_mems = None;
+    }
+    if limits.blkio_weight.is_some() && !able.blkio_weight {
+        warn(
+            "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.",
+        );
+        limits.blkio_weight = None;
     }
     Ok(warnings)
 }
@@ -206,7 +287,71 @@ mod tests {
             processors: 2,
             cpus: "0-1".to_owned(),
             nodes: "0".to_owned(),
+            abilities: Some(HostAbilities::default()),
         }
+    }
+
+    #[test]
+    fn what_the_host_cannot_keep_is_left_out_and_told() {
+        let asked = Limits {
+            memory: Some(64 << 20),
+            memory_reservation: Some(32 << 20),
+            memory_swappiness: Some(10),
+            oom_kill_disable: true,
+            cpu_shares: Some(10),
+            cpu_quota: Some(5000),
+            cpuset_cpus: Some("0".to_owned()),
+            pids: Some(9),
+            blkio_weight: Some(300),
+            ..Limits::default()
+        };
+        let mut kept = asked.clone();
+        let warnings = keepable(&mut kept, &host()).unwrap();
+        assert_eq!(kept, Limits::default());
+        assert_eq!(warnings.len(), 9, "{warnings:?}");
+
+        let able = HostAbilities {
+            memory: true,
+            memory_reservation: true,
+            swappiness: true,
+            oom_kill_disable: true,
+            cpu_quota: true,
+            cpu_period: true,
+            cpu_shares: true,
+            cpuset: true,
+            pids: true,
+            blkio_weight: true,
+            ..HostAbilities::default()
+        };
+        let host = |abilities| Host {
+            abilities: Some(abilities),
+            ..host()
+        };
+        let mut kept = asked.clone();
+        assert_eq!(
+            keepable(&mut kept, &host(able)).unwrap(),
+            [
+                "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap."
+            ]
+        );
+        assert_eq!(kept.memory_swap, Some(-1));
+
+        let all = host(HostAbilities { swap: true, ..able });
+        let mut kept = asked.clone();
+        assert_eq!(keepable(&mut kept, &all).unwrap(), [""; 0]);
+        assert_eq!(kept, asked);
+        let mut unkillable = Limits {
+            oom_kill_disable: true,
+            ..Limits::default()
+        };
+        assert_eq!(keepable(&mut unkillable, &all).unwrap().len(), 1);
+        assert!(unkillable.oom_kill_disable);
+
+        let mut share = Limits {
+            nano_cpus: Some(1_000_000_000),
+            ..Limits::default()
+        };
+        assert!(keepable(&mut share, &self::host()).is_err());
     }
 
     #[test]
@@ -334,12 +479,7 @@ mod tests {
             cpu(None, Some(-1), Some(1000), Some(2)),
             cpu(Some(2_000_000_000), None, None, None),
         ] {
-            assert_eq!(check(&limits, &host()).unwrap(), [""; 0], "{limits:?}");
+            assert!(check(&limits, &host()).is_ok(), "{limits:?}");
         }
-        let unkillable = Limits {
-            oom_kill_disable: true,
-            ..Limits::default()
-        };
-        assert_eq!(check(&unkillable, &host()).unwrap().len(), 1);
     }
 }

@@ -32,7 +32,8 @@ impl Instances<'_> {
 
     /// Changes limits and restart policy, of a running instance at once. A
     /// limit that `asked` leaves out stays as it is, also when another command
-    /// changes it at this moment.
+    /// changes it at this moment. What the host cannot keep is left out; what the
+    /// user should know of that is returned.
     ///
     /// # Errors
     /// When a limit makes no sense or the kernel refuses it; nothing is
@@ -42,7 +43,10 @@ impl Instances<'_> {
         record: &Record,
         asked: &Limits,
         restart: Option<RestartPolicy>,
-    ) -> Result<()> {
+    ) -> Result<Vec<String>> {
+        let host = limits::Host::of(asked);
+        let mut kept = asked.clone();
+        let warnings = limits::keepable(&mut kept, &host)?;
         let runtime = self.runtime_dir(record);
         loop {
             // Puts a supervisor beside an instance that lost its own.
@@ -52,7 +56,7 @@ impl Instances<'_> {
             if seen.as_ref().is_some_and(is_orphan) {
                 continue;
             }
-            let changed = self.change(record, asked, restart)?;
+            let changed = self.change(record, &kept, &host, restart)?;
             let supervised = seen.is_some_and(|seen| !is_down(seen.status.state));
             if let Some(policy) = restart.filter(|_| supervised)
                 && let Err(error) = self.tell(record, policy)
@@ -63,7 +67,7 @@ impl Instances<'_> {
             }
             // Without a turn, somebody may have begun to start it with the limits it had.
             if turn.is_some() || !runtime.exists() {
-                return Ok(());
+                return Ok(warnings);
             }
         }
     }
@@ -73,6 +77,7 @@ impl Instances<'_> {
         &self,
         record: &Record,
         asked: &Limits,
+        host: &limits::Host,
         restart: Option<RestartPolicy>,
     ) -> Result<Changed> {
         let cannot = |source| cannot_update(record, source);
@@ -86,7 +91,7 @@ impl Instances<'_> {
                     .to_owned(),
             )));
         }
-        limits::check(&after.limits, &limits::Host::of(asked))?;
+        limits::check(&after.limits, host)?;
         if let Some(policy) = restart {
             if before.auto_remove && policy != RestartPolicy::No {
                 return Err(cannot(Error::Conflict(

@@ -22,8 +22,8 @@ use oci_spec::runtime::{
 
 pub(crate) use resources::device_rule;
 pub use resources::{DEFAULT_PIDS, resources, without_devices};
+pub(crate) use security::capability;
 pub use security::{Hidden, capabilities, default_seccomp, hidden};
-pub(crate) use security::{capability, lacking};
 
 use crate::error::{Error, Result};
 use crate::users::Identity;

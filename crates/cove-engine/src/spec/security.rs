@@ -139,19 +139,6 @@ fn bounding(security: &Security) -> Result<Capabilities> {
     Ok(set)
 }
 
-/// What an instance with these privileges goes without, because we have it not ourselves.
-///
-/// # Errors
-/// When a name is no capability.
-pub(crate) fn lacking(security: &Security) -> Result<Option<String>> {
-    let lacking = cove_sandbox::lacking_capabilities(&bounding(security)?);
-    let lacking = lacking.map_err(|source| Error::Stream {
-        action: "read the own capabilities",
-        source,
-    })?;
-    Ok(lacking.map(|names| format!("capabilities that cannot be had here: {names}")))
-}
-
 fn parse(names: &[String]) -> Result<(HashSet<Capability>, bool)> {
     let mut set = HashSet::new();
     let mut everything = false;

@@ -105,7 +105,7 @@ impl Workload for Supervised {
             .map_err(|error| failure(Step::Adopt, &error))
     }
 
-    fn start(&mut self) -> Result<(), Failure> {
+    fn start(&mut self) -> Result<Vec<String>, Failure> {
         match self.launched.take() {
             Some(launched) => launched
                 .start()

@@ -76,17 +76,6 @@ pub(super) fn sets(process: &Process, warnings: &mut Vec<String>) -> CapSets {
     sets.within(known)
 }
 
-/// Names of what of a set the calling process does not have itself, and so cannot give; `None`: it
-/// has all of it.
-///
-/// # Errors
-/// When the own capabilities cannot be read.
-pub fn lacking(set: &Capabilities) -> std::io::Result<Option<String>> {
-    let (permitted, _) = cove_sys::caps::own()?;
-    let lacking = mask(Some(set)) & !permitted;
-    Ok((lacking != 0).then(|| names(lacking)))
-}
-
 fn mask(set: Option<&Capabilities>) -> u64 {
     let bit = |capability| ALL.iter().position(|one| one == capability);
     set.into_iter()

@@ -8,7 +8,6 @@ mod mount;
 mod namespaces;
 mod process;
 
-pub use capabilities::lacking as lacking_capabilities;
 pub(crate) use capabilities::names as capability_names;
 pub(crate) use env::set as set_variable;
 pub(crate) use idmap::{IdMaps, Ids};

@@ -27,10 +27,16 @@ impl Supervisor<'_> {
         if attach.start && matches!(self.phase, Phase::Created) && self.start().is_err() {
             return self.park(slot, Kind::Starting);
         }
+        let warnings = if attach.start {
+            self.status.warnings.clone()
+        } else {
+            Vec::new()
+        };
         let ended = matches!(self.phase, Phase::Down).then(|| self.last_exit());
         if let Some(conn) = self.conns[slot].as_mut() {
             conn.say(&Reply::Attached {
                 tty: self.config.tty,
+                warnings,
             });
             conn.kind = Kind::Attached(Attached::new(attach, place));
             if let Some(exited) = ended {

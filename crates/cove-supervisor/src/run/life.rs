@@ -192,6 +192,7 @@ impl<'a> Supervisor<'a> {
             pidfd: created.pidfd,
         });
         self.status.init = Some(id);
+        self.status.warnings = created.warnings;
         self.phase = Phase::Created;
         let connected = if wants_console == created.console.is_some() {
             self.connect(Kept {
@@ -267,7 +268,8 @@ impl<'a> Supervisor<'a> {
     /// Lets the created process run.
     pub(super) fn start(&mut self) -> Result<(), Failure> {
         match self.workload.start() {
-            Ok(()) => {
+            Ok(warnings) => {
+                self.status.warnings.extend(warnings);
                 self.phase = Phase::Running {
                     since: Instant::now(),
                     kill_at: None,

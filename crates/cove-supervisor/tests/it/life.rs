@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use cove_model::control::{Reply, Request, Step, StopTimeout, WaitUntil};
+use cove_model::control::{Attach, Reply, Request, Step, StopTimeout, WaitUntil};
 use cove_model::error::ErrorKind;
 use cove_model::restart::RestartPolicy;
 use cove_model::status::State;
@@ -38,7 +38,9 @@ fn runs_to_its_end() {
 fn create_and_start_are_two_steps() {
     let mut it = Fixture::new("exit 3");
     it.config.start = false;
-    assert_eq!(it.begin().unwrap().state, State::Created);
+    let begun = it.begin().unwrap();
+    assert_eq!(begun.state, State::Created);
+    assert_eq!(begun.warnings, ["created"]);
     assert!(it.observe().supervised);
     let waiting = it
         .client()
@@ -51,6 +53,26 @@ fn create_and_start_are_two_steps() {
         panic!()
     };
     assert_eq!(exited.exit_code, 3);
+    it.join();
+    assert_eq!(it.status().warnings, ["created", "started"]);
+}
+
+#[test]
+fn who_starts_it_by_attaching_is_told_what_is_not_as_asked() {
+    let mut it = Fixture::new("read x < gate");
+    let _gate = it.gate("gate");
+    it.config.start = false;
+    it.begin().unwrap();
+    let attach = |start| {
+        let attach = Attach {
+            start,
+            ..Attach::default()
+        };
+        it.client().attach(attach).unwrap().warnings().to_vec()
+    };
+    assert_eq!(attach(true), ["created", "started"]);
+    assert_eq!(attach(false), [""; 0]);
+    it.stop(StopTimeout::Never);
     it.join();
 }
 

@@ -97,6 +97,7 @@ pub(crate) fn start(session: &Session, flags: &StartFlags, args: &[String]) -> O
             .instances()
             .start_attached(&record, streams(stdin, tty))
             .map_err(|error| Failure::from(error).with_code(1))?;
+        output::warn(attachment.warnings());
         let end = role.play(engine, &record, attachment, signals)?;
         return Ok(end.code().unwrap_or(0));
     }
@@ -109,7 +110,10 @@ pub(crate) fn start(session: &Session, flags: &StartFlags, args: &[String]) -> O
                     .start(&record, terminal::size())
                     .map_err(Failure::from)
             })
-            .and_then(|()| output::line(name));
+            .and_then(|warnings| {
+                output::warn(&warnings);
+                output::line(name)
+            });
         if let Err(failure) = started {
             output::note(&format!("Error: {}", failure.message));
             failed.push(name.as_str());
@@ -321,11 +325,15 @@ pub(crate) fn update(session: &Session, flags: &UpdateFlags, args: &[String]) ->
         None | Some("") => None,
         Some(text) => Some(cove_engine::plan::restart(&request::restart(text)?)?),
     };
-    for_each(args, |name| {
+    let mut told = Vec::new();
+    let code = for_each(args, |name| {
         let record = record(session, name)?;
-        session.instances()?.update(&record, &limits, policy)?;
+        told.extend(session.instances()?.update(&record, &limits, policy)?);
         Ok(())
-    })
+    })?;
+    // Docker's client says it on standard output, and as it is.
+    told.iter().try_for_each(|warning| output::line(warning))?;
+    Ok(code)
 }
 
 /// Removes containers that are down.

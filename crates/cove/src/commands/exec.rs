@@ -73,9 +73,7 @@ pub(crate) fn exec(session: &Session, flags: &ExecFlags, args: &[String]) -> Out
             failure
         }
     })?;
-    for warning in child.warnings() {
-        crate::output::note(&format!("WARNING: {warning}"));
-    }
+    crate::output::warn(child.warnings());
     if detached {
         if let Some(console) = child.take_terminal() {
             fork_with_only([Some(console)], unseen)

@@ -43,7 +43,7 @@ pub(crate) fn run(session: &Session, flags: &RunFlags, args: &[String]) -> Outco
         let started = engine.instances().start(&record, terminal::size());
         // Who asked knows which one it is that did not start.
         output::line(created.id.as_str())?;
-        started.map_err(|error| not_started(error.into()))?;
+        output::warn(&started.map_err(|error| not_started(error.into()))?);
         return Ok(0);
     }
     let (role, signals, attachment) = front(engine, flags, &record).map_err(not_started)?;
@@ -82,9 +82,7 @@ fn make(
     hello::provide(session, &request.image, request.pull)?;
     let report = Report::of_run(flags.quiet);
     let created = session.instances()?.create(request, &report)?;
-    for warning in &created.warnings {
-        output::note(&format!("WARNING: {warning}"));
-    }
+    output::warn(&created.warnings);
     if !cidfile.is_empty() {
         let written =
             cove_sys::fs::write_atomic(Path::new(cidfile), created.id.as_str().as_bytes(), false);
@@ -125,6 +123,7 @@ fn front<'a>(
             when_slow: cove_model::control::WhenSlow::Wait,
         },
     )?;
+    output::warn(attachment.warnings());
     Ok((role, signals, attachment))
 }
 

@@ -1,6 +1,8 @@
 //! What `create` is asked for and cannot be: refused in words, with nothing
 //! left behind.
 
+use std::path::Path;
+
 use crate::support::{IMAGE, cove};
 
 #[test]
@@ -110,6 +112,58 @@ fn limits_that_cannot_be_are_refused_and_nothing_is_left() {
 }
 
 #[test]
+fn limits_that_the_host_cannot_keep_are_told_and_left_out() {
+    let cove = cove();
+    let info = cove.ok(&["info", "-f", "{{json .}}"]);
+    let info: serde_json::Value = serde_json::from_str(&info).unwrap();
+    let v1 = info["CgroupVersion"] == "1";
+    let weights = ["blkio.weight", "blkio.bfq.weight"]
+        .iter()
+        .any(|file| Path::new("/sys/fs/cgroup/blkio").join(file).exists());
+    let weightless = "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.";
+    let unswappable = "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory swappiness discarded.";
+    for (flag, kept, field, warning) in [
+        (
+            ["--blkio-weight", "300"],
+            v1 && weights,
+            "BlkioWeight",
+            weightless,
+        ),
+        (
+            ["--memory-swappiness", "10"],
+            v1,
+            "MemorySwappiness",
+            unswappable,
+        ),
+    ] {
+        let words = [&["run", "--name", "box"][..], &flag, &[IMAGE, "true"]].concat();
+        let output = cove.cmd(words).ok();
+        let told = if kept {
+            String::new()
+        } else {
+            format!("WARNING: {warning}\n")
+        };
+        assert_eq!(output.err(), told, "{flag:?}");
+        let shown = cove.ok(&[
+            "inspect",
+            "-f",
+            &format!("{{{{.HostConfig.{field}}}}}"),
+            "box",
+        ]);
+        assert_eq!(shown == flag[1], kept, "{shown}");
+        if field == "BlkioWeight" {
+            let told = if kept {
+                "box".to_owned()
+            } else {
+                format!("box\n{warning}")
+            };
+            assert_eq!(cove.ok(&["update", flag[0], flag[1], "box"]), told);
+        }
+        cove.ok(&["rm", "box"]);
+    }
+}
+
+#[test]
 fn runtimes_whose_place_ours_takes_are_accepted_and_shown() {
     let cove = cove();
     for (said, shown) in [
@@ -188,8 +242,8 @@ fn security_options_are_taken_in_every_spelling() {
         ("seccomp:unconfined", "0\n0"),
         ("mask=/etc", "0\n0"),
     ] {
-        let label = option.starts_with("label=type")
-            && std::path::Path::new("/sys/fs/selinux/enforce").exists();
+        let label =
+            option.starts_with("label=type") && Path::new("/sys/fs/selinux/enforce").exists();
         if label {
             continue;
         }

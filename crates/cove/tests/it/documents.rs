@@ -46,7 +46,6 @@ const CONTAINERS: &[(&str, &[&str])] = &[
             "--cpuset-cpus=0",
             "--cpuset-mems=0",
             "--pids-limit=100",
-            "--blkio-weight=100",
             "--oom-kill-disable",
             "--oom-score-adj=100",
             "--ulimit=nofile=10:20",

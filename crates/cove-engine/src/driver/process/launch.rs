@@ -105,6 +105,7 @@ impl Launch<'_> {
                 source,
             })?,
             console: created.console.take(),
+            warnings: std::mem::take(&mut created.warnings),
         };
         Ok((Launched(created), answer))
     }
@@ -134,12 +135,12 @@ impl Launch<'_> {
 }
 
 impl Launched {
-    /// Lets it execute its program; returns when it has.
+    /// Lets it execute its program; returns when it has, with what is not as it was asked for.
     ///
     /// # Errors
     /// Why the program cannot run.
-    pub(crate) fn start(self) -> Result<()> {
-        self.0.start().map(drop).map_err(Error::Sandbox)
+    pub(crate) fn start(self) -> Result<Vec<String>> {
+        self.0.start().map_err(Error::Sandbox)
     }
 }
 
