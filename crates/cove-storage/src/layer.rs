@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use cove_model::Digest;
+use cove_model::image::Compression;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
@@ -105,10 +106,44 @@ impl Store {
     /// store: then the blob need not be fetched.
     #[must_use]
     pub fn layer_of_blob(&self, compressed: &Digest) -> Option<Digest> {
-        let path = self.path("by-blob").join(compressed.hex());
-        let text = cove_sys::fs::read_to_string(&path, 64).ok()?;
-        let diff_id = Digest::from_hex(&text).ok()?;
+        let (diff_id, _) = self.blob_note(compressed)?;
         self.has_layer(&diff_id).then_some(diff_id)
+    }
+
+    /// Whether the layer `diff_id` is in the store and it has been seen that a
+    /// blob of this digest and length, read as a manifest says, holds it. What
+    /// a manifest and a configuration say of each other is not enough: in a
+    /// store without the layer it would be found out if they lied.
+    #[must_use]
+    pub fn holds(
+        &self,
+        diff_id: &Digest,
+        (blob, size): (&Digest, u64),
+        compression: Compression,
+    ) -> bool {
+        let Ok(layer) = self.layer_as_it_is(diff_id) else {
+            return false;
+        };
+        let info = layer.info();
+        if compression == Compression::None {
+            return blob == diff_id && size == info.tar_size;
+        }
+        // What is not compressed is refused where it is said to be.
+        blob != diff_id
+            && ((blob, size) == (&info.compressed, info.compressed_size)
+                || self.blob_note(blob) == Some((*diff_id, Some(size))))
+    }
+
+    /// What is noted of a blob: the layer that it holds, and its length, which
+    /// notes of an older Cove lack.
+    fn blob_note(&self, compressed: &Digest) -> Option<(Digest, Option<u64>)> {
+        let path = self.path("by-blob").join(compressed.hex());
+        let text = cove_sys::fs::read_to_string(&path, 128).ok()?;
+        let (diff_id, size) = match text.split_once(' ') {
+            Some((diff_id, size)) => (diff_id, Some(size.parse().ok()?)),
+            None => (text.as_str(), None),
+        };
+        Some((Digest::from_hex(diff_id).ok()?, size))
     }
 
     /// Every layer in the store, in no particular order.

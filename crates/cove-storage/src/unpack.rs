@@ -56,6 +56,23 @@ impl Unpack<'_> {
         }
     }
 
+    /// What came, if it is what was promised.
+    fn check_wire(&self, wire: Option<Wire>) -> Result<Wire> {
+        let wire = wire.ok_or(Error::Source(std::io::ErrorKind::UnexpectedEof.into()))?;
+        if let Some((expected, expected_size)) = &self.compressed {
+            check_size("the layer's blob", Some(*expected_size), wire.size)?;
+            check_digest("the layer's blob", expected, &wire.digest)?;
+        }
+        Ok(wire)
+    }
+
+    fn check_archive(&self, diff_id: &Digest) -> Result<()> {
+        match &self.diff_id {
+            Some(expected) => check_digest("the uncompressed layer", expected, diff_id),
+            None => Ok(()),
+        }
+    }
+
     /// The header of the log that the layer needs; none where a sync does as
     /// well.
     fn log_header(&self) -> Option<Header> {
@@ -133,15 +150,8 @@ impl Store {
         // stopped because nobody listened any more.
         let wire = wire?;
         let mut info = unpacked?;
-        let Wire { digest, size } =
-            wire.ok_or(Error::Source(std::io::ErrorKind::UnexpectedEof.into()))?;
-        if let Some((expected, expected_size)) = &what.compressed {
-            check_size("the layer's blob", Some(*expected_size), size)?;
-            check_digest("the layer's blob", expected, &digest)?;
-        }
-        if let Some(expected) = &what.diff_id {
-            check_digest("the uncompressed layer", expected, &info.diff_id)?;
-        }
+        let Wire { digest, size } = what.check_wire(wire)?;
+        what.check_archive(&info.diff_id)?;
         info.compressed = digest;
         info.compressed_size = size;
         write_record(&staging.path().join("layer.json"), &info)?;
@@ -183,7 +193,11 @@ impl Store {
             published.push(info);
         }
         for info in &published {
-            self.note_blob(&info.compressed, &info.diff_id)?;
+            let blob = Wire {
+                digest: info.compressed,
+                size: info.compressed_size,
+            };
+            self.note_blob(&blob, &info.diff_id)?;
         }
         Ok(published)
     }
@@ -197,18 +211,35 @@ impl Store {
         Ok(())
     }
 
-    /// Remembers that the blob `compressed` holds the layer `diff_id`. Lost
-    /// in a power cut, the layer is only fetched once more.
+    /// Reads a blob that is said to hold a layer which is in the store, and
+    /// remembers that it does ([`Store::holds`]).
     ///
     /// # Errors
-    /// When the note cannot be written.
-    pub fn note_blob(&self, compressed: &Digest, diff_id: &Digest) -> Result<()> {
-        let path = self.path("by-blob").join(compressed.hex());
+    /// When the stream fails or is not what was promised.
+    pub fn check_blob(&self, reader: impl Read + Send, what: &Unpack<'_>) -> Result<()> {
+        let (inflater, inflated) = stream::pipe();
+        let (wire, archive) = std::thread::scope(|scope| {
+            let inflating = scope
+                .spawn(move || inflater.run(reader, what.compression, &what.limits, what.progress));
+            let archive = inflated.finish().map_err(Error::Source);
+            // A panic there is one here.
+            let wire = inflating
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (wire, archive)
+        });
+        let wire = what.check_wire(wire?)?;
+        let (diff_id, _) = archive?;
+        what.check_archive(&diff_id)?;
+        self.note_blob(&wire, &diff_id)
+    }
+
+    /// Remembers that a blob holds the layer `diff_id`. Lost in a power cut,
+    /// the blob is only fetched once more.
+    fn note_blob(&self, blob: &Wire, diff_id: &Digest) -> Result<()> {
+        let path = self.path("by-blob").join(blob.digest.hex());
         let mut staged = StagedFile::new(&self.tmp())?;
-        staged
-            .file_mut()
-            .write_all(diff_id.hex().as_bytes())
-            .at(Step::Write, &path)?;
+        write!(staged.file_mut(), "{} {}", diff_id.hex(), blob.size).at(Step::Write, &path)?;
         staged.persist(&path, false)
     }
 

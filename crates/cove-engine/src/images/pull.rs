@@ -176,20 +176,32 @@ impl Images<'_> {
         progress: &dyn Progress,
     ) -> Result<(bool, Option<Settler>)> {
         let mut missing: Vec<&ImageLayer> = Vec::new();
+        // Of these the layer is here, or on its way by another blob; whether theirs holds it
+        // too, only they can tell.
+        let mut unproven: Vec<&ImageLayer> = Vec::new();
         for layer in &image.layers {
             let id = short(&layer.descriptor);
-            if self.engine.store.has_layer(&layer.diff_id) {
+            if is_held(self.engine, layer) {
                 progress.event(&PullEvent::Layer {
                     id: &id,
                     state: LayerState::Exists,
                 });
-            } else if !missing.iter().any(|other| other.diff_id == layer.diff_id) {
+            } else if self.engine.store.has_layer(&layer.diff_id)
+                || missing.iter().any(|other| other.diff_id == layer.diff_id)
+            {
+                if !missing.iter().any(|other| same(other, layer)) {
+                    unproven.push(layer);
+                }
+            } else {
                 progress.event(&PullEvent::Layer {
                     id: &id,
                     state: LayerState::Waiting,
                 });
                 missing.push(layer);
             }
+        }
+        for layer in unproven {
+            self.prove(client, image, layer, progress)?;
         }
         if missing.is_empty() {
             return Ok((false, None));
@@ -247,6 +259,57 @@ impl Images<'_> {
     }
 }
 
+impl Images<'_> {
+    /// Reads the blob of a layer that is here, to see that it holds the layer.
+    fn prove(
+        &self,
+        client: &Client,
+        image: &ResolvedImage,
+        layer: &ImageLayer,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let blob = client
+            .fetch_blob(&image.endpoint, &layer.descriptor)
+            .map_err(Error::Registry)?;
+        self.engine
+            .store
+            .check_blob(blob, &promised(layer))
+            .map_err(Error::Storage)?;
+        progress.event(&PullEvent::Layer {
+            id: &short(&layer.descriptor),
+            state: LayerState::Exists,
+        });
+        Ok(())
+    }
+}
+
+/// Whether a layer is here and known to be what its blob holds.
+fn is_held(engine: &Engine, layer: &ImageLayer) -> bool {
+    let blob = (&layer.descriptor.digest, layer.descriptor.size);
+    engine.store.holds(&layer.diff_id, blob, layer.compression)
+}
+
+/// Whether two layers of an image are the same in every respect that is verified.
+fn same(one: &ImageLayer, other: &ImageLayer) -> bool {
+    let parts = |layer: &ImageLayer| {
+        (
+            layer.diff_id,
+            layer.descriptor.digest,
+            layer.descriptor.size,
+            layer.compression,
+        )
+    };
+    parts(one) == parts(other)
+}
+
+/// What manifest and configuration say of a layer.
+fn promised(layer: &ImageLayer) -> Unpack<'_> {
+    let mut what = Unpack::new(layer.compression);
+    what.compressed = Some((layer.descriptor.digest, layer.descriptor.size));
+    what.diff_id = Some(layer.diff_id);
+    what
+}
+
 /// The layers of one pull on their way.
 struct Batch<'a> {
     engine: &'a Engine,
@@ -297,7 +360,7 @@ impl Batch<'_> {
                 }
                 match self.engine.store.claim(&layer.diff_id) {
                     // Another process may have brought it while we waited.
-                    Ok(_) if self.engine.store.has_layer(&layer.diff_id) => {
+                    Ok(_) if is_held(self.engine, layer) => {
                         let id = short(&layer.descriptor);
                         let event = PullEvent::Layer {
                             id: &id,
@@ -341,9 +404,7 @@ impl Batch<'_> {
             .client
             .fetch_blob(&self.image.endpoint, &layer.descriptor)
             .map_err(Error::Registry)?;
-        let mut what = Unpack::new(layer.compression);
-        what.compressed = Some((layer.descriptor.digest, total));
-        what.diff_id = Some(layer.diff_id);
+        let mut what = promised(layer);
         what.settler = self.settler;
         what.progress = &count;
         let reader = Stoppable {

@@ -251,6 +251,69 @@ fn layers_that_are_not_what_the_manifest_says_are_refused() {
 }
 
 #[test]
+fn a_store_that_has_the_layers_judges_as_one_that_has_not() {
+    let registry = Registry::start();
+    let image = busybox::image();
+    registry.push("box:sound", &image);
+    let other = layer::Layer::new(vec![0; 1024], Compression::Gzip);
+    registry.put_blob("box", &other.blob);
+    let put = |tag: &str, change: &dyn Fn(&mut Manifest)| {
+        let mut manifest = image.manifest();
+        change(&mut manifest);
+        let blob = Blob::bytes(serde_json::to_vec(&manifest).unwrap());
+        registry.put_manifest("box", tag, media_type::OCI_MANIFEST, &blob);
+        registry.reference(&format!("box:{tag}"))
+    };
+    let known = empty();
+    known.ok(&["pull", "-q", &registry.reference("box:sound")]);
+    for (tag, change) in [
+        (
+            "another-blob",
+            &(|manifest: &mut Manifest| {
+                manifest.layers[0].digest = other.blob.digest;
+                manifest.layers[0].size = other.blob.size;
+            }) as &dyn Fn(&mut Manifest),
+        ),
+        ("another-size", &|manifest| manifest.layers[0].size += 1),
+        ("another-type", &|manifest| {
+            media_type::OCI_LAYER.clone_into(&mut manifest.layers[0].media_type);
+        }),
+    ] {
+        let name = put(tag, change);
+        let told = empty().fails(1, &["pull", "-q", &name]);
+        let also_told = known.fails(1, &["pull", "-q", &name]);
+        // Whoever unpacks an archive may find out earlier what it is not.
+        assert!(also_told == told || tag == "another-type", "{also_told}");
+        assert_eq!(known.ok(&["images", "-aq"]).lines().count(), 1, "{tag}");
+    }
+}
+
+#[test]
+fn another_blob_of_a_layer_is_read_once() {
+    let registry = Registry::start();
+    let (image, packed) = (busybox::image(), busybox::packed(Compression::Zstd));
+    assert_eq!(image.layers[0].diff_id, packed.layers[0].diff_id);
+    registry.push("box:gzip", &image);
+    registry.push("box:zstd", &packed);
+    let cove = empty();
+    cove.ok(&["pull", "-q", &registry.reference("box:gzip")]);
+    let (name, blob) = (
+        registry.reference("box:zstd"),
+        registry.blob_path(&packed.layers[0].blob.digest),
+    );
+    let aside = blob.with_extension("aside");
+    std::fs::rename(&blob, &aside).unwrap();
+    let text = cove.fails(1, &["pull", "-q", &name]);
+    assert!(text.contains("blob"), "{text}");
+    std::fs::rename(&aside, &blob).unwrap();
+    cove.ok(&["pull", "-q", &name]);
+    std::fs::remove_file(&blob).unwrap();
+    for tag in ["gzip", "zstd"] {
+        cove.ok(&["pull", "-q", &registry.reference(&format!("box:{tag}"))]);
+    }
+}
+
+#[test]
 fn a_full_disk_fails_the_pull_and_nothing_else() {
     let registry = Registry::with_busybox();
     let disk = SmallDisk::new(600);
