@@ -105,6 +105,36 @@ impl Store {
         }
     }
 
+    /// Removes what an image that is gone was made from, `parent` and so on, as far as nothing
+    /// else needs it: it has no name or repository digest, no other image was made from it, and
+    /// no container. Returns what went.
+    ///
+    /// # Errors
+    /// When a record cannot be read or removed.
+    pub fn remove_untagged_parents(
+        &self,
+        parent: Option<Digest>,
+        usage: impl Fn(&Digest) -> io::Result<Usage>,
+    ) -> Result<Vec<Removal>> {
+        let mut removals = Vec::new();
+        let mut next = parent;
+        while let Some(id) = next {
+            let _guard = self.lock_images()?;
+            let images = self.images()?;
+            let Some(image) = images.iter().find(|image| image.record.id == id) else {
+                break;
+            };
+            let named = !image.is_dangling() || !image.record.repo_digests.is_empty();
+            let has_child = images.iter().any(|other| other.record.parent == Some(id));
+            if named || has_child || usage(&id).map_err(Error::Usage)? != Usage::Unused {
+                break;
+            }
+            removals.push(self.delete(image)?);
+            next = image.record.parent;
+        }
+        Ok(removals)
+    }
+
     /// Removes those of `fitting` that are dangling, or with `all` every one
     /// that containers do not use; returns what went. What `used` gives is
     /// asked for while no image can get a name.

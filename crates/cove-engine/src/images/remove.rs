@@ -32,12 +32,13 @@ pub struct PruneReport {
 }
 
 impl Images<'_> {
-    /// Removes a name of an image, and the image with its last name. Layers
-    /// that nothing uses any more go with it.
+    /// Removes a name of an image, and the image with its last name. With
+    /// `parents` what it was made from goes too, as far as that has no name and
+    /// nothing else needs it; layers that nothing uses any more always do.
     ///
     /// # Errors
     /// When there is no such image, or an instance uses it.
-    pub fn remove(&self, name: &str, force: bool) -> Result<Vec<Removal>> {
+    pub fn remove(&self, name: &str, force: bool, parents: bool) -> Result<Vec<Removal>> {
         let image = self.find(name)?;
         // Orphans get supervisors now: there is time for that only while nothing is locked.
         for record in self.users_of(&image.record.id)? {
@@ -49,10 +50,20 @@ impl Images<'_> {
             .store
             .remove_image(name, force, usage)
             .map_err(Error::Storage)?;
-        if removal.deleted.is_some() {
+        let gone = removal.deleted.is_some();
+        let mut removals = vec![removal];
+        if gone && parents {
+            let parents = self
+                .engine
+                .store
+                .remove_untagged_parents(image.record.parent, usage)
+                .map_err(Error::Storage)?;
+            removals.extend(parents);
+        }
+        if gone {
             self.engine.collect()?;
         }
-        Ok(list([removal]))
+        Ok(list(removals))
     }
 
     /// Removes images without a name, or with `all` every image that no

@@ -173,10 +173,11 @@ pub(crate) fn tag(session: &Session, _: &NoFlags, args: &[String]) -> Outcome {
 /// Removes names, and the images that lost their last one.
 pub(crate) fn rmi(session: &Session, flags: &RmiFlags, args: &[String]) -> Outcome {
     let force = flags.force;
+    let parents = !flags.no_prune;
     let engine = session.engine()?;
     each(args, |name| {
         Reference::parse_docker(name).map_err(|error| Failure::error(error.to_string()))?;
-        let removals = match engine.images().remove(name, force) {
+        let removals = match engine.images().remove(name, force, parents) {
             // What is not there is as good as removed, when one insists.
             Err(error) if force && error.kind() == ErrorKind::NotFound => {
                 output::note(&format!("Error: {}", Failure::from(error).message));

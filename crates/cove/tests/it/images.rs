@@ -63,6 +63,44 @@ fn of_an_image_that_runs_only_the_name_goes_and_only_by_force() {
 }
 
 #[test]
+fn untagged_parents_go_with_an_image_unless_they_are_to_stay() {
+    let cove = cove();
+    let made_of = |from: &str, name: &str| {
+        let id = cove.ok(&["create", from, "true"]);
+        let image = cove.ok(&["commit", &id, name]);
+        cove.ok(&["rm", &id]);
+        image
+    };
+    let deleted = |flags: &[&str], name: &str| {
+        let said = cove.ok(&[&["rmi"], flags, &[name]].concat());
+        let ids = said
+            .lines()
+            .filter_map(|line| line.strip_prefix("Deleted: "));
+        ids.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let parent = made_of(IMAGE, "parent:1");
+    let (first, second) = (made_of("parent:1", "kid:1"), made_of("parent:1", "kid:2"));
+    let third = made_of("parent:1", "kid:3");
+    // The name is another's now.
+    cove.ok(&["tag", IMAGE, "parent:1"]);
+    assert_eq!(deleted(&[], "kid:1"), [first], "others were made of it");
+    let container = cove.ok(&["create", &parent, "true"]);
+    assert_eq!(deleted(&["--no-prune"], "kid:2"), [second]);
+    assert_eq!(deleted(&[], "kid:3"), [third], "a container is made of it");
+    cove.ok(&["rm", &container]);
+    let ids = |text: String| text.lines().any(|id| id == parent);
+    assert!(ids(cove.ok(&["images", "-aq", "--no-trunc"])));
+
+    let last = made_of(&parent, "kid:4");
+    assert_eq!(deleted(&["--no-prune"], "kid:4"), [last]);
+    let last = made_of(&parent, "kid:4");
+    assert_eq!(deleted(&[], "kid:4"), [last, parent.clone()]);
+    // What has a name stays.
+    assert_eq!(cove.ok(&["images", "-q", "busybox"]).lines().count(), 1);
+    assert!(!ids(cove.ok(&["images", "-aq", "--no-trunc"])));
+}
+
+#[test]
 fn a_saved_image_is_loaded_with_the_same_id() {
     let cove = cove();
     let id = cove.ok(&["images", "-q", "--no-trunc"]);
