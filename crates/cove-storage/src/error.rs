@@ -1,5 +1,7 @@
 //! What can go wrong in the store: one variant per step, with what it is about.
 
+mod tar;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +9,7 @@ use std::path::{Path, PathBuf};
 use cove_model::Digest;
 use cove_model::error::ErrorKind;
 
-use crate::tar::TarError;
+pub use tar::TarError;
 
 /// The result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

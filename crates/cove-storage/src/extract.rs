@@ -16,10 +16,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
 
+use crate::error::TarError;
 use crate::error::{At, Error, Result, Step};
 use crate::inflate::{Decoder, detect};
 use crate::tar::reader::TarReader;
-use crate::tar::{Entry, Kind, Limits, TarError, Time, names};
+use crate::tar::{Entry, Kind, Limits, Time, names};
 use crate::tree::{BENEATH, join, timestamps};
 use crate::{kernel, payload, xattr};
 

@@ -76,9 +76,21 @@ impl Drop for Lease {
     }
 }
 
+impl Store {
+    /// Removes what killed processes left in staging and of leases; returns how many
+    /// entries there were. Cheap when there is nothing.
+    ///
+    /// # Errors
+    /// When an entry cannot be removed.
+    pub fn sweep(&self) -> Result<usize> {
+        let (staged, leases) = (staging::sweep(&self.tmp()), sweep(self));
+        Ok(staged? + leases?)
+    }
+}
+
 /// Removes leases whose process was killed; returns how many. While somebody
 /// makes a lease, or collects, this does nothing.
-pub(crate) fn sweep(store: &Store) -> Result<usize> {
+fn sweep(store: &Store) -> Result<usize> {
     let directory = store.path("leases");
     let mut entries = std::fs::read_dir(&directory).at(Step::List, &directory)?;
     if entries.next().is_none() {

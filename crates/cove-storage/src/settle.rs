@@ -14,6 +14,7 @@ use crate::error::{At, Error, Result, Step};
 use crate::layer::open_directory;
 use crate::lease::Lease;
 use crate::redo::{self, Kept};
+use crate::settler::Settler;
 use crate::staging::{Staging, random_name, still_there};
 use crate::store::Store;
 use crate::unpack::Unpack;
@@ -21,30 +22,6 @@ use crate::unpack::Unpack;
 /// Logs are only written where so many times their length is free: the trees
 /// need room too, and both are there at once.
 const ROOM: u64 = 10;
-
-/// Who settles the layers of one pull.
-#[derive(Debug)]
-pub struct Settler {
-    /// Written into their logs.
-    pub(crate) name: String,
-    pub(crate) boot: Boot,
-    hears: OwnedFd,
-}
-
-impl Settler {
-    /// The word that [`Store::settle`] knows the pull's logs by.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What hears of every write-back error since the pull began: the
-    /// kernel tells each error to those who were there before it.
-    #[must_use]
-    pub fn hears(&self) -> &OwnedFd {
-        &self.hears
-    }
-}
 
 impl Store {
     /// Begins a pull of blobs of so many bytes together whose layers are to be

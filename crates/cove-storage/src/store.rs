@@ -110,16 +110,6 @@ impl Store {
         self.inner.user_xattr
     }
 
-    /// Removes what killed processes left in staging and of leases; returns how many
-    /// entries there were. Cheap when there is nothing.
-    ///
-    /// # Errors
-    /// When an entry cannot be removed.
-    pub fn sweep(&self) -> Result<usize> {
-        let (staged, leases) = (staging::sweep(&self.tmp()), crate::lease::sweep(self));
-        Ok(staged? + leases?)
-    }
-
     /// Waits until no other process or thread makes the content `digest`
     /// (a layer's compressed digest or diff id), and keeps others waiting
     /// until the claim is dropped. Look again whether it is there afterwards.

@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use crate::error::TarError;
 use crate::error::{At, Error, Result, Step};
-use crate::tar::{Entry, Kind, Limits, TarError, Time, names};
+use crate::tar::{Entry, Kind, Limits, Time, names};
 use crate::xattr;
 
 pub(crate) use metadata::timestamps;

@@ -15,7 +15,7 @@ use crate::lease::Lease;
 use crate::payload;
 use crate::recipe::RecipeWriter;
 use crate::redo::{self, Header, Log, Logged};
-use crate::settle::Settler;
+use crate::settler::Settler;
 use crate::staging::{StagedFile, Staging};
 use crate::store::Store;
 use crate::stream::{self, Inflated, Wire};
@@ -306,7 +306,7 @@ fn place(
         if part.starts_with(b".wh..wh.") {
             return Ok(0);
         }
-        return Err(reader.fail(crate::tar::TarError::Whiteout));
+        return Err(reader.fail(crate::error::TarError::Whiteout));
     }
     if name.starts_with(WHITEOUT) {
         tree.whiteout(parent, name)?;

@@ -1,6 +1,7 @@
 //! One 512-byte header block, field by field.
 
-use super::{BLOCK, TarError, Time};
+use super::{BLOCK, Time};
+use crate::error::TarError;
 
 /// A header block whose checksum fits.
 #[derive(Debug, Clone, Copy)]

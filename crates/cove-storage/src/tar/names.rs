@@ -1,6 +1,7 @@
 //! Member names: normalized without looking at any file system.
 
-use super::{Limits, TarError};
+use super::Limits;
+use crate::error::TarError;
 
 /// The name without leading and double slashes, `.` and `..`; empty for the
 /// root itself.

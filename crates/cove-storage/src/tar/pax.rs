@@ -1,7 +1,8 @@
 //! PAX extended headers: `length key=value\n` records.
 
 use super::header::id;
-use super::{TarError, Time, acl};
+use super::{Time, acl};
+use crate::error::TarError;
 
 /// What the records of one extended header say about the next member.
 #[derive(Debug, Default, PartialEq, Eq)]

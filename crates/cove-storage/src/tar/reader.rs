@@ -5,8 +5,8 @@ use std::io::{BufRead, Write};
 
 use super::header::{self, Header};
 use super::pax::{self, Pax};
-use super::{BLOCK, Entry, Kind, Limits, Segment, TarError, names, sparse};
-use crate::error::{Error, Result};
+use super::{BLOCK, Entry, Kind, Limits, Segment, names, sparse};
+use crate::error::{Error, Result, TarError};
 
 /// A reader of `input` that writes headers, padding and whatever else is not
 /// payload to `literals`.

@@ -1,6 +1,7 @@
 //! Sparse maps: what every form of them must satisfy.
 
-use super::{Limits, Segment, TarError};
+use super::{Limits, Segment};
+use crate::error::TarError;
 
 /// Segments in order, inside the file, together as long as what is stored.
 pub(crate) fn check(segments: &[Segment], size: u64, stored: u64) -> Result<(), TarError> {

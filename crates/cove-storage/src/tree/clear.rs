@@ -8,8 +8,8 @@ use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 
 use super::{AtEntry, BENEATH, DIRECTORY, Tree, refused};
+use crate::error::TarError;
 use crate::error::{At, Result, Step};
-use crate::tar::TarError;
 
 impl Tree {
     /// Makes `name` in the current directory, removing what is in the way.

@@ -7,8 +7,9 @@ use rustix::fs::{AtFlags, Mode, ResolveFlags};
 use rustix::io::Errno;
 
 use super::{AtEntry, BENEATH, DIRECTORY, Parent, Tree, WHITEOUT, is_whiteout, join, refused};
+use crate::error::TarError;
 use crate::error::{Result, Step};
-use crate::tar::{TarError, Time};
+use crate::tar::Time;
 
 impl Tree {
     pub(super) fn here(&self) -> Result<&OwnedFd> {
