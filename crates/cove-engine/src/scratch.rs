@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use cove_model::Digest;
 use cove_model::instance::{InstanceId, InstanceSpec};
-use cove_storage::{Lease, Snapshot};
+use cove_storage::{Lease, Lowers, Snapshot};
 use cove_supervisor::state::take_over;
 use cove_supervisor::workload::ContainerStdio;
 use rustix::fs::FlockOperation;
@@ -32,7 +32,7 @@ pub struct Scratch<'a> {
     /// Where its own layer is.
     place: PathBuf,
     snapshot: Snapshot,
-    lowers: Vec<PathBuf>,
+    lowers: Lowers,
     /// Nobody collects its layers, sweeps its place or clears away what runs.
     lease: Lease,
     _swept_by_nobody: OwnedFd,
@@ -135,7 +135,7 @@ impl Scratch<'_> {
     pub fn commit(&self, mounts: &[&str]) -> Result<Digest> {
         let store = &self.engine.store;
         let staged = store
-            .commit(&self.snapshot.upper, &self.lowers, mounts)
+            .commit(&self.snapshot.upper, self.lowers.directories(), mounts)
             .map_err(Error::Storage)?;
         let layer = staged.info().diff_id;
         store

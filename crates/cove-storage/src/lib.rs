@@ -49,7 +49,7 @@ pub use lease::Lease;
 pub use pack::{Packed, export, pack};
 pub use remove::{Collected, Removal, Usage};
 pub use settler::Settler;
-pub use snapshot::Snapshot;
+pub use snapshot::{Lowers, Snapshot};
 pub use staging::Claim;
 pub use store::Store;
 pub use tar::Limits;

@@ -7,11 +7,17 @@ use std::path::{Path, PathBuf};
 use cove_model::Digest;
 use cove_sys::overlay::{self, Overlay};
 use rustix::fs::{Gid, Mode, Uid};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{At, Error, Result, Step};
 use crate::layer::open_directory;
+use crate::staging;
 use crate::store::Store;
 use crate::tree::RootMetadata;
+
+/// Where overlayfs says, in its working space, that it was mounted and that
+/// nothing was synced.
+const VOLATILE_MARK: &str = "work/incompat/volatile";
 
 /// Where a container's changes go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +28,49 @@ pub struct Snapshot {
     pub work: PathBuf,
 }
 
+/// The layers of an image as overlayfs takes them; it can be told to another
+/// process, which then need not look at the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lowers {
+    /// Top first.
+    directories: Vec<PathBuf>,
+    /// As [`Store::user_xattr`].
+    user_xattr: bool,
+}
+
+impl Lowers {
+    /// The directories, top first; the last one is the skeleton.
+    #[must_use]
+    pub fn directories(&self) -> &[PathBuf] {
+        &self.directories
+    }
+
+    /// Mounts them under a snapshot's changes, detached: the mount is nowhere
+    /// until the caller moves it somewhere. With `volatile` nothing is ever
+    /// synced: for containers that do not outlive a crash.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn mount(&self, snapshot: &Snapshot, volatile: bool) -> Result<OwnedFd> {
+        if volatile {
+            // Overlayfs leaves the mark against a mount after a crash. Within a boot nothing is
+            // lost, and an end by a boot ends such a container.
+            staging::remove(&snapshot.volatile_mark())?;
+        }
+        self.overlay(Some((&snapshot.upper, &snapshot.work)), volatile)
+    }
+
+    fn overlay(&self, upper: Option<(&Path, &Path)>, volatile: bool) -> Result<OwnedFd> {
+        overlay::mount(&Overlay {
+            lowers: &self.directories,
+            upper,
+            user_xattr: self.user_xattr,
+            volatile,
+        })
+        .map_err(Error::Overlay)
+    }
+}
+
 impl Snapshot {
     /// The snapshot whose directories are in `directory`.
     #[must_use]
@@ -30,6 +79,16 @@ impl Snapshot {
             upper: directory.join("upper"),
             work: directory.join("work"),
         }
+    }
+
+    /// Whether it was mounted without ever being synced.
+    #[must_use]
+    pub fn is_volatile(&self) -> bool {
+        self.volatile_mark().exists()
+    }
+
+    fn volatile_mark(&self) -> PathBuf {
+        self.work.join(VOLATILE_MARK)
     }
 }
 
@@ -58,23 +117,6 @@ impl Store {
         Ok(snapshot)
     }
 
-    /// Mounts `layers` (base first) under the snapshot's changes, detached: the
-    /// mount is nowhere until the caller moves it somewhere. With `volatile`
-    /// nothing is ever synced: for containers that do not outlive a crash.
-    ///
-    /// # Errors
-    /// When a layer is missing or cannot be made anew, or the kernel refuses.
-    pub fn mount(&self, layers: &[Digest], snapshot: &Snapshot, volatile: bool) -> Result<OwnedFd> {
-        let lowers = self.lowers(layers)?;
-        overlay::mount(&Overlay {
-            lowers: &lowers,
-            upper: Some((&snapshot.upper, &snapshot.work)),
-            user_xattr: self.user_xattr(),
-            volatile,
-        })
-        .map_err(Error::Overlay)
-    }
-
     /// Mounts `layers` (base first) read-only, detached.
     ///
     /// # Errors
@@ -82,16 +124,11 @@ impl Store {
     pub fn mount_read_only(&self, layers: &[Digest]) -> Result<OwnedFd> {
         let mut lowers = self.lowers(layers)?;
         // An overlay without upper directory needs two lower ones.
-        let missing = 2_usize.saturating_sub(lowers.len());
-        lowers.extend(self.empty().into_iter().take(missing));
-        let user_xattr = self.user_xattr();
-        overlay::mount(&Overlay {
-            lowers: &lowers,
-            upper: None,
-            user_xattr,
-            volatile: false,
-        })
-        .map_err(Error::Overlay)
+        let missing = 2_usize.saturating_sub(lowers.directories.len());
+        lowers
+            .directories
+            .extend(self.empty().into_iter().take(missing));
+        lowers.overlay(None, false)
     }
 
     /// The directories of `layers` (base first) as overlayfs wants them: top
@@ -100,22 +137,25 @@ impl Store {
     ///
     /// # Errors
     /// When a layer is missing or cannot be made anew.
-    pub fn lowers(&self, layers: &[Digest]) -> Result<Vec<PathBuf>> {
+    pub fn lowers(&self, layers: &[Digest]) -> Result<Lowers> {
         let mut seen = BTreeSet::new();
-        let mut lowers = Vec::with_capacity(layers.len() + 1);
+        let mut directories = Vec::with_capacity(layers.len() + 1);
         for diff_id in layers.iter().rev() {
             // What a layer shows twice, it shows from its upper place.
             if !seen.insert(diff_id) {
                 continue;
             }
             let layer = self.layer(diff_id)?;
-            lowers.push(layer.diff());
+            directories.push(layer.diff());
             if layer.info().opaque_root {
                 break;
             }
         }
-        lowers.push(self.skeleton());
-        Ok(lowers)
+        directories.push(self.skeleton());
+        Ok(Lowers {
+            directories,
+            user_xattr: self.user_xattr(),
+        })
     }
 
     /// The root directory's owner and mode: of the topmost layer that says it.

@@ -8,7 +8,7 @@ use cove_model::image::History;
 use cove_model::instance::Record;
 use cove_model::{Digest, Reference};
 pub use cove_storage::{Change, ChangeKind};
-use cove_storage::{Lease, Snapshot};
+use cove_storage::{Lease, Lowers, Snapshot};
 
 use super::Instances;
 use crate::driver;
@@ -84,7 +84,7 @@ impl Instances<'_> {
         let (upper, lowers) = self.layers_of(record)?;
         self.engine
             .store
-            .changes(&upper, &lowers, &mount_points(record))
+            .changes(&upper, lowers.directories(), &mount_points(record))
             .map_err(Error::Storage)
     }
 
@@ -129,7 +129,7 @@ impl Instances<'_> {
         let staged = self
             .engine
             .store
-            .commit(&upper, &lowers, &mount_points(record))
+            .commit(&upper, lowers.directories(), &mount_points(record))
             .map_err(Error::Storage)?;
         let mut layers = record.image.layers.clone();
         layers.push(staged.info().diff_id);
@@ -163,7 +163,7 @@ impl Instances<'_> {
     }
 
     /// Where an instance's own changes are, and the layers below them.
-    fn layers_of(&self, record: &Record) -> Result<(PathBuf, Vec<PathBuf>)> {
+    fn layers_of(&self, record: &Record) -> Result<(PathBuf, Lowers)> {
         let snapshot = Snapshot::in_directory(&self.directory(record));
         let lowers = self.engine.store.lowers(&record.image.layers);
         Ok((snapshot.upper, lowers.map_err(Error::Storage)?))
@@ -176,10 +176,10 @@ impl Instances<'_> {
         if let Some(init) = status.init.filter(|_| status.state.is_running()) {
             return driver::process::root(init.pid);
         }
+        let lowers = self.engine.store.lowers(&record.image.layers);
         let snapshot = Snapshot::in_directory(&self.directory(record));
-        self.engine
-            .store
-            .mount(&record.image.layers, &snapshot, false)
+        lowers
+            .and_then(|lowers| lowers.mount(&snapshot, false))
             .map_err(Error::Storage)
     }
 }

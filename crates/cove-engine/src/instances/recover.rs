@@ -8,11 +8,11 @@
 use std::io;
 
 use cove_model::instance::InstanceId;
+use cove_storage::Snapshot;
 use cove_supervisor::state::take_over;
 
 use super::Instances;
 use crate::Engine;
-use crate::driver::process::VOLATILE_MARK;
 use crate::error::{Error, Result};
 use crate::receipts::{Receipts, forget};
 
@@ -70,8 +70,8 @@ impl Instances<'_> {
     /// ended. Its changes were never synced: overlayfs left a mark that says
     /// so, and would not mount them again.
     fn end_transient(&self, id: &InstanceId) -> Result<()> {
-        let mark = self.engine.state.directory(id).join(VOLATILE_MARK);
-        if !mark.exists() || self.engine.roots.runtime_dir(id.as_str()).exists() {
+        let snapshot = Snapshot::in_directory(&self.engine.state.directory(id));
+        if !snapshot.is_volatile() || self.engine.roots.runtime_dir(id.as_str()).exists() {
             return Ok(());
         }
         match self.engine.state.get(id) {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use cove_model::control::{Failure, Step, TerminalSize};
 use cove_model::instance::{InstanceId, Record};
 use cove_model::status::Status;
+use cove_storage::Lowers;
 use cove_supervisor::ExitReason;
 use cove_supervisor::config::Config;
 use cove_supervisor::paths;
@@ -51,7 +52,7 @@ struct Task {
     /// The binary as the host knows it; ours is sealed and has no path.
     executable: PathBuf,
     /// The image's layers as overlayfs wants them.
-    lowers: Vec<PathBuf>,
+    lowers: Lowers,
     /// Its record is read when it is run: it may change until then.
     id: InstanceId,
     config: Config,

@@ -7,6 +7,7 @@ use cove_model::control::{Exited, Failure, Step};
 use cove_model::instance::{InstanceId, Record};
 use cove_model::status::ProcessId;
 use cove_state::{Collection, Error as StateError};
+use cove_storage::Lowers;
 use cove_supervisor::workload::{ContainerStdio, Created, Workload};
 
 use crate::Roots;
@@ -22,7 +23,7 @@ pub(super) struct Supervised {
     /// The binary as the host knows it; ours is sealed and has no path.
     pub(super) executable: PathBuf,
     /// The image's layers as overlayfs wants them.
-    pub(super) lowers: Vec<PathBuf>,
+    pub(super) lowers: Lowers,
     /// Its record as the last run began with it.
     record: Option<Record>,
     /// It waits for its start.
@@ -36,7 +37,7 @@ impl Supervised {
         roots: Roots,
         id: InstanceId,
         executable: PathBuf,
-        lowers: Vec<PathBuf>,
+        lowers: Lowers,
     ) -> Self {
         Self {
             roots,

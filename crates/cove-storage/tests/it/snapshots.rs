@@ -42,7 +42,7 @@ fn changes_are_seen_and_become_a_layer_that_repeats_them() {
     ids.push(ids[1]);
     let directory = fixture.scratch("container");
     let snapshot = store.prepare(&directory, &ids).unwrap();
-    let mount = store.mount(&ids, &snapshot, false).unwrap();
+    let mount = store.lowers(&ids).unwrap().mount(&snapshot, false).unwrap();
     let root = inside(&mount);
     assert_eq!(
         names(&root.join("etc")),
@@ -57,8 +57,9 @@ fn changes_are_seen_and_become_a_layer_that_repeats_them() {
     );
     assert_eq!(fs::metadata(&root).unwrap().mode() & 0o7777, 0o644);
     let lowers = store.lowers(&ids).unwrap();
+    let lowers = lowers.directories();
     assert_eq!(lowers.len(), 3, "the two layers and the skeleton");
-    assert_eq!(store.changes(&snapshot.upper, &lowers, &[]).unwrap(), []);
+    assert_eq!(store.changes(&snapshot.upper, lowers, &[]).unwrap(), []);
     fs::write(root.join("etc/passwd"), b"changed").unwrap();
     fs::remove_file(root.join("etc/shadow")).unwrap();
     fs::remove_dir_all(root.join("old")).unwrap();
@@ -75,7 +76,7 @@ fn changes_are_seen_and_become_a_layer_that_repeats_them() {
     let flags = rustix::fs::XattrFlags::empty();
     rustix::fs::setxattr(root.join("new/deep"), "user.k", b"v", flags).unwrap();
     rustix::fs::setxattr(root.join("new/deep/file"), "user.k", b"v", flags).unwrap();
-    let seen = store.changes(&snapshot.upper, &lowers, &[]).unwrap();
+    let seen = store.changes(&snapshot.upper, lowers, &[]).unwrap();
     let lines: Vec<String> = seen
         .iter()
         .map(|change| {
@@ -104,11 +105,11 @@ fn changes_are_seen_and_become_a_layer_that_repeats_them() {
     assert_eq!(lines, wanted);
 
     let lease = Lease::new(store).unwrap();
-    let staged = store.commit(&snapshot.upper, &lowers, &[]).unwrap();
+    let staged = store.commit(&snapshot.upper, lowers, &[]).unwrap();
     let info = store.publish(&lease, vec![staged]).unwrap().remove(0);
     let mut again = Vec::new();
     store
-        .write_diff(&snapshot.upper, &lowers, &[], &mut again)
+        .write_diff(&snapshot.upper, lowers, &[], &mut again)
         .unwrap();
     let layer = store.layer(&info.diff_id).unwrap();
     assert_exact(&layer, &again);
@@ -172,7 +173,12 @@ fn images_of_one_or_no_layer_can_be_mounted() {
     let none = fixture.store.mount_read_only(&[]).unwrap();
     assert!(fs::write(inside(&none).join("x"), b"").is_err());
     let snapshot = fixture.store.prepare(&fixture.scratch("c"), &[]).unwrap();
-    let scratch = fixture.store.mount(&[], &snapshot, true).unwrap();
+    let scratch = fixture
+        .store
+        .lowers(&[])
+        .unwrap()
+        .mount(&snapshot, true)
+        .unwrap();
     fs::write(inside(&scratch).join("x"), b"x").unwrap();
 }
 
@@ -203,7 +209,7 @@ fn mount_points_are_there_without_being_changes() {
     let ids = [image.info().diff_id];
     let directory = fixture.scratch("container");
     let snapshot = store.prepare(&directory, &ids).unwrap();
-    let mount = store.mount(&ids, &snapshot, false).unwrap();
+    let mount = store.lowers(&ids).unwrap().mount(&snapshot, false).unwrap();
     let root = inside(&mount);
     assert_eq!(
         names(&root),
@@ -221,12 +227,13 @@ fn mount_points_are_there_without_being_changes() {
         0o555
     );
     let lowers = store.lowers(&ids).unwrap();
+    let lowers = lowers.directories();
     let empty = || {
         let mut tar = Vec::new();
         store
             .write_diff(
                 &snapshot.upper,
-                &lowers,
+                lowers,
                 &["/srv/a/b", "/opt/f", "/own"],
                 &mut tar,
             )
@@ -234,7 +241,7 @@ fn mount_points_are_there_without_being_changes() {
         tar == [0; 1024]
     };
     let changes = |mounts: &[&str]| -> Vec<String> {
-        let changes = store.changes(&snapshot.upper, &lowers, mounts).unwrap();
+        let changes = store.changes(&snapshot.upper, lowers, mounts).unwrap();
         changes
             .iter()
             .map(|change| String::from_utf8_lossy(&change.path).into_owned())

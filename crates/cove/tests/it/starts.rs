@@ -2,7 +2,9 @@
 
 use std::process::{Command, Stdio};
 
+use testkit::cmd::Cmd;
 use testkit::cove::Cove;
+use testkit::fault::failing_at;
 
 use crate::support::{IMAGE, cove};
 
@@ -451,4 +453,22 @@ fn the_conditions_of_a_program_are_not_its_callers() {
     };
     assert_eq!(soft(&told), soft(&expected));
     cove.ok(&["rm", "-f", "box"]);
+}
+
+#[test]
+fn a_root_is_mounted_as_the_store_keeps_its_layers() {
+    let cove = cove();
+    let root = |cmd: Cmd| {
+        let text = cmd.ok().out();
+        text.lines().next().unwrap().to_owned()
+    };
+    let run = || cove.cmd(["run", "--rm", IMAGE, "cat", "/proc/mounts"]);
+    assert!(!root(run()).contains("userxattr"));
+    // Root may not set root's attributes on every file system, nor in every namespace.
+    let denied = failing_at(run(), "setxattr", "EOPNOTSUPP", 1);
+    let root = root(denied);
+    assert!(
+        root.contains(" / overlay ") && root.contains("userxattr"),
+        "{root}"
+    );
 }

@@ -7,18 +7,14 @@ use std::path::{Path, PathBuf};
 use cove_model::instance::InstanceSpec;
 use cove_sandbox::cgroup::Host;
 use cove_sandbox::{CgroupManagerChoice, Console, CreateOptions, StartMode, Status, Stdio};
+use cove_storage::{Lowers, Snapshot};
 use cove_supervisor::workload::{ContainerStdio, Created};
-use cove_sys::overlay::Overlay;
 
 use super::{Process, devices, files, joined, propagation, shm};
 use crate::Roots;
 use crate::error::{Error, Result};
 use crate::spec::{DEFAULT_PIDS, Facts, runtime_spec};
 use crate::users::Accounts;
-
-/// Where overlayfs says, in an instance's directory, that it was mounted and
-/// that nothing was synced.
-pub(crate) const VOLATILE_MARK: &str = "work/work/incompat/volatile";
 
 /// What is launched, and where.
 #[derive(Debug)]
@@ -32,7 +28,7 @@ pub(crate) struct Launch<'a> {
     /// Where its own layer is, and the files that are written for it.
     pub(crate) directory: &'a Path,
     /// The layers below, as overlayfs wants them.
-    pub(crate) lowers: &'a [PathBuf],
+    pub(crate) lowers: &'a Lowers,
     /// The binary as the host knows it.
     pub(crate) executable: &'a Path,
 }
@@ -113,24 +109,12 @@ impl Launch<'_> {
     /// The instance's root: its layers under its own directory, mounted where
     /// no mount table shows it.
     fn mount_root(&self) -> Result<OwnedFd> {
-        let directory = self.directory;
-        if self.spec.auto_remove {
-            // Overlayfs marks what it mounted without ever syncing it, against a mount after a
-            // crash. Within a boot nothing is lost, and an end by a boot ends the instance.
-            let path = directory.join(VOLATILE_MARK);
-            cove_sys::fs::remove_tree(&path).map_err(|source| Error::File {
-                action: "remove",
-                path,
-                source,
-            })?;
-        }
-        cove_sys::overlay::mount(&Overlay {
-            lowers: self.lowers,
-            upper: Some((&directory.join("upper"), &directory.join("work"))),
-            user_xattr: !rustix::process::geteuid().is_root(),
-            volatile: self.spec.auto_remove,
-        })
-        .map_err(|source| Error::Storage(cove_storage::Error::Overlay(source)))
+        self.lowers
+            .mount(
+                &Snapshot::in_directory(self.directory),
+                self.spec.auto_remove,
+            )
+            .map_err(Error::Storage)
     }
 }
 

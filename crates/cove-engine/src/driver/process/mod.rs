@@ -22,7 +22,7 @@ use crate::spec;
 
 pub(crate) use exec::exit_status;
 pub use exec::{ExecRequest, ExecSession, ExecStreams};
-pub(crate) use launch::{Launch, Launched, VOLATILE_MARK};
+pub(crate) use launch::{Launch, Launched};
 pub use top::Processes;
 
 /// What the sandbox has of one instance.
