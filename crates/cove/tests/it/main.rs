@@ -35,6 +35,7 @@ mod probe;
 mod pull;
 mod records;
 mod recovery;
+mod sealing;
 mod shown;
 mod signals;
 mod starts;
