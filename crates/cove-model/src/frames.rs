@@ -170,9 +170,14 @@ pub fn resize(size: TerminalSize) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn arrive(decoder: &mut Decoder, bytes: &[u8]) {
-        decoder.room()[..bytes.len()].copy_from_slice(bytes);
-        decoder.arrived(bytes.len());
+    /// As much of it as there is room for.
+    fn arrive(decoder: &mut Decoder, bytes: &mut &[u8]) {
+        let room = decoder.room();
+        let count = room.len().min(bytes.len());
+        let (piece, rest) = bytes.split_at(count);
+        room[..count].copy_from_slice(piece);
+        decoder.arrived(count);
+        *bytes = rest;
     }
 
     #[test]
@@ -183,15 +188,18 @@ mod tests {
         for step in [1, 3, 4096, MAX_FRAME] {
             let mut decoder = Decoder::default();
             let mut seen = Vec::new();
-            for piece in bytes.chunks(step) {
-                arrive(&mut decoder, piece);
-                while let Some(frame) = decoder.next_frame().unwrap() {
-                    seen.push(match frame {
-                        Frame::Stdout(bytes) => format!("out {}", bytes.len()),
-                        Frame::Stderr(bytes) => format!("err {}", bytes.len()),
-                        Frame::Exited(exited) => format!("exit {}", exited.exit_code),
-                        Frame::Cut(failure) => failure.message,
-                    });
+            let pieces = bytes.chunks(step);
+            for mut piece in pieces {
+                while !piece.is_empty() {
+                    arrive(&mut decoder, &mut piece);
+                    while let Some(frame) = decoder.next_frame().unwrap() {
+                        seen.push(match frame {
+                            Frame::Stdout(bytes) => format!("out {}", bytes.len()),
+                            Frame::Stderr(bytes) => format!("err {}", bytes.len()),
+                            Frame::Exited(exited) => format!("exit {}", exited.exit_code),
+                            Frame::Cut(failure) => failure.message,
+                        });
+                    }
                 }
             }
             assert_eq!(seen, ["out 3", "err 65536", "exit 3"], "{step}");
@@ -201,9 +209,9 @@ mod tests {
     #[test]
     fn what_is_no_frame_is_refused() {
         let stdin = frame(Stream::Stdin, b"x");
-        for bytes in [&[9, 0, 0, 0, 0][..], &[1, 0, 1, 0, 1], &stdin] {
+        for mut bytes in [&[9, 0, 0, 0, 0][..], &[1, 0, 1, 0, 1], &stdin] {
             let mut decoder = Decoder::default();
-            arrive(&mut decoder, bytes);
+            arrive(&mut decoder, &mut bytes);
             assert!(decoder.next_frame().is_err(), "{bytes:?}");
         }
     }
