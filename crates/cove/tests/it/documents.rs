@@ -321,6 +321,8 @@ impl Golden {
                 "(Less than a second|About a \\w+|\\d+ \\w+) ago *".to_owned(),
                 "<ago> ",
             ),
+            // The column is as wide as its longest time.
+            ("\\bCREATED( SINCE)? +".to_owned(), "CREATED${1} "),
             (r"/proc/\d+/root".to_owned(), "/proc/<pid>/root"),
             (r#""Pid": ?\d+"#.to_owned(), "\"Pid\": <pid>"),
             (r#""Size": ?\d+"#.to_owned(), "\"Size\": <size>"),
