@@ -29,6 +29,9 @@ pub enum Error {
     /// The records of instances.
     #[error(transparent)]
     State(cove_state::Error),
+    /// The journal.
+    #[error(transparent)]
+    Journal(cove_state::journal::JournalError),
     /// The runtime.
     #[error(transparent)]
     Sandbox(cove_sandbox::Error),
@@ -191,6 +194,7 @@ impl Error {
             Self::Sandbox(error) => error.kind(),
             Self::Unreachable { .. } => ErrorKind::Unavailable,
             Self::Document { .. }
+            | Self::Journal(_)
             | Self::Observe { .. }
             | Self::Log(_)
             | Self::Spawn { .. }

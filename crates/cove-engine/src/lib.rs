@@ -8,6 +8,7 @@
 
 mod driver;
 mod error;
+mod events;
 mod host;
 mod images;
 pub mod init;
@@ -35,6 +36,7 @@ use cove_state::Collection;
 use cove_storage::Store;
 
 pub use error::{Error, ErrorKind, Result, sentence};
+pub use events::{EventDecoder, EventStream, Events, Since};
 pub use host::{HostAbilities, HostFacts, Index};
 pub use images::*;
 pub use instances::*;

@@ -8,6 +8,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use cove_model::event::InstanceChange;
 use cove_model::instance::{InstanceId, Record};
 use cove_state::Collection;
 use rustix::fs::FlockOperation;
@@ -15,6 +16,7 @@ use rustix::fs::FlockOperation;
 use crate::Roots;
 use crate::driver::process::Process;
 use crate::error::{Error, Result};
+use crate::events;
 use crate::turn::take_turn;
 
 /// One thing that an instance holds outside its record.
@@ -96,7 +98,13 @@ impl Receipts {
 pub(crate) fn forget(roots: &Roots, id: &InstanceId) -> Result<Receipts> {
     let state = Collection::<Record>::open(&roots.root).map_err(Error::State)?;
     let trash = trash(roots, id);
+    // One that cannot be read has no name to be told by.
+    let record = state.get(id);
     state.remove(id, &trash).map_err(Error::State)?;
+    if let Ok(record) = record {
+        let gone = events::of_instance(&record, InstanceChange::Destroy);
+        events::note(roots, vec![gone]);
+    }
     let turn = take_turn(&trash, FlockOperation::LockExclusive)?;
     let mut receipts = Receipts::of_boot(roots, id.as_str());
     receipts.list.insert(0, Receipt::Files(trash));

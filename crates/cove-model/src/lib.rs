@@ -7,6 +7,7 @@ pub mod dockerfile;
 pub mod duration;
 pub mod entry;
 pub mod error;
+pub mod event;
 pub mod frames;
 pub mod glob;
 pub mod go;

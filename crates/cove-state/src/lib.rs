@@ -26,6 +26,7 @@
 mod collection;
 mod directory;
 mod error;
+pub mod journal;
 mod links;
 mod locked;
 mod names;

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use cove_model::control::{Exited, Failure, Step};
 use cove_model::error::ErrorKind;
+use cove_model::event::InstanceChange;
 use cove_model::status::ProcessId;
 use cove_supervisor::config::Config;
 use cove_supervisor::spawn::Inherited;
@@ -75,7 +76,11 @@ fn fail(step: Step, error: impl std::fmt::Display) -> Failure {
 
 impl Shell<'_> {
     fn note(&self, what: &str) {
-        let path = self.job.config.runtime_dir.join("calls");
+        self.note_in("calls", what);
+    }
+
+    fn note_in(&self, file: &str, what: &str) {
+        let path = self.job.config.runtime_dir.join(file);
         if let Ok(mut file) = File::options().create(true).append(true).open(path) {
             writeln!(file, "{what}").unwrap_or(());
         }
@@ -218,6 +223,12 @@ impl Workload for Shell<'_> {
         self.go = None;
         self.init = None;
         Ok(())
+    }
+
+    fn tell(&mut self, changes: Vec<InstanceChange>) {
+        for change in changes {
+            self.note_in("told", &format!("{change:?}"));
+        }
     }
 
     fn remove(&mut self) -> Result<(), Failure> {

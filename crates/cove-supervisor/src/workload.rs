@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 pub use cove_model::control::{Exited, Failure, TerminalSize};
+use cove_model::event::InstanceChange;
 use cove_model::status::ProcessId;
 
 /// One instance, seen from its supervisor.
@@ -83,6 +84,10 @@ pub trait Workload {
     /// # Errors
     /// What could not be given back; the instance is then reported as dead.
     fn cleanup(&mut self, exited: &Exited) -> Result<(), Failure>;
+
+    /// Tells the world what became of the instance, in this order. Asked at any time; what is
+    /// told can be seen in the published status already. Whoever tells has nobody to complain to.
+    fn tell(&mut self, changes: Vec<InstanceChange>);
 
     /// Removes the instance for good (`--rm`). The runtime directory of the
     /// configuration may be removed here too: the supervisor is done with it.

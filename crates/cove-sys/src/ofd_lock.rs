@@ -28,6 +28,31 @@ pub fn try_lock(fd: impl AsFd) -> io::Result<bool> {
     }
 }
 
+/// Takes the shared lock on the whole file, which many may hold together, and
+/// waits while somebody holds the exclusive one. [`try_lock`] through the same
+/// descriptor makes it exclusive once nobody else holds it.
+///
+/// # Errors
+/// The system's refusal; the file must be open for reading.
+pub fn lock_shared(fd: impl AsFd) -> io::Result<()> {
+    let lock = libc::flock {
+        l_type: READ_LOCK,
+        ..whole_file()
+    };
+    loop {
+        // SAFETY: as in `try_lock`; the kernel only reads it.
+        let code =
+            unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_OFD_SETLKW, &raw const lock) };
+        if code == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
 /// Whether somebody else holds a lock on the file. Takes nothing, so that
 /// many may ask at once.
 ///
@@ -53,6 +78,8 @@ fn whole_file() -> libc::flock {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the constant is 0")]
+const READ_LOCK: i16 = libc::F_RDLCK as i16;
 #[expect(clippy::cast_possible_truncation, reason = "the constant is 1")]
 const WRITE_LOCK: i16 = libc::F_WRLCK as i16;
 #[expect(clippy::cast_possible_truncation, reason = "the constant is 0")]
@@ -61,6 +88,27 @@ const FROM_START: i16 = libc::SEEK_SET as i16;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shared_until_one_is_alone() {
+        let path = std::env::temp_dir().join(format!("cove-ofd-shared-{}", std::process::id()));
+        let open = || {
+            std::fs::OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .read(true)
+                .write(true)
+                .open(&path)
+                .unwrap()
+        };
+        let (first, second) = (open(), open());
+        lock_shared(&first).unwrap();
+        lock_shared(&second).unwrap();
+        assert!(!try_lock(&first).unwrap());
+        drop(second);
+        assert!(try_lock(&first).unwrap());
+        std::fs::remove_file(&path).unwrap();
+    }
 
     #[test]
     fn exclusive_between_descriptions() {

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use cove_image::{Client, CredentialStore, Environment, Options};
+use cove_model::event::ImageChange;
 use cove_model::image::{History, ImageConfig, Platform};
 use cove_model::{Digest, Reference};
 pub use cove_storage::{Format as SaveFormat, Loaded};
@@ -37,7 +38,9 @@ impl Images<'_> {
         self.engine
             .store
             .save(&images, format, out)
-            .map_err(Error::Storage)
+            .map_err(Error::Storage)?;
+        self.note_all(images.iter().map(|saved| &saved.id), ImageChange::Save);
+        Ok(())
     }
 
     /// Writes images as an OCI layout into a directory.
@@ -49,7 +52,15 @@ impl Images<'_> {
         self.engine
             .store
             .save_layout(&images, directory)
-            .map_err(Error::Storage)
+            .map_err(Error::Storage)?;
+        self.note_all(images.iter().map(|saved| &saved.id), ImageChange::Save);
+        Ok(())
+    }
+
+    fn note_all<'a>(&self, ids: impl IntoIterator<Item = &'a Digest>, change: ImageChange) {
+        for id in ids {
+            self.note(id, None, change);
+        }
     }
 
     fn named_images(&self, names: &[String]) -> Result<Vec<Saved>> {
@@ -112,7 +123,9 @@ impl Images<'_> {
     /// When the archive is damaged, incomplete or of another form.
     pub fn load(&self, reader: impl Read + Send) -> Result<Vec<Loaded>> {
         self.engine.require_root()?;
-        self.engine.store.load(reader).map_err(Error::Storage)
+        let loaded = self.engine.store.load(reader).map_err(Error::Storage)?;
+        self.note_all(loaded.iter().map(|image| &image.id), ImageChange::Load);
+        Ok(loaded)
     }
 
     /// Reads images from an OCI layout in a directory.
@@ -121,10 +134,13 @@ impl Images<'_> {
     /// As [`Images::load`].
     pub fn load_layout(&self, directory: &Path) -> Result<Vec<Loaded>> {
         self.engine.require_root()?;
-        self.engine
+        let loaded = self
+            .engine
             .store
             .load_layout(directory)
-            .map_err(Error::Storage)
+            .map_err(Error::Storage)?;
+        self.note_all(loaded.iter().map(|image| &image.id), ImageChange::Load);
+        Ok(loaded)
     }
 
     /// The content of a URL of http or https, for [`Images::import`].
@@ -182,6 +198,10 @@ impl Images<'_> {
             .store
             .create_image(&lease, config, &[layer], name.as_slice(), None)
             .map_err(Error::Storage)?;
+        if let Some(name) = name {
+            self.note(&record.id, Some(name.familiar()), ImageChange::Tag);
+        }
+        self.note(&record.id, None, ImageChange::Import);
         Ok(record.id)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use cove_model::event::ImageChange;
 use cove_model::image::{ImageConfig, Platform};
 use cove_model::{Digest, Reference};
 use cove_storage::{BLOB_LIMIT, Image};
@@ -142,7 +143,9 @@ impl Images<'_> {
         self.engine
             .store
             .tag(&image.record.id, &name)
-            .map_err(Error::Storage)
+            .map_err(Error::Storage)?;
+        self.note(&image.record.id, Some(name.familiar()), ImageChange::Tag);
+        Ok(())
     }
 
     /// Bytes of the files in these layers.

@@ -7,6 +7,9 @@ mod login;
 mod pull;
 mod remove;
 
+use std::collections::BTreeMap;
+
+use cove_model::event::{Happening, ImageChange};
 use cove_model::image::ImageConfig;
 use cove_model::{Digest, Reference};
 
@@ -28,6 +31,25 @@ impl Engine {
     #[must_use]
     pub const fn images(&self) -> Images<'_> {
         Images { engine: self }
+    }
+}
+
+impl Images<'_> {
+    /// Notes what became of an image, with the labels that it has by now.
+    pub(crate) fn note(&self, id: &Digest, name: Option<String>, change: ImageChange) {
+        self.engine.note(Happening::Image {
+            id: id.to_string(),
+            name,
+            labels: self.labels(id),
+            change,
+        });
+    }
+
+    /// The labels of an image; none where it is gone or damaged.
+    fn labels(&self, id: &Digest) -> BTreeMap<String, String> {
+        self.config_of(id)
+            .map(|config| config.config.labels)
+            .unwrap_or_default()
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use cove_image::{
     Client, CredentialStore, Environment, ImageLayer, Options, Registries, ResolvedImage,
 };
+use cove_model::event::{Happening, ImageChange};
 use cove_model::image::{Compression, Descriptor, Platform};
 use cove_model::{Digest, Reference};
 use cove_storage::{
@@ -96,6 +97,12 @@ impl Images<'_> {
         };
         let (digest, id) = (image.digest(), image.manifest.config.digest);
         let reference = image.name.familiar();
+        self.engine.note(Happening::Image {
+            id: reference.clone(),
+            name: Some(image.name.familiar_name()),
+            labels: image.config.config.labels.clone(),
+            change: ImageChange::Pull,
+        });
         progress.event(&PullEvent::Done {
             digest: &digest,
             reference: &reference,

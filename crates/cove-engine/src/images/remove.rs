@@ -1,9 +1,10 @@
 //! Removing images and what only they used.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use cove_model::Digest;
+use cove_model::event::{Happening, ImageChange};
 use cove_model::instance::Record;
 use cove_state::Listing;
 use cove_storage::Usage;
@@ -44,6 +45,7 @@ impl Images<'_> {
         for record in self.users_of(&image.record.id)? {
             self.engine.instances().status_in_list(&record)?;
         }
+        let labels = self.labels(&image.record.id);
         let usage = |id: &Digest| self.usage_of(id).map_err(io::Error::other);
         let removal = self
             .engine
@@ -59,6 +61,10 @@ impl Images<'_> {
                 .remove_untagged_parents(image.record.parent, usage)
                 .map_err(Error::Storage)?;
             removals.extend(parents);
+        }
+        for removal in &removals {
+            let id = removal.deleted.as_ref().unwrap_or(&image.record.id);
+            self.note_removal(id, &labels, removal);
         }
         if gone {
             self.engine.collect()?;
@@ -77,21 +83,52 @@ impl Images<'_> {
             let records = records.map_err(io::Error::other)?;
             Ok(records.into_iter().map(|record| record.image.id).collect())
         };
-        let fitting: BTreeSet<Digest> = self
+        let fitting: BTreeMap<Digest, BTreeMap<String, String>> = self
             .list()?
-            .iter()
+            .into_iter()
             .filter(|image| !keep(image))
-            .map(|image| image.id)
+            .map(|image| (image.id, image.config.config.labels))
             .collect();
         let removals = self
             .engine
             .store
-            .prune_images(all, &fitting, used)
+            .prune_images(all, &fitting.keys().copied().collect(), used)
             .map_err(Error::Storage)?;
+        for removal in &removals {
+            if let Some(id) = &removal.deleted
+                && let Some(labels) = fitting.get(id)
+            {
+                self.note_removal(id, labels, removal);
+            }
+        }
+        let reclaimed = self.engine.collect()?;
+        self.engine.note(Happening::ImagesPruned { reclaimed });
         Ok(PruneReport {
             removals: list(removals),
-            reclaimed: self.engine.collect()?,
+            reclaimed,
         })
+    }
+
+    /// Notes that names, and perhaps the image, are gone. What a registry
+    /// called it goes with its last name there, without a word.
+    fn note_removal(
+        &self,
+        id: &Digest,
+        labels: &BTreeMap<String, String>,
+        removal: &cove_storage::Removal,
+    ) {
+        let names = removal.untagged.iter().filter(|name| !name.contains('@'));
+        for name in names {
+            self.engine.note(Happening::Image {
+                id: id.to_string(),
+                name: Some(name.clone()),
+                labels: labels.clone(),
+                change: ImageChange::Untag,
+            });
+        }
+        if removal.deleted.is_some() {
+            self.note(id, None, ImageChange::Delete);
+        }
     }
 
     /// How instances use an image. The images' lock is held, so that it is only looked at

@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use cove_model::event::InstanceChange;
 use cove_model::instance::Record;
 pub use cove_storage::{Extract, Owner, extract, pack};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
@@ -105,6 +106,7 @@ impl Instances<'_> {
         let packed = pack(&place.parent, place.name(), base, links, &what, out);
         let packed = packed.map_err(Error::Storage)?;
         if packed.found {
+            self.note(record, InstanceChange::CopyOut);
             Ok(packed.skipped)
         } else {
             // It was removed or replaced this very moment.
@@ -157,7 +159,10 @@ impl Instances<'_> {
             devices: true,
             follow: Some(&follow),
         };
-        extract(&target, &shown(record, directory), reader, &options).map_err(Error::Storage)
+        let skipped = extract(&target, &shown(record, directory), reader, &options)
+            .map_err(Error::Storage)?;
+        self.note(record, InstanceChange::CopyIn);
+        Ok(skipped)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use cove_model::event::InstanceChange;
 use cove_model::instance::{Driver, ImageUse, InstanceId, InstanceSpec, MountSource, Record};
 use cove_storage::Lease;
 
@@ -102,6 +103,7 @@ impl Instances<'_> {
             .map_err(Error::Storage)?;
         reservation.commit(&record).map_err(Error::State)?;
         drop(lease);
+        self.note(&record, InstanceChange::Create);
         Ok(Created {
             id,
             name: record.name,

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use cove_model::event::{ImageChange, InstanceChange};
 use cove_model::image::History;
 use cove_model::instance::Record;
 use cove_model::{Digest, Reference};
@@ -148,6 +149,17 @@ impl Instances<'_> {
                 Some(record.image.id),
             )
             .map_err(Error::Storage)?;
+        let reference = name.map(|name| name.familiar());
+        if reference.is_some() {
+            let images = self.engine.images();
+            images.note(&image.id, reference.clone(), ImageChange::Tag);
+        }
+        let committed = InstanceChange::Commit {
+            comment: request.message.clone().unwrap_or_default(),
+            image: image.id.to_string(),
+            reference,
+        };
+        self.note(record, committed);
         Ok(image.id)
     }
 
@@ -159,7 +171,9 @@ impl Instances<'_> {
     pub fn export(&self, record: &Record, out: impl Write) -> Result<()> {
         let root = self.root_of(record)?;
         let name = PathBuf::from(format!("the root of container {}", record.name));
-        cove_storage::export(&root, &name, out).map_err(Error::Storage)
+        cove_storage::export(&root, &name, out).map_err(Error::Storage)?;
+        self.note(record, InstanceChange::Export);
+        Ok(())
     }
 
     /// Where an instance's own changes are, and the layers below them.

@@ -1,6 +1,7 @@
 //! Starting, stopping and everything between.
 
 use cove_model::control::{Reply, Request, Step, StopTimeout, TerminalSize, WaitUntil};
+use cove_model::event::InstanceChange;
 use cove_model::instance::{InstanceId, Record};
 use cove_model::status::{State, Status};
 use cove_supervisor::client::{Client, ClientError, Pending};
@@ -81,6 +82,12 @@ impl Instances<'_> {
         if self.is_down(record)? {
             return Ok(());
         }
+        self.end(record, timeout, signal)?;
+        self.note(record, InstanceChange::Stop);
+        Ok(())
+    }
+
+    fn end(&self, record: &Record, timeout: StopTimeout, signal: Option<i32>) -> Result<()> {
         match self.ask(record, &Request::Stop { timeout, signal }) {
             // It ended before it could be asked.
             Err(Error::Unreachable { .. }) if self.is_down(record)? => Ok(()),
@@ -100,20 +107,25 @@ impl Instances<'_> {
     ) -> Result<()> {
         let signal = signal.map(crate::signals::parse).transpose()?;
         if self.is_down(record)? {
-            return self.start(record, None).map(drop);
+            return self.start_instead(record);
         }
         match self.ask(record, &Request::Restart { timeout, signal }) {
             // It ended before it could be asked.
-            Err(Error::Unreachable { .. }) if self.is_down(record)? => {
-                self.start(record, None).map(drop)
-            }
+            Err(Error::Unreachable { .. }) if self.is_down(record)? => self.start_instead(record),
             Err(Error::Supervisor { failure })
                 if failure.step == Step::State && self.is_down(record)? =>
             {
-                self.start(record, None).map(drop)
+                self.start_instead(record)
             }
             other => other,
         }
+    }
+
+    /// A restart of what is down already.
+    fn start_instead(&self, record: &Record) -> Result<()> {
+        self.start(record, None)?;
+        self.note(record, InstanceChange::Restart);
+        Ok(())
     }
 
     /// Sends a signal to the first process. After SIGKILL the instance is
@@ -131,7 +143,7 @@ impl Instances<'_> {
             )));
         }
         if number == cove_model::signal::KILL {
-            return self.stop(record, StopTimeout::Millis(0), Some(signal));
+            return self.end(record, StopTimeout::Millis(0), Some(number));
         }
         let request = Request::Signal {
             signal: number,

@@ -16,15 +16,18 @@ mod view;
 
 use std::path::PathBuf;
 
+use cove_model::event::InstanceChange;
 use cove_model::instance::Record;
 
 use crate::Engine;
+use crate::events::of_instance;
 
 pub use crate::driver::process::{ExecRequest, ExecSession, ExecStreams, Processes};
 pub use attach::{Attachment, Received};
 pub use copy::{Extract, Owner, PathStat, extract, pack};
 pub use create::Created;
 pub(crate) use create::random_id;
+pub use exec::Execution;
 pub use files::{Change, ChangeKind, CommitRequest, RootParts, size_of_tree};
 pub use logs::{LogLine, LogQuery, LogStream, OutputStream};
 pub use remove::PrunedInstances;
@@ -55,5 +58,10 @@ impl Instances<'_> {
     #[must_use]
     pub fn directory(&self, record: &Record) -> PathBuf {
         self.engine.state.directory(&record.id)
+    }
+
+    /// Notes what became of an instance.
+    fn note(&self, record: &Record, change: InstanceChange) {
+        self.engine.note(of_instance(record, change));
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use cove_model::control::{Request, StopTimeout};
+use cove_model::event::Happening;
 use cove_model::instance::{InstanceId, Record};
 use cove_model::status::State as Life;
 use cove_supervisor::state::take_over;
@@ -136,6 +137,8 @@ impl Instances<'_> {
                 Err(error) => pruned.failed.push(error),
             }
         }
+        let reclaimed = pruned.reclaimed;
+        self.engine.note(Happening::InstancesPruned { reclaimed });
         Ok(pruned)
     }
 }

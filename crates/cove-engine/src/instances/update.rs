@@ -1,6 +1,7 @@
 //! Changing an instance that exists: its name, its limits, its restart policy.
 
 use cove_model::control::Request;
+use cove_model::event::InstanceChange;
 use cove_model::instance::{InstanceSpec, Limits, Record, RestartPolicy};
 use cove_state::Locked;
 use rustix::fs::FlockOperation;
@@ -27,7 +28,12 @@ impl Instances<'_> {
         self.engine
             .state
             .rename(&record.id, name)
-            .map_err(Error::State)
+            .map_err(Error::State)?;
+        let old_name = record.name.clone();
+        let mut renamed = record.clone();
+        name.clone_into(&mut renamed.name);
+        self.note(&renamed, InstanceChange::Rename { old_name });
+        Ok(())
     }
 
     /// Changes limits and restart policy, of a running instance at once. A
@@ -67,6 +73,7 @@ impl Instances<'_> {
             }
             // Without a turn, somebody may have begun to start it with the limits it had.
             if turn.is_some() || !runtime.exists() {
+                self.note(record, InstanceChange::Update);
                 return Ok(warnings);
             }
         }

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use cove_model::control::{Exited, Failure, Step};
+use cove_model::event::InstanceChange;
 use cove_model::instance::{InstanceId, Record};
 use cove_model::status::ProcessId;
 use cove_state::{Collection, Error as StateError};
@@ -13,6 +14,7 @@ use cove_supervisor::workload::{ContainerStdio, Created, Workload};
 use crate::Roots;
 use crate::driver::process::{Launch, Launched, Process};
 use crate::error::{Error, Result};
+use crate::events;
 use crate::receipts::{Receipts, forget};
 
 /// One instance, seen from its supervisor.
@@ -87,7 +89,8 @@ impl Supervised {
             lowers: &self.lowers,
             executable: &self.executable,
         };
-        launch.create(stdio)
+        let launched = launch.create(stdio)?;
+        Ok(launched)
     }
 }
 
@@ -145,6 +148,22 @@ impl Workload for Supervised {
         Receipts::of_run(&self.roots, self.id.as_str())
             .undo()
             .map_err(|error| failure(Step::Cleanup, &error))
+    }
+
+    fn tell(&mut self, changes: Vec<InstanceChange>) {
+        // Since its start it may have been given another name.
+        if (self.record.is_none() || !changes.contains(&InstanceChange::Start))
+            && let Ok(state) = Collection::<Record>::open(&self.roots.root)
+            && let Ok(record) = state.get(&self.id)
+        {
+            self.record = Some(record);
+        }
+        let Some(record) = &self.record else {
+            return;
+        };
+        let told = changes.into_iter();
+        let told = told.map(|change| events::of_instance(record, change));
+        events::note(&self.roots, told.collect());
     }
 
     fn remove(&mut self) -> Result<(), Failure> {

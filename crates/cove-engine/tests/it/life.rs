@@ -85,7 +85,8 @@ pub(crate) fn a_program_beside_it_has_a_terminal_of_its_own() {
     };
     let mut session = instances
         .exec(&record, &request, ExecStreams::default())
-        .unwrap();
+        .unwrap()
+        .session;
     let mut terminal = File::from(session.take_terminal().unwrap());
     let mut seen = String::new();
     let mut read = |terminal: &mut File, until: &str| {

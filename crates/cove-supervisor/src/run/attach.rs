@@ -4,6 +4,7 @@
 use std::os::fd::AsFd;
 
 use cove_model::control::{Attach, FRAME_HEADER, Reply, Stream, TerminalSize, parse_frame_header};
+use cove_model::event::InstanceChange;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 
@@ -24,8 +25,12 @@ impl Supervisor<'_> {
             attach.stderr = attach.stdout;
         }
         let place = self.ring.end();
+        self.untold.push(InstanceChange::Attach);
         if attach.start && matches!(self.phase, Phase::Created) && self.start().is_err() {
             return self.park(slot, Kind::Starting);
+        }
+        if !self.untold.is_empty() {
+            self.workload.tell(std::mem::take(&mut self.untold));
         }
         let warnings = if attach.start {
             self.status.warnings.clone()
@@ -109,7 +114,7 @@ impl Supervisor<'_> {
                     let rows = u16::from_be_bytes([a, b]);
                     let cols = u16::from_be_bytes([c, d]);
                     // Without a terminal there is nothing to resize.
-                    self.resize(TerminalSize { rows, cols }).unwrap_or(());
+                    self.resize_now(TerminalSize { rows, cols }).unwrap_or(());
                 }
                 Stream::Stdout | Stream::Stderr | Stream::Exit | Stream::Error => {
                     return self.close(slot);

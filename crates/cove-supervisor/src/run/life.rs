@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use cove_model::control::{Exited, Failure, Step, StopTimeout};
+use cove_model::event::InstanceChange;
 use cove_model::restart::RestartPolicy;
 use cove_model::status::{ProcessId, State, Status};
 use cove_sys::signalfd::SignalFd;
@@ -15,8 +16,8 @@ use super::keeper::{self, Kept};
 use super::orphan;
 use super::ring::Ring;
 use super::{
-    BUFFER, ExitReason, INIT, Init, LISTENER, OUTPUTS, Phase, Refusal, SIGNALS, Stdin, Supervisor,
-    stdio,
+    BUFFER, ExitReason, INIT, Init, LISTENER, OUTPUTS, Phase, Refusal, SIGKILL, SIGNALS, Stdin,
+    Supervisor, stdio,
 };
 use crate::backoff::Backoff;
 use crate::config::Config;
@@ -28,7 +29,6 @@ use crate::{clock, paths, state, wire};
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGQUIT: i32 = 3;
-const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 const SIGCHLD: i32 = 17;
 
@@ -126,6 +126,7 @@ impl<'a> Supervisor<'a> {
             listener: None,
             log,
             status,
+            untold: Vec::new(),
             policy: config.restart,
             backoff: Backoff::default(),
             phase: Phase::Created,
@@ -282,6 +283,7 @@ impl<'a> Supervisor<'a> {
                 self.status.exit_code = None;
                 self.status.oom_killed = false;
                 self.status.error = None;
+                self.untold.push(InstanceChange::Start);
                 self.publish();
                 Ok(())
             }
@@ -311,9 +313,14 @@ impl<'a> Supervisor<'a> {
                     (Some(old), Some(new)) => Some(old.min(new)),
                     (old, new) => old.or(new),
                 };
+                let due = kill_at.is_some_and(|at| at <= now);
                 let signal = signal.or(self.config.stop_signal).unwrap_or(SIGTERM);
                 if self.workload.signal(signal, false).is_err() {
                     self.kill();
+                }
+                // Of a kill that follows at once only that one is told.
+                if signal != SIGKILL || !due {
+                    self.tell(InstanceChange::Kill { signal });
                 }
                 self.thaw();
             }
@@ -340,6 +347,7 @@ impl<'a> Supervisor<'a> {
         if self.status.state == State::Paused && self.workload.resume().is_ok() {
             self.status.state = State::Running;
             self.status.held = false;
+            self.untold.push(InstanceChange::Unpause);
             self.publish();
         }
     }
@@ -429,6 +437,13 @@ impl<'a> Supervisor<'a> {
             Phase::Running { since, .. } => since.elapsed(),
             Phase::Created | Phase::Waiting { .. } | Phase::Down => Duration::ZERO,
         };
+        if matches!(self.status.state, State::Running | State::Paused) {
+            if exited.oom_killed {
+                self.untold.push(InstanceChange::OutOfMemory);
+            }
+            let exit_code = exited.exit_code;
+            self.untold.push(InstanceChange::Die { exit_code });
+        }
         self.status.init = None;
         self.status.held = false;
         self.status.exit_code = Some(exited.exit_code);
@@ -439,8 +454,12 @@ impl<'a> Supervisor<'a> {
         if !stay && std::mem::take(&mut self.start_again) {
             self.backoff.reset();
             self.status.restart_count = 0;
+            self.tell(InstanceChange::Stop);
             self.tell_run_ended(&exited);
-            return self.start_next_run();
+            if self.start_next_run() {
+                self.tell(InstanceChange::Restart);
+            }
+            return;
         }
         let left_down = self.policy == RestartPolicy::UnlessStopped && self.status.manually_stopped;
         let delay = if stay || self.status.restart_off || left_down {
@@ -461,8 +480,8 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// The next run, by policy or because a user wants it.
-    pub(super) fn start_next_run(&mut self) {
+    /// The next run, by policy or because a user wants it; whether it runs.
+    pub(super) fn start_next_run(&mut self) -> bool {
         self.status.restart_count = self.backoff.restarts();
         let started = match self.create() {
             Ok(()) => self.start(),
@@ -475,12 +494,14 @@ impl<'a> Supervisor<'a> {
                 self.status.exit_code = Some(exited.exit_code);
                 self.status.error.clone_from(&exited.error);
                 self.failure = Some(failure);
-                return self.end(exited, false);
+                self.end(exited, false);
+                return false;
             }
         };
         if started.is_ok() {
             self.tell_started();
         }
+        started.is_ok()
     }
 
     /// It is finally down.
@@ -532,6 +553,15 @@ impl<'a> Supervisor<'a> {
         // A full tmpfs, or a directory that is gone, must not end the instance; the socket
         // still tells.
         state::publish(self.dir.as_fd(), &self.status).unwrap_or(());
+        if !self.untold.is_empty() {
+            self.workload.tell(std::mem::take(&mut self.untold));
+        }
+    }
+
+    /// Tells what became of it, where that changes nothing that is published.
+    pub(super) fn tell(&mut self, change: InstanceChange) {
+        self.untold.push(change);
+        self.workload.tell(std::mem::take(&mut self.untold));
     }
 }
 

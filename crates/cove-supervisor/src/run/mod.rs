@@ -29,6 +29,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use cove_model::control::{Exited, Failure, Step, TerminalSize};
+use cove_model::event::InstanceChange;
 use cove_model::restart::RestartPolicy;
 use cove_model::status::{ProcessId, Status};
 use cove_sys::signalfd::SignalFd;
@@ -53,6 +54,8 @@ const WAIT_LAG: u64 = 512 << 10;
 const RESUME_LAG: u64 = 128 << 10;
 /// How long a client that was cut off, or that does not read how it ended, is waited for.
 const LINGER: Duration = Duration::from_secs(5);
+
+const SIGKILL: i32 = 9;
 
 const LISTENER: u64 = 0;
 const SIGNALS: u64 = 1;
@@ -99,6 +102,8 @@ struct Supervisor<'a> {
     listener: Option<OwnedFd>,
     log: Option<Log>,
     status: Status,
+    /// What became of it and has not been told yet.
+    untold: Vec<InstanceChange>,
     policy: RestartPolicy,
     backoff: Backoff,
     phase: Phase,
@@ -200,8 +205,11 @@ impl Supervisor<'_> {
             Phase::Running { kill_at, .. } if kill_at.is_some_and(|at| at <= now) => {
                 *kill_at = None;
                 self.kill();
+                self.tell(InstanceChange::Kill { signal: SIGKILL });
             }
-            Phase::Waiting { start_at } if *start_at <= now => self.start_next_run(),
+            Phase::Waiting { start_at } if *start_at <= now => {
+                self.start_next_run();
+            }
             Phase::Created | Phase::Running { .. } | Phase::Waiting { .. } | Phase::Down => {}
         }
         for slot in 0..self.conns.len() {

@@ -5,6 +5,7 @@ use std::time::Instant;
 use cove_model::control::{
     Exited, Failure, Reply, Request, Step, TerminalSize, WaitUntil, WhenSlow,
 };
+use cove_model::event::InstanceChange;
 use cove_model::status::State;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
@@ -14,14 +15,13 @@ use rustix::process::{Resource, getrlimit};
 use super::conn::{Conn, Kind};
 use super::life::system_failure;
 use super::ring::wide;
-use super::{CONNS, LINGER, Phase, Supervisor, stdio};
+use super::{CONNS, LINGER, Phase, SIGKILL, Supervisor, stdio};
 use crate::wire;
 
 /// Descriptors that clients must leave to the instance's own business.
 const RESERVED: u64 = 64;
 /// The most a client may send ahead of what is understood or taken.
 const MAX_INPUT: usize = 64 * 1024 + 8;
-const SIGKILL: i32 = 9;
 
 impl Supervisor<'_> {
     /// Takes the next client; `false`: there is none.
@@ -207,7 +207,9 @@ impl Supervisor<'_> {
                 Phase::Waiting { .. } => {
                     self.backoff.reset();
                     self.park(slot, Kind::Restarting);
-                    self.start_next_run();
+                    if self.start_next_run() {
+                        self.tell(InstanceChange::Restart);
+                    }
                     None
                 }
                 Phase::Created | Phase::Down => done(Err(self.wrong_state("it is not running"))),
@@ -231,7 +233,7 @@ impl Supervisor<'_> {
                 Err(failure) => done(Err(failure)),
             },
             Request::Resize(size) => {
-                let result = self.resize(size);
+                let result = self.resize_now(size);
                 done(result)
             }
             Request::UpdateRestart { policy } => {
@@ -258,7 +260,10 @@ impl Supervisor<'_> {
         let stop_signal = self.config.stop_signal;
         let to_end = signal == SIGKILL || stop_signal.is_none_or(|stop| stop == signal);
         match self.phase {
-            Phase::Running { .. } => self.workload.signal(signal, all)?,
+            Phase::Running { .. } => {
+                self.workload.signal(signal, all)?;
+                self.untold.push(InstanceChange::Kill { signal });
+            }
             // There is nobody to send it to, but there would be again.
             Phase::Waiting { .. } => {}
             Phase::Created | Phase::Down => {
@@ -282,6 +287,7 @@ impl Supervisor<'_> {
         }
         self.workload.pause()?;
         self.status.state = State::Paused;
+        self.untold.push(InstanceChange::Pause);
         self.publish();
         Ok(())
     }
@@ -312,7 +318,16 @@ impl Supervisor<'_> {
         self.workload.resume()?;
         self.status.state = State::Running;
         self.status.held = false;
+        self.untold.push(InstanceChange::Unpause);
         self.publish();
+        Ok(())
+    }
+
+    /// What a client does once it is attached, or instead.
+    pub(super) fn resize_now(&mut self, size: TerminalSize) -> Result<(), Failure> {
+        self.resize(size)?;
+        let TerminalSize { rows, cols } = size;
+        self.tell(InstanceChange::Resize { rows, cols });
         Ok(())
     }
 

@@ -150,6 +150,12 @@ impl Fixture {
         text.lines().map(str::to_owned).collect()
     }
 
+    /// What became of the instance, as the world was told.
+    pub(crate) fn told(&self) -> Vec<String> {
+        let text = cove_sys::fs::read_to_string(&self.path("told"), 1 << 20).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

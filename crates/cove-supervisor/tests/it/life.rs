@@ -35,6 +35,57 @@ fn runs_to_its_end() {
 }
 
 #[test]
+fn what_becomes_of_it_is_told_in_order() {
+    let mut it = Fixture::new("trap 'exit 5' TERM; echo up > up; while :; do read x < gate; done");
+    let _gate = it.gate("gate");
+    it.begin().unwrap();
+    eventually("up", || it.path("up").exists());
+    for request in [Request::Pause, Request::Resume] {
+        assert_eq!(it.client().request(&request).unwrap(), Reply::Done);
+    }
+    rustix::fs::unlink(it.path("up")).unwrap();
+    let (timeout, signal) = (StopTimeout::Never, None);
+    let restart = Request::Restart { timeout, signal };
+    assert_eq!(it.client().request(&restart).unwrap(), Reply::Done);
+    eventually("up", || it.path("up").exists());
+    assert_eq!(it.stop(StopTimeout::Millis(0)), 137);
+    it.join();
+    let told = [
+        "Start",
+        "Pause",
+        "Unpause",
+        "Kill { signal: 15 }",
+        "Die { exit_code: 5 }",
+        "Stop",
+        "Start",
+        "Restart",
+        "Kill { signal: 15 }",
+        "Kill { signal: 9 }",
+        "Die { exit_code: 137 }",
+    ];
+    assert_eq!(it.told(), told);
+
+    // Killed at once it is killed once.
+    let mut it = Fixture::new("read x < gate");
+    let _gate = it.gate("gate");
+    it.begin().unwrap();
+    let (timeout, signal) = (StopTimeout::Millis(0), Some(9));
+    it.client()
+        .request(&Request::Stop { timeout, signal })
+        .unwrap();
+    it.join();
+    let told = ["Start", "Kill { signal: 9 }", "Die { exit_code: 137 }"];
+    assert_eq!(it.told(), told);
+
+    // What never ran does not end.
+    let mut it = Fixture::new("true");
+    it.fail_start = true;
+    it.begin().unwrap_err();
+    it.join();
+    assert_eq!(it.told(), [""; 0]);
+}
+
+#[test]
 fn create_and_start_are_two_steps() {
     let mut it = Fixture::new("exit 3");
     it.config.start = false;

@@ -4,7 +4,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use cove_engine::{ExecRequest, ExecStreams};
+use cove_engine::{ExecRequest, ExecStreams, Execution};
 use cove_sys::fork::fork_with_only;
 
 use super::record;
@@ -64,7 +64,10 @@ pub(crate) fn exec(session: &Session, flags: &ExecFlags, args: &[String]) -> Out
         interrupt: ending.as_ref().map(AsFd::as_fd),
     };
     let executed = session.instances()?.exec(&record, &request, streams);
-    let mut child = executed.map_err(|error| {
+    let Execution {
+        id,
+        session: mut child,
+    } = executed.map_err(|error| {
         let failure = Failure::from(error);
         // Of one that is left behind only this command fails.
         if detached {
@@ -85,7 +88,11 @@ pub(crate) fn exec(session: &Session, flags: &ExecFlags, args: &[String]) -> Out
         Some(console) => Relay::of_terminal(console, interactive, keys)?,
         None => relay,
     };
-    relay.run(&child, &mut signals)
+    let code = relay.run(&child, &mut signals)?;
+    session
+        .instances()?
+        .exec_ended(&record, &id, i32::from(code));
+    Ok(code)
 }
 
 /// Stays with the terminal of a detached program until the last user of it is
