@@ -10,6 +10,7 @@
 pub mod container;
 pub mod document;
 mod error;
+pub mod event;
 pub mod filter;
 pub mod http;
 pub mod human;

@@ -53,6 +53,18 @@ impl Clock {
         }
     }
 
+    /// The same with all nine digits of the second's fraction.
+    #[must_use]
+    pub fn rfc3339_nano(&self, time: Timestamp) -> String {
+        let zoned = time.to_zoned(self.zone.clone());
+        let format = if zoned.offset().is_zero() {
+            "%Y-%m-%dT%H:%M:%S.%9fZ"
+        } else {
+            "%Y-%m-%dT%H:%M:%S.%9f%:z"
+        };
+        zoned.strftime(format).to_string()
+    }
+
     /// `2 hours ago`.
     #[must_use]
     pub fn ago(&self, time: Timestamp) -> String {

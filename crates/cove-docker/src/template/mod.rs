@@ -47,6 +47,15 @@ impl Template {
         Self::of(source, Missing::Key, false)
     }
 
+    /// Reads a template of documents of Go's type `type_name`, which its error
+    /// texts name.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn of_type(source: &str, type_name: &'static str) -> Result<Self, Mistake> {
+        Self::of(source, Missing::Field(type_name), false)
+    }
+
     /// Reads a template. `header` makes Docker's functions leave their
     /// argument as it is, which is how the head of a table is made.
     pub(crate) fn of(source: &str, missing: Missing, header: bool) -> Result<Self, Mistake> {

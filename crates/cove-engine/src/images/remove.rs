@@ -127,7 +127,13 @@ impl Images<'_> {
             });
         }
         if removal.deleted.is_some() {
-            self.note(id, None, ImageChange::Delete);
+            // Its labels are gone with it, as for Docker.
+            self.engine.note(Happening::Image {
+                id: id.to_string(),
+                name: None,
+                labels: BTreeMap::new(),
+                change: ImageChange::Delete,
+            });
         }
     }
 

@@ -89,8 +89,7 @@ impl Supervised {
             lowers: &self.lowers,
             executable: &self.executable,
         };
-        let launched = launch.create(stdio)?;
-        Ok(launched)
+        launch.create(stdio)
     }
 }
 

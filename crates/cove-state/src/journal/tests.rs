@@ -97,7 +97,7 @@ fn a_torn_line_costs_that_line_only() {
         .append(vec![of("a", InstanceChange::Start)])
         .unwrap();
     // The first writer was killed in its write; the next one's line follows at once.
-    let whole = fs::read(&path).unwrap();
+    let whole = cove_sys::fs::read(&path, 1 << 20).unwrap();
     let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
     file.write_all(&whole[..whole.len() / 2]).unwrap();
     journal
@@ -124,7 +124,7 @@ fn pieces_of_any_length_make_the_same_events() {
             .append(vec![of(name, InstanceChange::Create)])
             .unwrap();
     }
-    let bytes = fs::read(directory.path().join("journal")).unwrap();
+    let bytes = cove_sys::fs::read(&directory.path().join("journal"), 1 << 20).unwrap();
     for length in [1, 2, 7, 64, 1000] {
         let mut decoder = Decoder::default();
         let mut found = Vec::new();

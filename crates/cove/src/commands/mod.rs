@@ -4,6 +4,7 @@ mod archive;
 pub(crate) mod completion;
 pub(crate) mod container;
 pub(crate) mod copy;
+pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod image;
 pub(crate) mod info;

@@ -12,6 +12,7 @@ mod copy_kinds;
 mod create_checks;
 mod documents;
 mod environment;
+mod events;
 mod given;
 mod help;
 mod hostile;

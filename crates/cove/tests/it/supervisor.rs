@@ -371,7 +371,7 @@ fn look(cove: &Cove, id: &str) -> Seen {
 }
 
 /// Kills the supervisor of a running container; what it published last.
-fn kill_supervisor(cove: &Cove, id: &str) -> Status {
+pub(crate) fn kill_supervisor(cove: &Cove, id: &str) -> Status {
     let seen = look(cove, id);
     assert!(
         seen.supervised && seen.status.state == State::Running,

@@ -134,6 +134,7 @@ pub(crate) static TOP: &[(&str, &Command)] = &[
     ("cp", &container::CP),
     ("create", &run::CREATE),
     ("diff", &container::DIFF),
+    ("events", &system::EVENTS),
     ("export", &container::EXPORT),
     ("history", &image::HISTORY),
     ("import", &image::IMPORT),
@@ -214,6 +215,7 @@ pub(crate) static GROUPS: &[Group] = &[
         about: "Manage Cove",
         commands: &[
             ("df", &system::SYSTEM_DF),
+            ("events", &system::EVENTS),
             ("fsck", &system::SYSTEM_FSCK),
             ("info", &system::INFO),
             ("prune", &system::SYSTEM_PRUNE),

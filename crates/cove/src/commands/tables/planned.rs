@@ -15,7 +15,6 @@ const TOP: &[&str] = &[
     "compose",
     "config",
     "context",
-    "events",
     "exists",
     "farm",
     "generate",
@@ -81,7 +80,6 @@ const GROUPS: &[(&str, &[&str])] = &[
             "check",
             "connection",
             "dial-stdio",
-            "events",
             "migrate",
             "renumber",
             "reset",
@@ -126,7 +124,7 @@ mod tests {
                 assert!(!built, "{name} {word}");
             }
         }
-        assert!(has_word("build") && has_word_of("system", "events"));
+        assert!(has_word("build") && has_word_of("system", "migrate"));
         assert!(!has_word("nonsense") && !has_word_of("system", "nonsense"));
     }
 }

@@ -3,7 +3,7 @@
 use cove_flags::{Offers, flags};
 
 use super::{Args, Command, NoFlags, call, read, refuse, shared};
-use crate::commands::{completion, info, man, system};
+use crate::commands::{completion, events, info, man, system};
 
 flags! {
     /// What `cove inspect` takes.
@@ -182,4 +182,15 @@ pub(crate) static MAN: Command = Command {
     interspersed: true,
     offers: &[Offers::Nothing],
     call: call!(ManFlags, man::man),
+};
+
+/// `cove events`.
+pub(crate) static EVENTS: Command = Command {
+    usage: &["[OPTIONS]"],
+    about: "Show what happens to containers and images as it happens",
+    aliases: &["system events", "events"],
+    args: Args::None,
+    interspersed: true,
+    offers: &[],
+    call: call!(events::EventsFlags, events::events),
 };
