@@ -25,7 +25,9 @@ struct Client {
 
 impl Client {
     fn start(cove: &Cove, words: &[&str]) -> Self {
-        let mut command = cove.cmd(words).command();
+        // Whoever runs the tests may ignore some, as `nohup` does.
+        let client = cove.cmd(words).under("env", &["--default-signal"]);
+        let mut command = client.command();
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
