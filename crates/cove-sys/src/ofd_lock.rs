@@ -87,21 +87,27 @@ const FROM_START: i16 = libc::SEEK_SET as i16;
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::path::PathBuf;
+
     use super::*;
+
+    /// A file, opened twice.
+    fn twice(name: &str) -> (PathBuf, File, File) {
+        let name = format!("cove-ofd-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let open = || {
+            let mut options = File::options();
+            options.create(true).truncate(false).read(true).write(true);
+            options.open(&path).unwrap()
+        };
+        let (first, second) = (open(), open());
+        (path, first, second)
+    }
 
     #[test]
     fn shared_until_one_is_alone() {
-        let path = std::env::temp_dir().join(format!("cove-ofd-shared-{}", std::process::id()));
-        let open = || {
-            std::fs::OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .read(true)
-                .write(true)
-                .open(&path)
-                .unwrap()
-        };
-        let (first, second) = (open(), open());
+        let (path, first, second) = twice("shared");
         lock_shared(&first).unwrap();
         lock_shared(&second).unwrap();
         assert!(!try_lock(&first).unwrap());
@@ -112,17 +118,7 @@ mod tests {
 
     #[test]
     fn exclusive_between_descriptions() {
-        let path = std::env::temp_dir().join(format!("cove-ofd-lock-{}", std::process::id()));
-        let open = || {
-            std::fs::OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .read(true)
-                .write(true)
-                .open(&path)
-                .unwrap()
-        };
-        let (first, second) = (open(), open());
+        let (path, first, second) = twice("lock");
         assert!(!is_locked(&second).unwrap());
         assert!(try_lock(&first).unwrap());
         assert!(is_locked(&second).unwrap());
