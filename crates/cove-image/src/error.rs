@@ -307,32 +307,15 @@ impl Error {
 
     /// Whether the same request may succeed a moment later.
     pub(crate) fn is_transient(&self) -> bool {
-        match self {
-            Self::Transport { source, .. } => source.is_transient(),
-            Self::Status { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
-            Self::Body { .. } => true,
-            Self::Url(_)
-            | Self::ManifestUnknown { .. }
-            | Self::RepositoryUnknown { .. }
-            | Self::AccessDenied { .. }
-            | Self::Unauthorized { .. }
-            | Self::BlobUnknown { .. }
-            | Self::Challenge { .. }
-            | Self::Realm { .. }
-            | Self::Token { .. }
-            | Self::Redirect { .. }
-            | Self::Credentials { .. }
-            | Self::TooLarge { .. }
-            | Self::Digest { .. }
-            | Self::Size { .. }
-            | Self::Document { .. }
-            | Self::NoPlatform { .. }
-            | Self::OtherPlatform { .. }
-            | Self::OperatingSystem(_)
-            | Self::NoCandidates
-            | Self::Candidates { .. }
-            | Self::Blob { .. } => false,
-        }
+        matches!(self, Self::Body { .. })
+            || matches!(self, Self::Transport { source, .. } if source.is_transient())
+            || matches!(
+                self,
+                Self::Status {
+                    status: 408 | 429 | 500 | 502 | 503 | 504,
+                    ..
+                }
+            )
     }
 
     /// Whether nobody is there.

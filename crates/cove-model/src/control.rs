@@ -267,18 +267,7 @@ impl Failure {
     /// its program if the program is the fault, else 128, as with Docker.
     #[must_use]
     pub fn recorded_code(&self) -> i32 {
-        match self.kind {
-            ErrorKind::CommandNotFound => 127,
-            ErrorKind::CommandNotExecutable => 126,
-            ErrorKind::NotFound
-            | ErrorKind::Conflict
-            | ErrorKind::InvalidInput
-            | ErrorKind::Unauthorized
-            | ErrorKind::Unavailable
-            | ErrorKind::Unsupported
-            | ErrorKind::Cancelled
-            | ErrorKind::Internal => 128,
-        }
+        self.kind.program_status().map_or(128, i32::from)
     }
 }
 

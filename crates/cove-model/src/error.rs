@@ -32,6 +32,25 @@ pub enum ErrorKind {
     Internal,
 }
 
+impl ErrorKind {
+    /// The exit status that a shell gives where the program is the fault.
+    #[must_use]
+    pub const fn program_status(self) -> Option<u8> {
+        match self {
+            Self::CommandNotFound => Some(127),
+            Self::CommandNotExecutable => Some(126),
+            Self::NotFound
+            | Self::Conflict
+            | Self::InvalidInput
+            | Self::Unauthorized
+            | Self::Unavailable
+            | Self::Unsupported
+            | Self::Cancelled
+            | Self::Internal => None,
+        }
+    }
+}
+
 /// An error and its causes in one sentence.
 #[must_use]
 pub fn sentence(error: &dyn Error) -> String {

@@ -1,7 +1,7 @@
 //! How a command ends: an exit status, or one sentence and the status that
 //! Docker ends with in the same case.
 
-use cove_engine::{ErrorKind, sentence};
+use cove_engine::sentence;
 
 /// The exit status, or why there is none of the command's own.
 pub(crate) type Outcome = Result<u8, Failure>;
@@ -91,21 +91,9 @@ impl Failure {
 
 impl From<cove_engine::Error> for Failure {
     fn from(error: cove_engine::Error) -> Self {
-        let code = match error.kind() {
-            ErrorKind::CommandNotFound => 127,
-            ErrorKind::CommandNotExecutable => 126,
-            ErrorKind::NotFound
-            | ErrorKind::Conflict
-            | ErrorKind::InvalidInput
-            | ErrorKind::Unauthorized
-            | ErrorKind::Unavailable
-            | ErrorKind::Unsupported
-            | ErrorKind::Cancelled
-            | ErrorKind::Internal => 1,
-        };
         Self {
             message: sentence(&error),
-            code,
+            code: error.kind().program_status().unwrap_or(1),
             voice: Voice::Engine,
         }
     }
