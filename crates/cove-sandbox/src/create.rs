@@ -22,7 +22,7 @@ use crate::newborn::Newborn;
 use crate::options::{CreateOptions, StartMode};
 use crate::placement;
 use crate::plan::{HookKind, IdMaps, Ids, Kind, Plan, invalid, set_variable};
-use crate::protocol::{Channel, Command};
+use crate::protocol::{Channel, Command, heard_or_gone};
 use crate::sockets::{
     console_socket, forward_console, forward_pidfd, notify_socket, pidfd_socket, signal_start,
     start_socket, until_executed,
@@ -134,14 +134,12 @@ fn create_in(
         ..stored.ending()
     })?;
     let failed = |source| Error::Cgroup { source };
-    let mut to_come = None;
+    let mut to_come = Vec::new();
     if let Some((host, request)) = &placing {
         let cgroup = host.begin(request).map_err(failed)?;
         stored.cgroup = cgroup.record().clone();
+        to_come = cgroup.to_come();
         undo.cgroup = Some(cgroup);
-        if host.mode() != cgroup::Mode::Unified {
-            to_come = Some(host.places(request).map_err(failed)?);
-        }
     }
     if options.notify {
         // Whoever the container's program is goes through it.
@@ -172,9 +170,10 @@ fn create_in(
         listener,
         given,
         stdio: std::mem::take(&mut options.stdio),
-        cgroup: match &to_come {
-            Some(places) => Cgroup::ToCome(places),
-            None => Cgroup::Own(&stored.cgroup),
+        cgroup: if to_come.is_empty() {
+            Cgroup::Own(&stored.cgroup)
+        } else {
+            Cgroup::ToCome(&to_come)
         },
         // A second process goes on beside the report of it.
         gate: in_new_userns || !netdevs.is_empty() || offsets.is_some() || second,
@@ -209,14 +208,15 @@ fn create_in(
         hand_over_devices(plan, &netdevs, stored.pid)?;
     }
     if gate {
-        // A failing init has closed its end; its report says why.
-        drop(ours.command(Command::Continue));
+        heard_or_gone(ours.command(Command::Continue))
+            .map_err(|e| Error::os("let the init go on", e))?;
     }
-    if let (Some((_, request)), Some(places), Some(cgroup)) = (&placing, &to_come, &mut undo.cgroup)
+    if let (Some((_, request)), false, Some(cgroup)) =
+        (&placing, to_come.is_empty(), &mut undo.cgroup)
     {
         cgroup.complete(request).map_err(failed)?;
         stored.cgroup = cgroup.record().clone();
-        placement::let_in(&ours, places, &**cgroup)?;
+        placement::let_in(&ours, &to_come, &**cgroup)?;
     }
     let heard = process.hear_out(&ours, "set-up", None, |pid| {
         stored.pid = pid;

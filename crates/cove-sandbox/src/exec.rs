@@ -20,7 +20,7 @@ use crate::newborn::Newborn;
 use crate::options::{ExecOptions, Stdio};
 use crate::placement;
 use crate::plan::{Plan, invalid};
-use crate::protocol::{Channel, Command};
+use crate::protocol::{Channel, Command, heard_or_gone};
 use crate::sockets::{
     console_socket, forward_console, forward_pidfd, notify_socket, pidfd_socket, until_executed,
 };
@@ -98,8 +98,8 @@ pub(crate) fn run(
     if let Some(score) = plan.process.oom_score_adj.or_else(inherited) {
         crate::create::oom_score(child.number(), score)?;
     }
-    // A failing process has closed its end; its report says why.
-    drop(ours.command(Command::Continue));
+    heard_or_gone(ours.command(Command::Continue))
+        .map_err(|e| Error::os("let the process go on", e))?;
     let heard = child.hear_out(&ours, "exec", options.interrupt, |_| {
         Err(Error::InitDied("exec"))
     })?;

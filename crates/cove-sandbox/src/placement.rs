@@ -9,7 +9,7 @@ use crate::cgroup::{self, Backend, CgroupPath, GroupRecord, Host};
 use crate::error::{Error, Result};
 use crate::options::{CgroupManagerChoice, CreateOptions};
 use crate::plan::{Plan, invalid};
-use crate::protocol::{Channel, MOST_DESCRIPTORS};
+use crate::protocol::{Channel, MOST_DESCRIPTORS, heard_or_gone};
 use crate::state::{CgroupIntent, Stored};
 
 /// What finds the cgroup again should its creator be killed.
@@ -95,9 +95,8 @@ pub(crate) fn let_in(
     };
     let places = (0_u8..).zip(places).filter(|(_, place)| made(place));
     let places: Vec<u8> = places.map(|(number, _)| number).collect();
-    // A failing init has closed its end; its report says why.
-    drop(channel.let_enter(&places, &files));
-    Ok(())
+    heard_or_gone(channel.let_enter(&places, &files))
+        .map_err(|e| Error::os("hand over the entrances of the cgroups", e))
 }
 
 /// Where the init is now, for when the container's cgroup takes no process: one that is shared out

@@ -210,6 +210,16 @@ fn garbled() -> io::Error {
     )
 }
 
+/// What came of telling a process something that may be failing: one that does has closed its end,
+/// and its report says why.
+pub(crate) fn heard_or_gone(told: io::Result<()>) -> io::Result<()> {
+    let gone = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
+    match told {
+        Err(error) if gone.contains(&error.kind()) => Ok(()),
+        other => other,
+    }
+}
+
 fn send(socket: BorrowedFd<'_>, tag: u8, rest: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let tag = [tag];
     let rest = &rest[..rest.len().min(LONGEST - 1)];

@@ -205,7 +205,16 @@ impl Dir {
             Err(Errno::EXIST) => false,
             Err(source) => return Err(create(source)),
         };
-        self.open_errno(name).map(|dir| (dir, made)).map_err(create)
+        match self.open_errno(name) {
+            Ok(dir) => Ok((dir, made)),
+            Err(source) => {
+                if made {
+                    // The first error counts.
+                    let _ = self.remove(name);
+                }
+                Err(create(source))
+            }
+        }
     }
 
     /// Takes it for a container that is being made, as long as this value or a copy of it lives.

@@ -9,7 +9,7 @@ use super::mounted::{Mounted, own_cgroups, own_path, parse_mountinfo, place, rea
 use super::path::CgroupPath;
 use super::v1::{self, V1};
 use super::v2::{self, V2};
-use super::{Backend, GroupRecord, Record, Request};
+use super::{Backend, Record, Request};
 
 /// How the host has its hierarchies mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,22 +152,6 @@ impl Host {
             Err(error) if request.goes_without(&error) => Ok(Box::new(V1::none())),
             other => other,
         }
-    }
-
-    /// The directories that a request may come to have, in the order of the
-    /// hierarchies; which of them are made for it shows later.
-    ///
-    /// # Errors
-    /// When it cannot be told where this process is.
-    pub(crate) fn places(&self, request: &Request<'_>) -> Result<Vec<GroupRecord>> {
-        let own = own_cgroups(&request.path)?;
-        let places = self.hierarchies.iter().map(|mounted| GroupRecord {
-            controllers: mounted.controllers.clone(),
-            mount: mounted.mount.clone(),
-            path: place(&request.path, mounted, own.as_deref()),
-            made: 0,
-        });
-        Ok(places.collect())
     }
 }
 

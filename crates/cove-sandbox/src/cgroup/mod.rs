@@ -148,6 +148,11 @@ pub trait Backend: std::fmt::Debug {
     /// calls it deletes the cgroup where it fails.
     fn complete(&mut self, request: &Request<'_>) -> Result<()>;
 
+    /// Where that makes directories and where some are already, in the order of
+    /// the hierarchies; which are made shows afterwards. Empty: the first
+    /// process is born where it stays.
+    fn to_come(&self) -> Vec<GroupRecord>;
+
     /// What [`open`] needs to come back here.
     fn record(&self) -> &Record;
 

@@ -34,42 +34,68 @@ use super::{
 pub(super) struct V1 {
     record: Record,
     groups: Groups,
-    /// Of the host, until it is complete.
-    hierarchies: Vec<Mounted>,
+    /// Until it is complete.
+    rest: Rest,
+}
+
+/// What a creation still has to do, all of it checked.
+#[derive(Debug, Default)]
+struct Rest {
+    /// Every hierarchy of the host and the container's directory in it.
+    places: Vec<(Mounted, PathBuf)>,
+    needs: Vec<Need>,
+    /// Device rules, unless they allow everything or are not ours to set.
+    rules: Option<Vec<devices::Rule>>,
 }
 
 impl V1 {
     /// The directory in the unified hierarchy, where there is one.
     pub(super) fn begin(hierarchies: &[Mounted], request: &Request<'_>) -> Result<Self> {
-        let needs = request.resources.map(limits::needed).unwrap_or_default();
-        check_controllers(hierarchies, &needs)?;
+        let own = own_cgroups(&request.path)?;
+        let places = hierarchies.iter().map(|mounted| {
+            let path = place(&request.path, mounted, own.as_deref());
+            (mounted.clone(), path)
+        });
+        let rules = match request.resources {
+            Some(resources) => devices::parse(&device_rules(resources))?,
+            None => Vec::new(),
+        };
+        let ours =
+            request.resources.is_some() && !request.rootless && !devices::allows_everything(&rules);
         let mut made = Self {
-            hierarchies: hierarchies.to_owned(),
+            rest: Rest {
+                places: places.collect(),
+                needs: request.resources.map(limits::needed).unwrap_or_default(),
+                rules: ours.then_some(rules),
+            },
             ..Self::default()
         };
-        if let Some(mounted) = hierarchies.iter().find(|mounted| mounted.is_unified()) {
-            let own = own_cgroups(&request.path)?;
-            let path = place(&request.path, mounted, own.as_deref());
-            let needs = unified_needs(hierarchies, &needs);
-            let (dir, record) = v2::make(mounted, &path, &needs, &[])?;
+        check_controllers(hierarchies, &made.rest.needs)?;
+        let mut places = made.rest.places.iter();
+        if let Some((mounted, path)) = places.find(|(mounted, _)| mounted.is_unified()) {
+            let needs = unified_needs(hierarchies, &made.rest.needs);
+            let (dir, record) = v2::make(mounted, path, &needs, &[])?;
             made.claim(&dir, request)?;
             made.groups.unified = Some(dir);
-            made.record.groups.push(record);
+            made.add(record, request);
         }
         Ok(made)
     }
 
+    fn add(&mut self, mut record: GroupRecord, request: &Request<'_>) {
+        record.made = record.made.max(request.owned);
+        self.record.groups.push(record);
+    }
+
     /// The directories in the named hierarchies.
-    fn fill(&mut self, request: &Request<'_>, needs: &[Need], devices: bool) -> Result<()> {
-        let hierarchies = std::mem::take(&mut self.hierarchies);
-        let own = own_cgroups(&request.path)?;
+    fn fill(&mut self, request: &Request<'_>, rest: &Rest) -> Result<()> {
         let mut denied = None;
-        for mounted in hierarchies.iter().filter(|mounted| !mounted.is_unified()) {
-            let path = place(&request.path, mounted, own.as_deref());
-            let needed =
-                needs.iter().any(|need| mounted.has(need.v1)) || devices && mounted.has("devices");
+        let named = rest.places.iter();
+        for (mounted, path) in named.filter(|(mounted, _)| !mounted.is_unified()) {
+            let needed = rest.needs.iter().any(|need| mounted.has(need.v1))
+                || rest.rules.is_some() && mounted.has("devices");
             let cpuset = mounted.has("cpuset");
-            let made = tree::make(mounted, &path, |parent, child, _| {
+            let made = tree::make(mounted, path, |parent, child, _| {
                 if cpuset {
                     inherit_cpuset(parent, child)
                 } else {
@@ -80,7 +106,7 @@ impl V1 {
                 Ok((dir, record)) => {
                     self.claim(&dir, request)?;
                     self.groups.named.push((mounted.controllers.clone(), dir));
-                    self.record.groups.push(record);
+                    self.add(record, request);
                 }
                 Err(error @ CgroupError::Create { source, .. })
                     if !needed && limits::is_denied(source) =>
@@ -90,14 +116,10 @@ impl V1 {
                 Err(error) => return Err(error),
             }
         }
-        for group in &mut self.record.groups {
-            group.made = group.made.max(request.owned);
-        }
         // As the host has them.
         let place = |group: &GroupRecord| {
-            hierarchies
-                .iter()
-                .position(|mounted| mounted.controllers == group.controllers)
+            let mut places = rest.places.iter();
+            places.position(|(mounted, _)| mounted.controllers == group.controllers)
         };
         self.record.groups.sort_by_key(place);
         match denied {
@@ -136,7 +158,7 @@ impl V1 {
         Ok(Self {
             record: record.clone(),
             groups,
-            hierarchies: Vec::new(),
+            rest: Rest::default(),
         })
     }
 
@@ -259,14 +281,8 @@ pub(super) fn is_frozen(dir: &Dir) -> Result<bool> {
 
 impl Backend for V1 {
     fn complete(&mut self, request: &Request<'_>) -> Result<()> {
-        let needs = request.resources.map(limits::needed).unwrap_or_default();
-        let rules = match request.resources {
-            Some(resources) => devices::parse(&device_rules(resources))?,
-            None => Vec::new(),
-        };
-        let devices =
-            request.resources.is_some() && !request.rootless && !devices::allows_everything(&rules);
-        match self.fill(request, &needs, devices) {
+        let rest = std::mem::take(&mut self.rest);
+        match self.fill(request, &rest) {
             Err(error) if request.goes_without(&error) => return Ok(()),
             other => other?,
         }
@@ -274,10 +290,20 @@ impl Backend for V1 {
             return Ok(());
         };
         limits::apply(&self.groups, resources)?;
-        if devices {
-            limits::apply_devices(&self.groups, &rules, true)?;
+        match &rest.rules {
+            Some(rules) => limits::apply_devices(&self.groups, rules, true),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    fn to_come(&self) -> Vec<GroupRecord> {
+        let places = self.rest.places.iter().map(|(mounted, path)| GroupRecord {
+            controllers: mounted.controllers.clone(),
+            mount: mounted.mount.clone(),
+            path: path.clone(),
+            made: 0,
+        });
+        places.collect()
     }
 
     fn record(&self) -> &Record {

@@ -13,8 +13,8 @@ use super::groups::Groups;
 use super::limits::{self, Need};
 use super::mounted::{Mounted, own_cgroups, place};
 use super::{
-    Backend, Entrance, Former, Hierarchy, OomWatch, PATIENCE, Record, Request, Stats, devices,
-    signal, tree, v2_stats,
+    Backend, Entrance, Former, GroupRecord, Hierarchy, OomWatch, PATIENCE, Record, Request, Stats,
+    devices, signal, tree, v2_stats,
 };
 
 /// A container's cgroup in the unified hierarchy.
@@ -96,7 +96,7 @@ pub(super) fn make(
     path: &std::path::Path,
     needs: &[Need],
     counted: &[&'static str],
-) -> Result<(Dir, super::GroupRecord)> {
+) -> Result<(Dir, GroupRecord)> {
     let root = Dir::mount_point(&mounted.mount)?;
     let available = root.read("cgroup.controllers")?;
     let offers = |name: &str| available.split_whitespace().any(|known| known == name);
@@ -209,6 +209,10 @@ pub(super) fn signal_all(dir: &Dir, number: Signal) -> Result<()> {
 impl Backend for V2 {
     fn complete(&mut self, _request: &Request<'_>) -> Result<()> {
         Ok(())
+    }
+
+    fn to_come(&self) -> Vec<GroupRecord> {
+        Vec::new()
     }
 
     fn record(&self) -> &Record {

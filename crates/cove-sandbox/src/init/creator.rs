@@ -2,10 +2,12 @@
 
 use cove_sys::clone::exit_now;
 use cove_sys::ns;
+use rustix::process::{Signal, set_parent_process_death_signal};
 
-use super::fail::{During, Step};
+use super::fail::{During, Step, refuse};
 use super::process;
 use crate::cgroup::{Entrance, GroupRecord, Record};
+use crate::error::InitFault;
 use crate::protocol::{Channel, Command};
 
 /// The cgroup of the init.
@@ -15,6 +17,22 @@ pub(crate) enum Cgroup<'a> {
     Own(&'a Record),
     /// It is made, in some of these directories, while the init works at its mounts.
     ToCome(&'a [GroupRecord]),
+}
+
+impl Cgroup<'_> {
+    /// Whether this process is in none of the container's yet.
+    fn is_all_to_come(&self) -> bool {
+        matches!(self, Self::ToCome(places) if places.iter().all(|place| !place.is_unified()))
+    }
+
+    /// Until it is in a cgroup nobody who cleans up finds it, and a mount that hangs keeps it from
+    /// noticing that its creator is gone: then it ends with the creator.
+    pub(super) fn bind_to_creator(&self) -> Step {
+        if !self.is_all_to_come() {
+            return Ok(());
+        }
+        set_parent_process_death_signal(Some(Signal::KILL)).during(|| "end with the creator")
+    }
 }
 
 /// The other side of the channel.
@@ -83,12 +101,20 @@ impl<'a> Creator<'a> {
         };
         let made = made.iter().filter_map(|at| places.get(usize::from(*at)));
         let groups: Vec<GroupRecord> = made.cloned().collect();
-        let named = groups.iter().filter(|group| !group.is_unified());
-        let entrances: Vec<Entrance> = named
+        let named = || groups.iter().filter(|group| !group.is_unified());
+        // The kernel hands over as many descriptors as this process may still open.
+        if named().count() != files.len() {
+            let text = "not every entrance of the cgroups arrived: too many open files";
+            return refuse(InitFault::Setup, text);
+        }
+        let entrances: Vec<Entrance> = named()
             .zip(files)
             .map(|(group, file)| Entrance::opened(file, &group.mount.join(&group.path)))
             .collect();
         enter(&entrances)?;
+        if self.cgroup.is_all_to_come() {
+            set_parent_process_death_signal(None).during(|| "outlive the creator")?;
+        }
         // All descriptors are closed at once before the program runs.
         std::mem::forget(entrances);
         Ok(Record { groups })

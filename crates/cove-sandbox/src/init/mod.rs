@@ -136,6 +136,8 @@ fn steps(init: &mut Init<'_>) -> Step<Never> {
     if let Some(name) = filled(plan.spec.domainname().as_ref()) {
         rustix::system::setdomainname(name.as_bytes()).during(|| "set the domain name")?;
     }
+    // After the last change of credentials, which would undo it.
+    init.cgroup.bind_to_creator()?;
     let tree = rootfs::prepare(plan, given, &mut creator, in_userns)?;
     creator.cgroups()?;
     let mut tree = ManuallyDrop::new(tree);

@@ -94,6 +94,10 @@ pub(crate) fn prepare(
     let mut mounts = Vec::with_capacity(plan.mounts.len());
     let mut groups = Vec::new();
     for (entry, bind) in plan.mounts.iter().zip(binds) {
+        if entry.kind == Kind::New && entry.source.is_absolute() {
+            // Of a device, which the container's rules may deny.
+            creator.cgroups()?;
+        }
         let prepared = match bind {
             Some(prepared) => Some(prepared),
             None => mount::prepare(entry, label)?,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::sandbox::{Sandbox, under};
+use crate::sandbox::{Sandbox, cgroups, under};
 
 /// The mount points of the named hierarchies.
 fn hierarchies() -> Vec<PathBuf> {
@@ -214,4 +214,31 @@ fn wait(mut until: impl FnMut() -> bool) {
         assert!(begun.elapsed() < Duration::from_secs(20));
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn no_hierarchy_is_missed_for_want_of_descriptors() {
+    let mut sandbox = Sandbox::new("cat /proc/self/cgroup");
+    for number in 0..20 {
+        let destination = format!("/mnt/{number}");
+        sandbox.mount(json!({"destination": destination, "type": "tmpfs", "source": "tmpfs"}));
+    }
+    let roomy = sandbox.run();
+    let (mut ran, mut few_entrances) = (0, 0);
+    for most in 10..80 {
+        let limit = format!("--nofile={most}");
+        let output = under(
+            Command::new("prlimit").arg(limit),
+            &sandbox.command("run", &[]),
+        );
+        if output.status.success() {
+            ran += 1;
+            assert_eq!(String::from_utf8_lossy(&output.stdout), roomy, "{most}");
+        } else if String::from_utf8_lossy(&output.stderr).contains("not every entrance") {
+            few_entrances += 1;
+        }
+        // One that fails leaves nothing.
+        assert_eq!(cgroups(&sandbox.id), Vec::<PathBuf>::new(), "{most}");
+    }
+    assert!(ran > 0 && few_entrances > 0, "{ran} {few_entrances}");
 }
